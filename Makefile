@@ -1,0 +1,43 @@
+# Two commands on a fresh machine: make demo, make test. Both make the environment they need.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+READY   = $(VENV)/.ready
+COURSE ?=
+
+.PHONY: env demo test lab bench build clean help
+
+help:
+	@echo "make demo [COURSE=DIR]  a whole class, from source to grades.csv"
+	@echo "make test               every test"
+	@echo "make lab                JupyterLab on a working copy of the notebooks"
+	@echo "make bench              benchmarks, side by side in one run"
+	@echo "make build              rebuild notebooks/ and solutions/*.ipynb from solutions/*.py"
+
+env: $(READY)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, this is %d.%d: make PYTHON=/path/to/python3" % sys.version_info[:2] if sys.version_info < (3, 10) else 0)'
+	@echo "Making the environment in $(VENV) (PyTorch is large; this takes minutes the first time)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[grading,dev]'
+	@touch $(READY)
+
+demo: $(READY)
+	$(BIN)/labs demo $(COURSE)
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lab: $(READY)
+	$(BIN)/labs start
+
+bench: $(READY)
+	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+build: $(READY)
+	$(BIN)/labs build --execute
+
+clean:
+	rm -rf $(VENV) dist build

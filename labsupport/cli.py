@@ -1,0 +1,244 @@
+"""The ``labs`` command."""
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+console = Console()
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="Graded labs on efficient vision transformers.")
+course_app = typer.Typer(no_args_is_help=True, help="An instructor's course directory.")
+app.add_typer(course_app, name="course")
+
+Labs = Annotated[Optional[list[str]], typer.Argument(help="Labs by number or name; default: all")]
+Folder = Annotated[Path, typer.Argument(help="The course directory", metavar="DIR")]
+
+
+def root() -> Path:
+    """The checkout we work in: the nearest folder above with solutions/, else the package's."""
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
+        if (folder / "solutions").is_dir() and (folder / "labsupport").is_dir():
+            return folder
+    raise FileNotFoundError(
+        "no checkout of the course here: run this inside one (the folder with solutions/)"
+    )
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Errors a user can mend are one line and exit status 1; others keep their traceback."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in ("nbgrader", "papermill", "jupytext", "nbformat",
+                                                    "jupyterlab", "dask", "distributed"):
+            raise
+        _fail(f"{error.name} is not installed: pip install 'labsupport[grading]'")
+    except (FileNotFoundError, ValueError) as error:
+        _fail(str(error))
+    except Exception as error:
+        if type(error).__name__ not in ("SourceError", "CourseError"):
+            raise
+        _fail(str(error))
+
+
+def _fail(message: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"[red]labs:[/red] {message}", highlight=False)
+    raise typer.Exit(1)
+
+
+@app.command()
+def build(
+    labs: Labs = None,
+    execute: Annotated[bool, typer.Option(help="also run the solutions with papermill")] = False,
+    profile: Annotated[str, typer.Option(help="profile of --execute")] = "cpu",
+):
+    """Build notebooks/ from solutions/*.py.    Example: labs build 01 --execute"""
+    with one_line_errors():
+        from labsupport.course.build import build as build_lab
+        from labsupport.course.publication import fill_readme, repository_of
+        from labsupport.course.solve import execute_solution
+        from labsupport.course.source import find_labs, read_lab
+
+        top = root()
+        repository = repository_of(top)
+        for path in find_labs(top / "solutions", labs):
+            lab = read_lab(path)
+            built = build_lab(lab, top / "notebooks", repository)
+            console.print(f"{built.relative_to(top)}: {len(lab.exercises)} exercises, "
+                          f"{lab.points:g} points")
+            if execute:
+                begin = time.monotonic()
+                done = execute_solution(lab, path.with_suffix(".ipynb"), profile, repository)
+                console.print(f"{done.relative_to(top)}: executed in "
+                              f"{time.monotonic() - begin:.0f} s")
+        fill_readme(top, repository, [p.stem for p in find_labs(top / "solutions")])
+
+
+@app.command()
+def start(
+    folder: Annotated[Path, typer.Argument(help="where the working copy goes")] = Path("labs-work"),
+):
+    """Open JupyterLab on a working copy of the notebooks; your own files are never overwritten."""
+    with one_line_errors():
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted((root() / "notebooks").glob("*.ipynb")):
+            if not (folder / path.name).exists():
+                shutil.copy(path, folder / path.name)
+        console.print(f"Your working copy: {folder.resolve()}")
+        command = [sys.executable, "-m", "jupyter", "lab", f"--notebook-dir={folder}"]
+        try:
+            raise typer.Exit(subprocess.call(command))
+        except KeyboardInterrupt:
+            raise typer.Exit(0) from None
+
+
+@app.command()
+def check(notebook: Annotated[Path, typer.Argument(help="your notebook")]):
+    """Run your notebook and show its checks as a table.    Example: labs check 01_vision.ipynb"""
+    with one_line_errors():
+        from labsupport.grading.selfcheck import run_checks
+
+        if not notebook.exists():
+            raise FileNotFoundError(f"{notebook} does not exist")
+        with console.status("running the notebook in the smoke profile"):
+            results = run_checks(notebook)
+        table = Table("exercise", "check", "message")
+        for result in results:
+            colour = "green" if result.passed else "red"
+            word = "passed" if result.passed else "not yet"
+            table.add_row(result.exercise, f"[{colour}]{word}[/{colour}]", result.message)
+        console.print(table)
+        passed = sum(r.passed for r in results)
+        console.print(f"Visible checks: {passed} of {len(results)}. Points are given on other "
+                      "inputs than the checks use.")
+        raise typer.Exit(0 if passed == len(results) else 1)
+
+
+@course_app.command("init")
+def course_init(folder: Folder, labs: Labs = None):
+    """Make a course directory.    Example: labs course init ~/vit-2026 01"""
+    with one_line_errors():
+        from labsupport.grading.course_directory import init_course
+
+        init_course(folder, root() / "solutions", labs)
+        console.print(f"{folder}: edit labs/*.py, then 'labs course release {folder}'")
+
+
+@course_app.command("release")
+def course_release(folder: Folder, labs: Labs = None):
+    """Make the students' notebooks, through nbgrader.    Example: labs course release ~/vit-2026"""
+    with one_line_errors():
+        from labsupport.grading.course_directory import release
+
+        for path in release(folder, labs):
+            console.print(str(path))
+
+
+@app.command()
+def grade(folder: Folder, labs: Labs = None):
+    """Autograde, write feedback and grades.csv.    Example: labs grade ~/vit-2026 01"""
+    with one_line_errors():
+        rows = _grade(folder, labs)
+        raise typer.Exit(2 if any(row.error for row in rows) else 0)
+
+
+def _grade(folder: Path, labs: list[str] | None):
+    from tqdm.auto import tqdm
+
+    from labsupport.grading.course_grades import export, grade_course
+
+    rows = grade_course(folder, labs, lambda items: tqdm(items, desc="grading", unit="student"))
+    export(folder)
+    _show(rows)
+    _say_where(folder)
+    return rows
+
+
+def _show(rows) -> None:
+    table = Table("lab", "student", "score", "of", "late", "by hand", "points lost in, or why not")
+    for row in rows:
+        late = f"{row.late_seconds / 3600:.0f} h" if row.late_seconds else ""
+        lost = ", ".join(f"{name} ({status})" for name, status in row.lost.items())
+        why = f"[red]{row.error}[/red]" if row.error else lost
+        score = "-" if row.error else f"{row.score:g}"
+        waiting = str(row.waiting) if row.waiting else ""
+        table.add_row(
+            row.assignment[:2], row.student, score, f"{row.max_score:g}", late, waiting, why
+        )
+    console.print(table)
+
+
+def _say_where(folder: Path) -> None:
+    console.print(f"grades    {folder / 'grades.csv'}", soft_wrap=True)
+    console.print(f"feedback  {folder / 'feedback'}{'/<student>/<lab>/'}", soft_wrap=True)
+    console.print(f"gradebook {folder / 'gradebook.db'}", soft_wrap=True)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Optional[Path], typer.Argument(help="a new folder for the course")] = None,
+    lab: Annotated[str, typer.Option(help="which lab")] = "01",
+):
+    """A whole class, from source to grades, on embedded data.    Example: labs demo /tmp/course"""
+    with one_line_errors():
+        from labsupport.course.source import find_labs
+        from labsupport.grading import demo as play
+        from labsupport.grading.course_directory import init_course, release
+        from labsupport.grading.course_grades import export, read_rows, submissions
+
+        top = root()
+        folder = (folder or Path(tempfile.mkdtemp(prefix="labs-demo-"))).resolve()
+        if folder == top or top in folder.parents:
+            raise ValueError(f"{folder} is inside the checkout: a class lives outside of it")
+        play.check_empty(folder)
+        (source,) = find_labs(top / "solutions", [lab])
+        console.print(f"[bold]1[/bold] course directory {folder}", soft_wrap=True)
+        init_course(folder, top / "solutions", [lab])
+        console.print("[bold]2[/bold] release through nbgrader")
+        release(folder)
+        play.set_due_date(folder, source.stem)
+        students = play.make_class(folder, source.stem, source.with_suffix(".ipynb"))
+        console.print(f"[bold]3[/bold] {len(students)} submissions handed in")
+        begin = time.monotonic()
+        from tqdm.auto import tqdm
+
+        from labsupport.grading.course_grades import grade_course
+
+        rows = grade_course(folder, None, lambda x: tqdm(x, desc="grading", unit="student"))
+        errors = {(r.assignment, r.student): r.error for r in rows if r.error}
+        seconds = time.monotonic() - begin
+        console.print(f"[bold]4[/bold] autograded in {seconds:.0f} s, feedback written")
+        count = play.grade_answers_by_hand(folder, source.stem)
+        console.print(f"[bold]5[/bold] {count} written answers graded by hand (the demo plays the "
+                      "instructor: full points for the model answer)")
+        export(folder)
+        _show(read_rows(folder, submissions(folder), errors))
+        _say_where(folder)
+
+
+@app.command()
+def experiment(
+    lab: Annotated[str, typer.Argument(help="lab number")],
+    name: Annotated[str, typer.Argument(help="the experiment's name")],
+):
+    """Run a long experiment and keep its results.    Example: labs experiment 01 data_scaling"""
+    with one_line_errors():
+        from labsupport.experiments import find_experiment
+
+        find_experiment(lab, name)(root())
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""From a lab's one source file to its notebooks."""

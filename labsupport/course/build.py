@@ -1,0 +1,142 @@
+"""Build notebooks out of a lab: the instructor's source for nbgrader, the student's, the solved.
+
+The student's notebook is what nbgrader's own preprocessors make of the instructor's, so that
+``notebooks/`` and an nbgrader release can be held against each other byte for byte.
+"""
+
+import re
+from pathlib import Path
+
+import nbformat
+from nbformat.notebooknode import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbgrader.preprocessors import (
+    CheckCellMetadata,
+    ClearOutput,
+    ClearSolutions,
+    ComputeChecksums,
+    LockCells,
+)
+from traitlets.config import Config
+
+from labsupport.course.publication import colab_cells
+from labsupport.course.source import BEGIN, END, KINDS, Lab, LabCell
+
+CODE_STUB = "# YOUR CODE HERE\nraise NotImplementedError"
+TEXT_STUB = "Your answer here."
+KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+
+
+def nbgrader_settings() -> Config:
+    """How nbgrader has to be set so that its release equals ours."""
+    config = Config()
+    config.ClearSolutions.code_stub = {"python": CODE_STUB}
+    config.ClearSolutions.text_stub = TEXT_STUB
+    config.ClearSolutions.begin_solution_delimeter = BEGIN  # nbgrader's spelling
+    config.ClearSolutions.end_solution_delimeter = END
+    return config
+
+
+def source_notebook(lab: Lab, repository: str = "") -> NotebookNode:
+    """The notebook nbgrader starts from: solutions in place, no judge, trap or alternative."""
+    notebook = new_notebook(
+        metadata={
+            "kernelspec": KERNELSPEC,
+            "language_info": {"name": "python"},
+            "labsupport": {"lab": lab.number, "title": lab.title},
+        }
+    )
+    cells = colab_cells(repository, lab.stem)
+    for cell in lab.cells:
+        if KINDS[cell.kind]:
+            cells += _question(cell) if cell.kind == "question" else [_cell(cell)]
+    notebook.cells = cells
+    nbformat.validate(notebook)
+    return notebook
+
+
+def student_notebook(lab: Lab, repository: str = "") -> NotebookNode:
+    """What students open: no solutions, no outputs, checksums as nbgrader computes them."""
+    notebook = source_notebook(lab, repository)
+    config = nbgrader_settings()
+    resources: dict = {}
+    steps = (LockCells, ClearSolutions, ClearOutput, CheckCellMetadata, ComputeChecksums)
+    for step in steps:
+        notebook, resources = step(config=config).preprocess(notebook, resources)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def dump(notebook: NotebookNode) -> str:
+    """A notebook as text: sorted keys, one space of indent, a final newline."""
+    return nbformat.writes(notebook, version=4).rstrip("\n") + "\n"
+
+
+def build(lab: Lab, notebooks: Path, repository: str = "") -> Path:
+    """Write the student's notebook and return its path. Rebuilding gives the same bytes."""
+    path = notebooks / f"{lab.stem}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(dump(student_notebook(lab, repository)), encoding="utf-8")
+    return path
+
+
+def graded_line(cell: LabCell) -> str:
+    """The one line a student sees in the place of a judge."""
+    points = f"{cell.points:g} point{'s' if cell.points != 1 else ''}"
+    return (
+        f"# Graded here: {cell.name}, {points}. When you hand in, your code answers fresh "
+        "inputs that are made for you alone."
+    )
+
+
+def _cell(cell: LabCell) -> NotebookNode:
+    make = new_markdown_cell if cell.cell_type == "markdown" else new_code_cell
+    source = graded_line(cell) if cell.kind == "judge" else cell.source
+    metadata: dict = {"labsupport": {"kind": cell.kind}}
+    if cell.name:
+        metadata["labsupport"]["name"] = cell.name
+    if cell.tags:
+        metadata["tags"] = cell.tags
+    if cell.kind == "prose":
+        # Locked in the browser, but unknown to nbgrader: a typo can be mended after release.
+        metadata |= {"editable": False, "deletable": False}
+    elif cell.kind != "parameters":
+        metadata["nbgrader"] = _nbgrader(
+            cell.id, grade=cell.kind == "judge", solution=cell.kind == "exercise",
+            points=cell.points,
+        )
+    return make(source, id=cell.id, metadata=metadata)
+
+
+def _question(cell: LabCell) -> list[NotebookNode]:
+    """A question becomes two cells: its text, locked, and the answer, graded by hand."""
+    text, answer = re.split(rf"(?m)^{BEGIN}\n", cell.source, maxsplit=1)
+    label = {"labsupport": {"kind": "question", "name": cell.name}}
+    statement = new_markdown_cell(
+        text.rstrip(), id=cell.id, metadata=label | {"editable": False, "deletable": False}
+    )
+    reply = new_markdown_cell(
+        f"{BEGIN}\n{answer.rstrip()}",
+        id=f"answer-{cell.name}",
+        metadata={
+            "labsupport": {"kind": "answer", "name": cell.name},
+            "nbgrader": _nbgrader(
+                f"answer-{cell.name}", grade=True, solution=True, points=cell.points
+            ),
+        },
+    )
+    return [statement, reply]
+
+
+def _nbgrader(grade_id: str, *, grade: bool, solution: bool, points: float | None) -> dict:
+    data = {
+        "schema_version": 3,
+        "grade_id": grade_id,
+        "grade": grade,
+        "solution": solution,
+        "locked": not solution,
+        "task": False,
+    }
+    if grade:
+        data["points"] = points
+    return data

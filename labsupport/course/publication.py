@@ -1,0 +1,83 @@
+"""Where the course is published, and what follows from it: Colab badges and the install line.
+
+One address, ``repository`` under ``[tool.labsupport]`` in pyproject.toml; empty by default, and
+then there is neither badge nor install line.
+"""
+
+import re
+from pathlib import Path
+
+from nbformat.notebooknode import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+_ADDRESS = re.compile(r"https://github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?/?$")
+
+
+def repository_of(root: Path) -> str:
+    """The configured address, or "". Raises ValueError where it is not a GitHub address."""
+    path = root / "pyproject.toml"
+    if not path.exists():
+        return ""
+    settings = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+    address = settings.get("labsupport", {}).get("repository", "")
+    if address and not _ADDRESS.match(address):
+        raise ValueError(
+            f"{path}: repository = {address!r}: allowed is https://github.com/OWNER/NAME"
+        )
+    return address
+
+
+def install_requirement(repository: str) -> str:
+    """The requirement that installs labsupport from the repository."""
+    return f"labsupport @ git+https://github.com/{_ADDRESS.match(repository)[1]}"
+
+
+def badge(repository: str, stem: str) -> str:
+    """Markdown of an Open-in-Colab badge for one lab."""
+    slug = _ADDRESS.match(repository)[1]
+    colab = "https://colab.research.google.com"
+    return (
+        f"[![Open in Colab]({colab}/assets/colab-badge.svg)]"
+        f"({colab}/github/{slug}/blob/main/notebooks/{stem}.ipynb)"
+    )
+
+
+def colab_cells(repository: str, stem: str) -> list[NotebookNode]:
+    """The cells that begin a published notebook: badge, and installation where it is needed."""
+    if not repository:
+        return []
+    install = (
+        "try:\n    import labsupport\nexcept ModuleNotFoundError:\n"
+        f'    get_ipython().run_line_magic("pip", \'install -q "{install_requirement(repository)}"\')'
+    )
+    locked = {"editable": False, "deletable": False}
+    return [
+        new_markdown_cell(badge(repository, stem), id="colab-badge", metadata=dict(locked)),
+        new_code_cell(install, id="colab-install", metadata=dict(locked)),
+    ]
+
+
+def fill_readme(root: Path, repository: str, stems: list[str]) -> None:
+    """Rewrite the README between its two ``colab`` markers."""
+    path = root / "README.md"
+    if not path.exists():
+        return
+    if repository:
+        rows = "\n".join(f"- {stem}: {badge(repository, stem)}" for stem in stems)
+        body = f'```\npip install "{install_requirement(repository)}"\n```\n\n{rows}'
+    else:
+        body = (
+            "This copy of the course has no published address yet, so there is no badge to click: "
+            "set `repository` under\n`[tool.labsupport]` in `pyproject.toml` and run `make build`; "
+            "badges and the install line then appear here and in\nevery notebook."
+        )
+    text = path.read_text(encoding="utf-8")
+    pattern = r"(<!-- colab -->\n).*?(\n<!-- /colab -->)"
+    path.write_text(
+        re.sub(pattern, lambda m: m[1] + body + m[2], text, flags=re.S), encoding="utf-8"
+    )

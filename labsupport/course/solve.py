@@ -1,0 +1,60 @@
+"""Execute a lab's solution with papermill: the notebook an instructor or self-learner reads."""
+
+import copy
+import tempfile
+from pathlib import Path
+
+import papermill
+from nbformat.notebooknode import NotebookNode
+
+from labsupport.course.build import dump, source_notebook
+from labsupport.course.source import BEGIN, END, Lab
+
+
+def solved_notebook(lab: Lab, repository: str = "") -> NotebookNode:
+    """The lab with solutions and model answers in place, markers and graded lines removed."""
+    notebook = copy.deepcopy(source_notebook(lab, repository))
+    notebook.cells = [
+        c for c in notebook.cells if c.metadata.get("labsupport", {}).get("kind") != "judge"
+    ]
+    for cell in notebook.cells:
+        kept = [l for l in cell.source.splitlines() if l.strip() not in (BEGIN, END)]
+        cell.source = "\n".join(kept)
+        for key in ("nbgrader", "editable", "deletable"):
+            cell.metadata.pop(key, None)
+    return notebook
+
+
+def execute_solution(
+    lab: Lab, target: Path, profile: str = "cpu", repository: str = "", progress: bool = True
+) -> Path:
+    """Run the solved lab and write it with its figures to ``target``.
+
+    Raises papermill's PapermillExecutionError, naming the cell, where a cell fails; nothing is
+    written then.
+    """
+    with tempfile.TemporaryDirectory(prefix="labs-solve-") as scratch:
+        before, after = Path(scratch) / "solved.ipynb", Path(scratch) / "executed.ipynb"
+        before.write_text(dump(solved_notebook(lab, repository)), encoding="utf-8")
+        executed = papermill.execute_notebook(
+            str(before),
+            str(after),
+            parameters={"PROFILE": profile} if profile != "cpu" else None,
+            kernel_name="python3",
+            cwd=scratch,
+            progress_bar=progress,
+        )
+    target.write_text(dump(_without_timestamps(executed)), encoding="utf-8")
+    return target
+
+
+def _without_timestamps(notebook: NotebookNode) -> NotebookNode:
+    """Drop what differs from run to run and tells a reader nothing."""
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if cell.cell_type == "code":
+            # progress bars and warnings are for the one who waits
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+    return notebook

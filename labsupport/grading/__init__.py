@@ -1,0 +1,5 @@
+"""Grade submissions: execution is untrusted, judging is not.
+
+``run`` executes a notebook and knows nothing of gradebooks; ``judge`` compares answers in the
+grader's own process; ``preprocessors`` puts both into nbgrader's autograde.
+"""

@@ -1,0 +1,28 @@
+"""What a judge's two halves are written with: cases and fresh inputs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+
+@dataclass
+class Case:
+    """One question to the student's code.
+
+    ``name`` is shown to the student when the case fails, so it says what is special about the
+    inputs ("3 heads, 7 tokens"), never what should come out.
+    """
+
+    name: str
+    inputs: dict[str, Any]
+
+    def __init__(self, name: str, **inputs: Any):
+        self.name = name
+        self.inputs = inputs
+
+
+def randn(rng: np.random.Generator, *shape: int, dtype: torch.dtype = torch.float32):
+    """A standard normal tensor of the given shape from a numpy generator."""
+    return torch.from_numpy(rng.standard_normal(shape)).to(dtype)

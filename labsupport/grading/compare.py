@@ -1,0 +1,89 @@
+"""Compare an answer with what the solution gives; say what differs, never what was expected."""
+
+from typing import Any
+
+import torch
+
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+def difference(answer: Any, expected: Any, tolerance: dict, where: str = "") -> str | None:
+    """None where the two are equal within tolerance, else one sentence about the first difference.
+
+    Shapes and types are part of an exercise's statement, so they are named; values are not.
+    """
+    place = where or "the result"
+    if isinstance(expected, torch.Tensor):
+        return _tensor_difference(answer, expected, tolerance, place)
+    if isinstance(expected, bool) or expected is None or isinstance(expected, str):
+        return None if answer == expected and type(answer) is type(expected) else f"{place} differs"
+    if isinstance(expected, int | float):
+        return _number_difference(answer, expected, tolerance, place)
+    if isinstance(expected, list | tuple):
+        return _sequence_difference(answer, expected, tolerance, where)
+    if isinstance(expected, dict):
+        return _dict_difference(answer, expected, tolerance, where)
+    raise TypeError(f"a judge's expected answer holds a {type(expected).__name__}")
+
+
+def _tensor_difference(answer: Any, expected: torch.Tensor, tolerance: dict, place: str):
+    if not isinstance(answer, torch.Tensor):
+        return f"{place} is a {type(answer).__name__}, not a tensor"
+    if answer.shape != expected.shape:
+        return f"{place} has shape {tuple(answer.shape)} instead of {tuple(expected.shape)}"
+    if answer.dtype != expected.dtype:
+        return f"{place} is {_short(answer.dtype)} instead of {_short(expected.dtype)}"
+    if not expected.is_floating_point():
+        return None if torch.equal(answer, expected) else f"the values of {place} differ"
+    if answer.isnan().any() and not expected.isnan().any():
+        share = answer.isnan().float().mean().item()
+        return f"{place} holds NaN ({share:.0%} of its values)"
+    if answer.isinf().any() and not expected.isinf().any():
+        return f"{place} holds infinite values"
+    if torch.allclose(answer, expected, equal_nan=True, **tolerance):
+        return None
+    return f"the values of {place} differ"
+
+
+def _number_difference(answer: Any, expected: float, tolerance: dict, place: str):
+    if isinstance(answer, torch.Tensor) and answer.ndim == 0:
+        answer = answer.item()
+    if isinstance(answer, bool) or not isinstance(answer, int | float):
+        return f"{place} is a {type(answer).__name__}, not a number"
+    if isinstance(expected, int):
+        return None if answer == expected else f"the value of {place} differs"
+    close = abs(answer - expected) <= tolerance["atol"] + tolerance["rtol"] * abs(expected)
+    return None if close else f"the value of {place} differs"
+
+
+def _sequence_difference(answer: Any, expected: Any, tolerance: dict, where: str):
+    if not isinstance(answer, list | tuple):
+        return f"{where or 'the result'} is a {type(answer).__name__}, not {len(expected)} values"
+    if len(answer) != len(expected):
+        return f"{where or 'the result'} has {len(answer)} values instead of {len(expected)}"
+    for i, (one, other) in enumerate(zip(answer, expected, strict=True)):
+        found = difference(one, other, tolerance, f"value {i + 1} of {where or 'the result'}")
+        if found:
+            return found
+    return None
+
+
+def _dict_difference(answer: Any, expected: dict, tolerance: dict, where: str):
+    if not isinstance(answer, dict):
+        return f"{where or 'the result'} is a {type(answer).__name__}, not a dict"
+    parts = f"the {where}" if where else "the result"
+    missing = [k for k in expected if k not in answer]
+    extra = [k for k in answer if k not in expected]
+    if missing or extra:
+        said = [f"lacks {', '.join(missing)}"] if missing else []
+        said += [f"has unknown {', '.join(extra)}"] if extra else []
+        return f"{parts} {' and '.join(said)}"
+    for key in expected:
+        found = difference(answer[key], expected[key], tolerance, key)
+        if found:
+            return found
+    return None
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,142 @@
+"""Grade a course's submissions, write feedback, export: what ``labs grade`` does."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.plugins import CsvExportPlugin
+
+from labsupport.grading.course_directory import CourseError, course_api, last_error, load_config
+
+
+@dataclass
+class Row:
+    """One submission in the table. ``error`` says why it could not be graded at all."""
+
+    student: str
+    assignment: str
+    score: float = 0.0
+    max_score: float = 0.0
+    late_seconds: float = 0.0
+    waiting: int = 0  # answers that wait to be graded by hand
+    lost: dict[str, str] = field(default_factory=dict)  # exercise -> verdict's status
+    error: str = ""
+
+
+def submissions(folder: Path, wanted: list[str] | None = None) -> list[tuple[str, str]]:
+    """(assignment, student) of everything under ``submitted/``, sorted."""
+    found = []
+    for place in sorted((folder / "submitted").glob("*/*")):
+        student, assignment = place.parent.name, place.name
+        if place.is_dir() and (not wanted or assignment in wanted or assignment[:2] in wanted):
+            found.append((assignment, student))
+    return sorted(found)
+
+
+def grade_course(
+    folder: Path,
+    wanted: list[str] | None = None,
+    progress: Callable[[Iterable], Iterable] = lambda items: items,
+) -> list[Row]:
+    """Autograde every submission, write its feedback, and return a row for each.
+
+    One submission that cannot be graded costs no other its grade. ``progress`` wraps the
+    iteration (tqdm, say).
+    """
+    folder = folder.resolve()
+    todo = submissions(folder, wanted)
+    if not todo:
+        raise CourseError(f"nothing to grade under {folder / 'submitted'}")
+    errors = {}
+    with course_api(folder) as api:
+        for assignment, student in progress(todo):
+            reason = unreadable(folder, assignment, student)
+            if not reason:
+                result = api.autograde(assignment, student, force=True, create=True)
+                reason = "" if result["success"] else last_error(result)
+            if reason:
+                _register(api.gradebook, student)
+                errors[assignment, student] = reason
+            else:
+                api.generate_feedback(assignment, student, force=True)
+    return read_rows(folder, todo, errors)
+
+
+def unreadable(folder: Path, assignment: str, student: str) -> str:
+    """Why the submitted notebook cannot be read, in one line, or ""."""
+    place = folder / "submitted" / student / assignment
+    path = place / f"{assignment}.ipynb"
+    if not path.exists():
+        others = ", ".join(p.name for p in sorted(place.glob("*.ipynb"))) or "no notebook"
+        return f"{path.name} was not handed in (there is {others})"
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+        nbformat.validate(nbformat.read(path, as_version=4))
+    except json.JSONDecodeError as error:
+        return (
+            f"{path.name} is damaged: JSON breaks off or goes wrong in line {error.lineno} "
+            f"({error.msg}); ask for it to be handed in again"
+        )
+    except nbformat.ValidationError as error:
+        return f"{path.name} is not a valid notebook: {error.message[:120]}"
+    except Exception as error:
+        line = str(error).splitlines()[0] if str(error) else ""
+        return f"{path.name} is not a notebook: {type(error).__name__}: {line[:120]}"
+    return ""
+
+
+def read_rows(folder: Path, todo: list[tuple[str, str]], errors: dict) -> list[Row]:
+    """The gradebook's word on every submission."""
+    config = load_config(folder)
+    rows = []
+    with Gradebook(db_url(folder, config)) as gradebook:
+        for assignment, student in todo:
+            row = Row(student, assignment, error=errors.get((assignment, student), ""))
+            try:
+                row.max_score = gradebook.find_assignment(assignment).max_score
+                found = gradebook.find_submission(assignment, student)
+            except MissingEntry:
+                rows.append(row)
+                continue
+            row.score, row.late_seconds = found.score, found.total_seconds_late
+            row.waiting = sum(
+                g.needs_manual_grade for notebook in found.notebooks for g in notebook.grades
+            )
+            row.lost = _lost(folder, assignment, student)
+            rows.append(row)
+    return rows
+
+
+def export(folder: Path) -> Path:
+    """Write ``DIR/grades.csv`` as nbgrader's CSV exporter does."""
+    target = folder.resolve() / "grades.csv"
+    config = load_config(folder)
+    plugin = CsvExportPlugin(config=config)
+    plugin.to = str(target)
+    with Gradebook(db_url(folder, config)) as gradebook:
+        plugin.export(gradebook)
+    return target
+
+
+def db_url(folder: Path, config) -> str:
+    configured = config.CourseDirectory.get("db_url")
+    return configured or f"sqlite:///{folder.resolve() / 'gradebook.db'}"
+
+
+def _register(gradebook: Gradebook, student: str) -> None:
+    """A submission that cannot be read still makes a line in the export, with no points."""
+    with gradebook:
+        gradebook.update_or_create_student(student)
+
+
+def _lost(folder: Path, assignment: str, student: str) -> dict[str, str]:
+    path = folder / "autograded" / student / assignment / f"{assignment}.ipynb"
+    if not path.exists():
+        return {}
+    about = nbformat.read(path, as_version=4).metadata.get("labsupport_grading", {})
+    return {
+        v["exercise"]: v["status"] for v in about.get("verdicts", []) if v["status"] != "passed"
+    }

@@ -1,0 +1,186 @@
+"""Grade one submitted notebook: ask, execute, judge, and write the verdicts where a person and
+nbgrader look for them. No gradebook here either: notebook in, graded notebook out.
+"""
+
+import html
+import importlib.metadata
+import platform
+from dataclasses import dataclass, field
+
+import nbformat
+import torch
+from nbformat.notebooknode import NotebookNode
+
+from labsupport.grading.judge import AnswerKey, Challenge, Verdict
+from labsupport.grading.run import Execution, execute
+from labsupport.respond import MIME
+
+# Kinds of cells that are not run when grading: they take long or need a person.
+SKIPPED = ("experiment", "widget")
+# A student's own output is kept only in forms that carry no live script.
+KEPT = ("image/png", "image/jpeg", "text/plain")
+OWN_OUTPUT = "Output as the student handed it in; this cell is not run when grading.\n"
+
+
+@dataclass
+class Graded:
+    """A graded notebook with its verdicts, in the order of the lab, and their provenance."""
+
+    notebook: NotebookNode
+    verdicts: list[Verdict]
+    provenance: dict = field(default_factory=dict)
+
+
+def grade_notebook(
+    key: AnswerKey,
+    notebook: NotebookNode,
+    submitted: NotebookNode | None = None,
+    *,
+    seed: str,
+    profile: str = "smoke",
+    cell_timeout: int = 60,
+) -> Graded:
+    """Grade a sanitised notebook.
+
+    ``submitted`` is the notebook as it was handed in: the source of the outputs that are kept.
+    ``seed`` decides the inputs, so it is secret and differs by student.
+    """
+    kinds = {cell.id: cell for cell in key.lab.cells}
+    roles = [kinds.get(_id(cell)) for cell in notebook.cells]
+    challenges = {name: key.challenge(name, seed) for name in key.lab.exercises}
+    asked = _with_questions(notebook, roles, challenges)
+    run = execute(asked, {"PROFILE": profile, "SEED": 0}, cell_timeout)
+    verdicts = _judge(key, run, roles, challenges)
+    graded = _with_verdicts(notebook, run, roles, verdicts, submitted)
+    provenance = _provenance(run, profile)
+    graded.metadata["labsupport_grading"] = {
+        "verdicts": [v.as_dict() for v in verdicts.values()],
+        "provenance": provenance,
+    }
+    return Graded(graded, list(verdicts.values()), provenance)
+
+
+def _id(cell: NotebookNode) -> str:
+    # nbgrader's id: it has been held against the gradebook, the notebook's own id has not
+    return cell.metadata.get("nbgrader", {}).get("grade_id") or cell.get("id", "")
+
+
+def _with_questions(notebook, roles, challenges: dict[str, Challenge]) -> NotebookNode:
+    """The notebook to execute: graded cells ask their challenge, long-running ones are empty."""
+    asked = nbformat.from_dict(notebook)
+    for cell, role in zip(asked.cells, roles, strict=True):
+        if role is None or cell.cell_type != "code":
+            continue
+        if role.kind == "judge":
+            text = challenges[role.name].text
+            cell.source = f"from labsupport.respond import respond as _respond\n_respond({text!r})"
+        elif role.kind in SKIPPED:
+            cell.source = ""
+    return asked
+
+
+def _judge(key: AnswerKey, run: Execution, roles, challenges) -> dict[str, Verdict]:
+    verdicts = {}
+    for name, challenge in challenges.items():
+        places = [i for i, r in enumerate(roles) if r and r.kind == "judge" and r.name == name]
+        verdicts[name] = _verdict(key, run, challenge, places)
+    return verdicts
+
+
+def _verdict(key: AnswerKey, run: Execution, challenge: Challenge, places: list[int]) -> Verdict:
+    if len(places) != 1:
+        what = "is missing from" if not places else "stands more than once in"
+        return key.unanswered(challenge, "missing", f"the graded cell {what} the notebook")
+    place = places[0]
+    bundles = [
+        o["data"][MIME]
+        for o in run.notebook.cells[place].get("outputs", [])
+        if o.get("output_type") == "display_data" and MIME in o.get("data", {})
+    ]
+    if len(bundles) > 1:
+        return key.unanswered(challenge, "tampered", "the graded cell gave several responses")
+    if bundles:
+        return key.verdict(challenge, bundles[0] if isinstance(bundles[0], dict) else {})
+    if run.died is not None and place == run.died:
+        return key.unanswered(challenge, "crashed", "the kernel died while this exercise ran")
+    if run.died is not None and place > run.died:
+        message = f"the kernel died before it, in cell {run.died + 1}"
+        return key.unanswered(challenge, "not reached", message)
+    if place in run.timeouts:
+        return key.unanswered(challenge, "timeout", "took too long and was stopped")
+    return key.verdict(challenge, None)
+
+
+def _with_verdicts(notebook, run: Execution, roles, verdicts, submitted) -> NotebookNode:
+    """The submission as a person reads it: its own cells, executed, with a verdict in each
+    graded cell, whose result is the number of points (that is how nbgrader reads a grade)."""
+    handed_in = {c.get("id"): c for c in (submitted.cells if submitted else [])}
+    graded = nbformat.from_dict(notebook)
+    for index, (cell, role) in enumerate(zip(graded.cells, roles, strict=True)):
+        if cell.cell_type != "code":
+            continue
+        if role is not None and role.kind == "judge":
+            cell.outputs = _verdict_outputs(verdicts[role.name])
+        elif role is not None and role.kind in SKIPPED:
+            own = handed_in.get(cell.get("id"), {}).get("outputs", [])
+            cell.outputs = _own_outputs(own)
+        else:
+            cell.outputs = run.notebook.cells[index].outputs
+        cell.execution_count = None
+    return graded
+
+
+def _verdict_outputs(verdict: Verdict) -> list[NotebookNode]:
+    passed = verdict.status == "passed"
+    line = (
+        f"{verdict.exercise}: {verdict.status}, {verdict.points:g} of {verdict.max_points:g} "
+        f"points. {verdict.message}"
+    )
+    colour = "#1b7837" if passed else "#b2182b"
+    shown = (
+        f'<div style="border-left:4px solid {colour};padding:4px 10px">'
+        f"<b>{html.escape(verdict.exercise)}: {html.escape(verdict.status)}</b>, "
+        f"{verdict.points:g} of {verdict.max_points:g} points<br>"
+        f"{html.escape(verdict.message)}</div>"
+    )
+    return nbformat.from_dict(
+        [
+            {
+                "output_type": "display_data",
+                "metadata": {},
+                "data": {"text/plain": line, "text/html": shown},
+            },
+            {
+                "output_type": "execute_result",
+                "execution_count": None,
+                "metadata": {},
+                "data": {"text/plain": f"{verdict.points:g}"},
+            },
+        ]
+    )
+
+
+def _own_outputs(outputs: list) -> list[NotebookNode]:
+    kept = []
+    for output in outputs:
+        data = {k: v for k, v in output.get("data", {}).items() if k in KEPT}
+        if data:
+            kept.append({"output_type": "display_data", "metadata": {}, "data": data})
+        elif output.get("output_type") == "stream":
+            text = output.get("text", "")
+            kept.append({"output_type": "stream", "name": "stdout", "text": text})
+    if kept:
+        kept.insert(0, {"output_type": "stream", "name": "stdout", "text": OWN_OUTPUT})
+    return nbformat.from_dict(kept)
+
+
+def _provenance(run: Execution, profile: str) -> dict:
+    return {
+        "seconds": round(run.seconds, 2),
+        "profile": profile,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "labsupport": importlib.metadata.version("labsupport"),
+        "nbgrader": importlib.metadata.version("nbgrader"),
+        "papermill": importlib.metadata.version("papermill"),
+    }

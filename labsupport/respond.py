@@ -1,0 +1,146 @@
+"""The student's side of grading: run an exercise on given inputs and hand the outputs back.
+
+A graded cell becomes, while it is graded, one call of :func:`respond` with a challenge: inputs
+and, where a plain call is not enough, a small driver. Nothing here knows the right answer, and
+nothing it prints decides a grade: the outputs are compared elsewhere, in another process.
+"""
+
+import contextlib
+import copy
+import math
+import sys
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from labsupport.wire import WireError, decode, encode
+
+MIME = "application/vnd.labsupport.response+json"
+# A response is a few small tensors; more than this is a mistake or an attempt to fill the disk.
+MAX_BYTES = 32 * 1024 * 1024
+
+
+class Missing(Exception):
+    """The notebook does not define a name that the exercise asks for."""
+
+
+class LabNamespace:
+    """A notebook's names as attributes: ``lab.patchify``; raises :class:`Missing`."""
+
+    def __init__(self, names: dict[str, Any]):
+        object.__setattr__(self, "_names", names)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._names[name]
+        except KeyError:
+            raise Missing(name) from None
+
+    @contextlib.contextmanager
+    def replacing(self, **stand_ins: Any) -> Iterator[None]:
+        """Put stand-ins in the place of names for a while, so that an earlier exercise's mistake
+        does not count twice."""
+        absent = object()
+        before = {name: self._names.get(name, absent) for name in stand_ins}
+        self._names.update(stand_ins)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is absent:
+                    del self._names[name]
+                else:
+                    self._names[name] = value
+
+
+def fill_parameters(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Fill every parameter in place with values that depend on its name, shape and ``seed`` only.
+
+    Two modules with equal parameter names and shapes become equal, in whatever order they made
+    their layers. Values are normal with standard deviation 1/sqrt(fan-in) for matrices and 0.2
+    for vectors, large enough that every parameter shows in the output.
+    """
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+            values = rng.standard_normal(tuple(parameter.shape))
+            fan_in = math.prod(parameter.shape[1:]) if parameter.ndim > 1 else 25
+            scaled = torch.from_numpy(values / math.sqrt(max(fan_in, 1)))
+            parameter.copy_(scaled.to(parameter.dtype))
+    return module
+
+
+def driver_names() -> dict[str, Any]:
+    """The names a driver may use without importing them, on either side."""
+    import einops
+
+    return {
+        "torch": torch,
+        "nn": nn,
+        "F": F,
+        "np": np,
+        "math": math,
+        "einops": einops,
+        "fill_parameters": fill_parameters,
+    }
+
+
+def make_driver(source: str | None, exercise: str):
+    """Compile a driver ``drive(lab, **inputs)``; without a source, call the exercise itself."""
+    if source is None:
+        return lambda lab, **inputs: getattr(lab, exercise)(**inputs)
+    names = driver_names()
+    exec(compile(source, f"<driver of {exercise}>", "exec"), names)
+    return names["drive"]
+
+
+def answer_cases(driver: Any, lab: LabNamespace, cases: list[dict]) -> list[dict]:
+    """Run the driver on every case: ``{"answer": wire}`` or ``{"error": kind, "text": line}``."""
+    return [_answer(driver, lab, inputs) for inputs in cases]
+
+
+def respond(challenge: str) -> None:
+    """Answer a challenge (JSON, see ``labsupport.grading.judge``) and display the response."""
+    import __main__
+    from IPython.display import display
+
+    message = decode(challenge)
+    driver = make_driver(message["driver"], message["exercise"])
+    answers = answer_cases(driver, LabNamespace(vars(__main__)), message["cases"])
+    display({MIME: {"nonce": message["nonce"], "answers": answers}}, raw=True)
+
+
+def _answer(driver: Any, lab: LabNamespace, inputs: dict) -> dict:
+    given = copy.deepcopy(inputs)
+    try:
+        answer = encode(driver(lab, **inputs))
+    except Missing as error:
+        return {"error": "missing", "text": str(error)}
+    except NotImplementedError:
+        return {"error": "unsolved", "text": ""}
+    except WireError as error:
+        return {"error": "unsendable", "text": str(error)[:500]}
+    except Exception as error:
+        where = _student_line(sys.exc_info()[2])
+        return {"error": "raised", "text": f"{type(error).__name__}: {error}"[:500] + where}
+    if len(answer) > MAX_BYTES:
+        return {"error": "unsendable", "text": f"the answer takes {len(answer):,} bytes"}
+    if encode(inputs) != encode(given):
+        return {"error": "changed", "text": ""}
+    return {"answer": answer}
+
+
+def _student_line(trace: Any) -> str:
+    """The innermost line of notebook code in a traceback, or nothing."""
+    found = ""
+    while trace is not None:
+        filename = trace.tb_frame.f_code.co_filename
+        if "ipykernel" in filename or filename.startswith(("<ipython", "<cell", "<answer")):
+            found = f" (in {trace.tb_frame.f_code.co_name}, line {trace.tb_lineno} of its cell)"
+        trace = trace.tb_next
+    return found

@@ -1,0 +1,24 @@
+"""What several tests use: the checkout, the small lab, and a way to change a source."""
+
+from pathlib import Path
+
+import pytest
+
+from labsupport.course.source import read_lab
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def mini_path() -> Path:
+    return ROOT / "tests" / "fixtures" / "90_mini.py"
+
+
+@pytest.fixture
+def mini(mini_path):
+    return read_lab(mini_path)

@@ -1,0 +1,82 @@
+"""Notebooks out of a source: reproducible, valid, and without a line of the solution."""
+
+import nbformat
+import pytest
+
+from labsupport.course.build import build, dump, source_notebook, student_notebook
+from labsupport.course.publication import badge, fill_readme, repository_of
+from labsupport.course.solve import solved_notebook
+from labsupport.course.source import read_lab
+
+ADDRESS = "https://github.com/someone/labs"
+
+
+def test_rebuild_is_byte_identical(mini, mini_path, tmp_path):
+    first = build(mini, tmp_path / "a").read_bytes()
+    assert build(read_lab(mini_path), tmp_path / "b").read_bytes() == first
+
+
+def test_student_notebook_is_valid_and_bare(mini):
+    notebook = student_notebook(mini)
+    nbformat.validate(notebook)
+    text = dump(notebook)
+    for secret in ("SOLUTION", "as_tensor(x) * factor", "rng", "stand_in", "Rubric", "squared",
+                   "einsum"):
+        assert secret not in text
+    assert all(not c.get("outputs") for c in notebook.cells)
+    ids = [c.id for c in notebook.cells]
+    assert len(ids) == len(set(ids))
+
+
+def test_exercise_cell_is_a_stub_that_keeps_the_steps(mini):
+    cell = next(c for c in student_notebook(mini).cells if c.id == "exercise-scale")
+    assert cell.source.splitlines() == [
+        "def scale(x, factor):",
+        '    """Return x times factor, same shape."""',
+        "    # Step 1: multiply",
+        "    # YOUR CODE HERE",
+        "    raise NotImplementedError",
+    ]
+    assert cell.metadata.nbgrader.solution and not cell.metadata.nbgrader.grade
+
+
+def test_what_is_locked_and_what_is_not(mini):
+    cells = {c.id: c for c in student_notebook(mini).cells}
+    assert cells["judge-scale"].metadata.editable is False
+    assert cells["judge-scale"].metadata.nbgrader.points == 2
+    assert cells["check-scale"].metadata.nbgrader.locked
+    assert cells["after-top-1"].metadata.editable is False
+    parameters = cells["after-top-2"]
+    assert "parameters" in parameters.metadata.tags and "nbgrader" not in parameters.metadata
+    assert cells["answer-why"].source == "Your answer here."
+    assert cells["question-why"].source == "Why does scaling multiply?"
+
+
+def test_solved_notebook_has_solutions_and_no_markers(mini):
+    text = dump(solved_notebook(mini))
+    assert "as_tensor(x) * factor" in text and "Rubric" in text
+    assert "SOLUTION" not in text and "squared" not in text and "Graded here" not in text
+
+
+def test_colab_badge_only_with_an_address(mini, tmp_path):
+    assert "colab" not in dump(student_notebook(mini))
+    cells = student_notebook(mini, ADDRESS).cells
+    assert "someone/labs/blob/main/notebooks/90_mini.ipynb" in cells[0].source
+    assert "git+https://github.com/someone/labs" in cells[1].source
+    (tmp_path / "pyproject.toml").write_text('[tool.labsupport]\nrepository = "ftp://x"\n')
+    with pytest.raises(ValueError, match="allowed is https://github.com/OWNER/NAME"):
+        repository_of(tmp_path)
+
+
+def test_readme_section_follows_the_address(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- colab -->\nold\n<!-- /colab -->\nafter\n")
+    fill_readme(tmp_path, ADDRESS, ["90_mini"])
+    assert badge(ADDRESS, "90_mini") in readme.read_text() and "old" not in readme.read_text()
+    fill_readme(tmp_path, "", ["90_mini"])
+    text = readme.read_text()
+    assert "no published address" in text and text.startswith("before") and "after" in text
+
+
+def test_source_notebook_keeps_solutions_for_nbgrader(mini):
+    assert "### BEGIN SOLUTION" in dump(source_notebook(mini))
