@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 console = Console()
+if not console.is_terminal:
+    console = Console(width=120)  # a log or a pipe has no width of its own; 80 breaks the table
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Graded labs on efficient vision transformers.")
 course_app = typer.Typer(no_args_is_help=True, help="An instructor's course directory.")

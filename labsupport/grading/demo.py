@@ -6,6 +6,7 @@ the lab, ``other-...`` for right answers written differently, ``late`` and ``bro
 
 import copy
 import datetime
+import itertools
 from pathlib import Path
 
 import nbformat
@@ -32,7 +33,8 @@ def make_class(folder: Path, stem: str, executed: Path | None = None) -> list[st
     own = _outputs(executed)
     hand_in = {"perfect": solve(released, lab, outputs=own), "blank": released}
     for trap in lab.of("trap"):
-        hand_in[f"trap-{trap.label}"] = solve(released, lab, {trap.name: trap.source}, own)
+        code = without_diagnosis(trap.source)
+        hand_in[f"trap-{trap.label}"] = solve(released, lab, {trap.name: code}, own)
     for index in range(max(len(lab.of("alternative", name)) for name in lab.exercises)):
         others = {
             name: lab.of("alternative", name)[index].source
@@ -72,6 +74,12 @@ def solve(
         elif kind == "experiment" and cell.cell_type == "code":
             cell.outputs = copy.deepcopy((outputs or {}).get(cell.id, []))
     return notebook
+
+
+def without_diagnosis(source: str) -> str:
+    """A trap's code without the comment that begins it."""
+    lines = source.strip().splitlines()
+    return "\n".join(itertools.dropwhile(lambda line: line.startswith("#"), lines))
 
 
 def submit(folder: Path, student: str, stem: str, text: str, when: datetime.datetime) -> None:

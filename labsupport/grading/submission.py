@@ -131,33 +131,21 @@ def _with_verdicts(notebook, run: Execution, roles, verdicts, submitted) -> Note
 
 
 def _verdict_outputs(verdict: Verdict) -> list[NotebookNode]:
-    passed = verdict.status == "passed"
-    line = (
-        f"{verdict.exercise}: {verdict.status}, {verdict.points:g} of {verdict.max_points:g} "
-        f"points. {verdict.message}"
-    )
-    colour = "#1b7837" if passed else "#b2182b"
+    """One result: its HTML is for people, its plain text is the grade nbgrader reads."""
+    colour = "#1b7837" if verdict.status == "passed" else "#b2182b"
     shown = (
         f'<div style="border-left:4px solid {colour};padding:4px 10px">'
         f"<b>{html.escape(verdict.exercise)}: {html.escape(verdict.status)}</b>, "
         f"{verdict.points:g} of {verdict.max_points:g} points<br>"
         f"{html.escape(verdict.message)}</div>"
     )
-    return nbformat.from_dict(
-        [
-            {
-                "output_type": "display_data",
-                "metadata": {},
-                "data": {"text/plain": line, "text/html": shown},
-            },
-            {
-                "output_type": "execute_result",
-                "execution_count": None,
-                "metadata": {},
-                "data": {"text/plain": f"{verdict.points:g}"},
-            },
-        ]
-    )
+    result = {
+        "output_type": "execute_result",
+        "execution_count": None,
+        "metadata": {},
+        "data": {"text/plain": f"{verdict.points:g}", "text/html": shown},
+    }
+    return nbformat.from_dict([result])
 
 
 def _own_outputs(outputs: list) -> list[NotebookNode]:

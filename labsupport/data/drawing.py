@@ -1,0 +1,110 @@
+"""What singles() and scenes() have in common: from labels and geometry to a Batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from .backgrounds import BackgroundPainter
+from .batch import Batch
+from .layout import Layout, make_layout
+from .render import composite, sprite_bank
+from .splits import stream
+
+_CHUNK = 256  # images drawn at a time: bounds the memory for patches, changes no result
+MAX_IMAGES = 1_000_000
+SIZES = (8, 512)
+SCALES = (0.05, 1.0)
+MAX_ROTATION = 3.1416
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread inside, and as many as before afterwards.
+
+    Rendering is many small steps. Sharing them out gains little, and on a machine that is busy
+    with other work the threads' waiting for one another made it twenty times slower.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
+def draw(
+    labels: np.ndarray,
+    classes: tuple[str, ...],
+    styles: tuple[str, ...],
+    size: int,
+    background: str,
+    seed: int,
+    split: str,
+    **geometry,
+) -> tuple[Batch, Layout]:
+    """Render objects with the given labels; the captions are left empty.
+
+    Args:
+        labels: int (n, m), padded with -1.
+        geometry: passed on to make_layout.
+    """
+    n, present = len(labels), labels >= 0
+    bank = sprite_bank(classes, styles)
+    known = np.where(present, labels, 0)
+    layout = make_layout(bank.aspect[known], present, size, seed=seed, split=split, **geometry)
+    colours = np.where(present[..., None, None], bank.colours[known], np.nan)  # (n, m, styles, 3)
+    painter = BackgroundPainter(background, size, colours.reshape(n, -1, 3), seed, split)
+    style_of = (len(styles) * stream(seed, split, "style").random(n)).astype(int)
+    sprite = style_of[:, None] * len(classes) + known  # row in the bank
+
+    images = torch.empty(n, 3, size, size)
+    instance_map = torch.empty(n, size, size, dtype=torch.uint8)
+    area = np.empty(present.shape, dtype=np.int64)
+    for start in range(0, n, _CHUNK):
+        rows = slice(start, min(start + _CHUNK, n))
+        canvas = painter.paint(rows.stop - start)
+        part = Layout(**{name: value[rows] for name, value in vars(layout).items()})
+        instance_map[rows], area[rows] = composite(canvas, bank, sprite[rows], part)
+        images[rows] = canvas.clamp_(0, 1)
+
+    boxes, seen = visible_boxes(instance_map, present.shape[1])
+    visible = seen.numpy() / np.maximum(area, 1)
+    batch = Batch(
+        images=images,
+        captions=[""] * n,
+        labels=torch.from_numpy(labels),
+        classes=classes,
+        instance_map=instance_map,
+        boxes=boxes,
+        visible=torch.from_numpy(visible).float(),
+        styles=[styles[s] for s in style_of.tolist()],
+        seed=seed,
+    )
+    return batch, layout
+
+
+def visible_boxes(instance_map: torch.Tensor, objects: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Boxes float32 (n, objects, 4), -1 where nothing is seen, and pixel counts (n, objects)."""
+    n, size, _ = instance_map.shape
+    boxes, counts = torch.full((n, objects, 4), -1.0), torch.zeros(n, objects, dtype=torch.long)
+    for j in range(objects):
+        mask = instance_map == j + 1
+        counts[:, j] = mask.sum(dim=(1, 2))
+        columns, rows = mask.any(dim=1).byte(), mask.any(dim=2).byte()  # (n, size) each
+        edges = torch.stack(
+            [
+                columns.argmax(dim=1),
+                rows.argmax(dim=1),
+                size - columns.flip(1).argmax(dim=1),
+                size - rows.flip(1).argmax(dim=1),
+            ],
+            dim=1,
+        )
+        seen = counts[:, j] > 0
+        boxes[seen, j] = edges[seen].float()
+    return boxes, counts
