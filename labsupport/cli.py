@@ -50,7 +50,7 @@ def one_line_errors() -> Iterator[None]:
     except (FileNotFoundError, ValueError) as error:
         _fail(str(error))
     except Exception as error:
-        if type(error).__name__ not in ("SourceError", "CourseError"):
+        if type(error).__name__ not in ("SourceError", "CourseError", "SandboxError"):
             raise
         _fail(str(error))
 
@@ -149,23 +149,31 @@ def course_release(folder: Folder, labs: Labs = None):
 
 
 @app.command()
-def grade(folder: Folder, labs: Labs = None):
-    """Autograde, write feedback and grades.csv.    Example: labs grade ~/vit-2026 01"""
+def grade(
+    folder: Folder,
+    labs: Labs = None,
+    sandbox: Annotated[bool, typer.Option(help="run submissions in bubblewrap")] = True,
+):
+    """Autograde, write feedback and grades.csv.    Example: labs grade ~/vit-2026 01
+
+    Exit status: 0 all graded, 2 some could not be graded (the table says why), 1 nothing done.
+    """
     with one_line_errors():
-        rows = _grade(folder, labs)
+        from labsupport.grading.course_grades import export, grade_course
+
+        if not sandbox:
+            console.print("[yellow]Without the sandbox, submissions run with your rights.[/yellow]")
+        rows = grade_course(folder, labs, _progress, sandbox)
+        export(folder)
+        _show(rows)
+        _say_where(folder)
         raise typer.Exit(2 if any(row.error for row in rows) else 0)
 
 
-def _grade(folder: Path, labs: list[str] | None):
+def _progress(items):
     from tqdm.auto import tqdm
 
-    from labsupport.grading.course_grades import export, grade_course
-
-    rows = grade_course(folder, labs, lambda items: tqdm(items, desc="grading", unit="student"))
-    export(folder)
-    _show(rows)
-    _say_where(folder)
-    return rows
+    return tqdm(items, desc="grading", unit="submission")
 
 
 def _show(rows) -> None:
@@ -198,7 +206,8 @@ def demo(
         from labsupport.course.source import find_labs
         from labsupport.grading import demo as play
         from labsupport.grading.course_directory import init_course, release
-        from labsupport.grading.course_grades import export, read_rows, submissions
+        from labsupport.grading.course_grades import export, grade_course, read_rows, submissions
+        from labsupport.grading.sandbox.visible import SandboxError, bubblewrap
 
         top = root()
         folder = (folder or Path(tempfile.mkdtemp(prefix="labs-demo-"))).resolve()
@@ -213,12 +222,13 @@ def demo(
         play.set_due_date(folder, source.stem)
         students = play.make_class(folder, source.stem, source.with_suffix(".ipynb"))
         console.print(f"[bold]3[/bold] {len(students)} submissions handed in")
+        try:
+            sandbox = bool(bubblewrap())
+        except SandboxError as error:
+            sandbox = False  # the demo's submissions are the course's own code
+            console.print(f"    {error}. The demo goes on without: it grades its own code.")
         begin = time.monotonic()
-        from tqdm.auto import tqdm
-
-        from labsupport.grading.course_grades import grade_course
-
-        rows = grade_course(folder, None, lambda x: tqdm(x, desc="grading", unit="student"))
+        rows = grade_course(folder, None, _progress, sandbox)
         errors = {(r.assignment, r.student): r.error for r in rows if r.error}
         seconds = time.monotonic() - begin
         console.print(f"[bold]4[/bold] autograded in {seconds:.0f} s, feedback written")

@@ -1,5 +1,6 @@
 """What several tests use: the checkout, the small lab, and a way to change a source."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,15 @@ def mini_path() -> Path:
 @pytest.fixture
 def mini(mini_path):
     return read_lab(mini_path)
+
+
+@pytest.fixture(scope="session")
+def sandbox():
+    """A warm sandbox, or None where bubblewrap is missing (then kernels are plain and slower)."""
+    from labsupport.grading.sandbox.warm import WarmSandbox
+
+    if shutil.which("bwrap") is None:
+        yield None
+        return
+    with WarmSandbox(["models/vit.py"]) as warm:
+        yield warm

@@ -33,6 +33,13 @@ def check_lab(lab: Any) -> None:
                     f'add a cell \'# %% {kind}="{exercise.name}"\'',
                 )
     _check_parameters(lab)
+    package = Path(__file__).parents[1]
+    for name in lab.masks:
+        if not (package / name).is_file():
+            raise SourceError(
+                lab.path, 1, f"masks: there is no {name} in the package", "name a file such as "
+                "models/vit.py"
+            )
 
 
 def _check_cell(lab: Any, cell: Any, exercises: set[str], ids: Counter) -> None:

@@ -58,6 +58,7 @@ class Lab:
     number: str
     title: str
     cells: list[LabCell]
+    masks: tuple[str, ...] = ()  # package files hidden while it is graded: they hold its answers
 
     def of(self, kind: str, name: str | None = None) -> list[LabCell]:
         """All cells of a kind (and, where given, of one exercise)."""
@@ -91,7 +92,8 @@ def read_lab(path: Path) -> Lab:
         )
     header = _header(path, text)
     cells = [_cell(path, line, cell) for line, cell in zip(lines, notebook.cells, strict=True)]
-    lab = Lab(path, path.stem, str(header["number"]), str(header["title"]), cells)
+    masks = tuple(header.get("masks") or ())
+    lab = Lab(path, path.stem, str(header["number"]), str(header["title"]), cells, masks)
     _give_ids(lab)
     check_lab(lab)
     return lab

@@ -10,6 +10,7 @@ from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.plugins import CsvExportPlugin
 
 from labsupport.grading.course_directory import CourseError, course_api, last_error, load_config
+from labsupport.grading.sandbox.visible import bubblewrap
 
 
 @dataclass
@@ -40,18 +41,24 @@ def grade_course(
     folder: Path,
     wanted: list[str] | None = None,
     progress: Callable[[Iterable], Iterable] = lambda items: items,
+    sandbox: bool = True,
 ) -> list[Row]:
     """Autograde every submission, write its feedback, and return a row for each.
 
     One submission that cannot be graded costs no other its grade. ``progress`` wraps the
-    iteration (tqdm, say).
+    iteration (tqdm, say). Without ``sandbox`` submissions run with this process's rights; with
+    it, and without bubblewrap, nothing is run: SandboxError.
     """
     folder = folder.resolve()
     todo = submissions(folder, wanted)
     if not todo:
         raise CourseError(f"nothing to grade under {folder / 'submitted'}")
+    if sandbox:
+        bubblewrap()
     errors = {}
     with course_api(folder) as api:
+        if not sandbox:
+            api.config.ExecuteAndJudge.sandbox = False
         for assignment, student in progress(todo):
             reason = unreadable(folder, assignment, student)
             if not reason:

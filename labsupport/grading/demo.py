@@ -7,6 +7,7 @@ the lab, ``other-...`` for right answers written differently, ``late`` and ``bro
 import copy
 import datetime
 import itertools
+import re
 from pathlib import Path
 
 import nbformat
@@ -34,7 +35,7 @@ def make_class(folder: Path, stem: str, executed: Path | None = None) -> list[st
     hand_in = {"perfect": solve(released, lab, outputs=own), "blank": released}
     for trap in lab.of("trap"):
         code = without_diagnosis(trap.source)
-        hand_in[f"trap-{trap.label}"] = solve(released, lab, {trap.name: code}, own)
+        hand_in[f"trap-{slug(trap.label)}"] = solve(released, lab, {trap.name: code}, own)
     for index in range(max(len(lab.of("alternative", name)) for name in lab.exercises)):
         others = {
             name: lab.of("alternative", name)[index].source
@@ -74,6 +75,11 @@ def solve(
         elif kind == "experiment" and cell.cell_type == "code":
             cell.outputs = copy.deepcopy((outputs or {}).get(cell.id, []))
     return notebook
+
+
+def slug(label: str) -> str:
+    """A label as part of a student id: lower case, hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
 
 
 def without_diagnosis(source: str) -> str:

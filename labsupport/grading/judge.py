@@ -21,7 +21,10 @@ from labsupport.grading.compare import TOLERANCE, difference
 from labsupport.respond import LabNamespace, answer_cases, driver_names, make_driver
 from labsupport.wire import WireError, decode, encode
 
-STATUSES = ("passed", "failed", "error", "timeout", "crashed", "missing", "tampered", "not reached")
+STATUSES = (
+    "passed", "failed", "error", "timeout", "crashed", "out of memory", "missing", "tampered",
+    "not reached",
+)
 
 
 @dataclass

@@ -11,10 +11,12 @@ import nbformat
 from nbformat.notebooknode import NotebookNode
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import Execute
-from traitlets import Unicode
+from traitlets import Bool, Unicode
 
 from labsupport.course.source import find_labs, read_lab
+from labsupport.grading.engine import RunLimits
 from labsupport.grading.judge import AnswerKey
+from labsupport.grading.sandbox.warm import WarmSandbox
 from labsupport.grading.submission import grade_notebook
 
 
@@ -30,6 +32,17 @@ def answer_key(labs: Path, stem: str) -> AnswerKey:
     return _key(path, path.stat().st_mtime)
 
 
+_sandboxes: dict[tuple[str, ...], WarmSandbox] = {}
+
+
+def sandbox_for(masks: tuple[str, ...]) -> WarmSandbox:
+    """This process's warm sandbox with these files masked; a dead one is replaced."""
+    known = _sandboxes.get(masks)
+    if known is None or not known.alive():
+        known = _sandboxes[masks] = WarmSandbox(list(masks))
+    return known
+
+
 class ExecuteAndJudge(Execute):
     """Execute a submission with papermill and judge it; traits are set like any of nbgrader's.
 
@@ -39,6 +52,8 @@ class ExecuteAndJudge(Execute):
     seed = Unicode("", help="The course's secret; inputs are drawn from it and the student's id."
                    ).tag(config=True)
     profile = Unicode("smoke", help="The profile submissions run in.").tag(config=True)
+    sandbox = Bool(True, help="Run submissions in bubblewrap. False: with your own rights."
+                   ).tag(config=True)
     labs = Unicode("labs", help="The folder of lab sources, relative to the course directory."
                    ).tag(config=True)
 
@@ -58,7 +73,8 @@ class ExecuteAndJudge(Execute):
             self._submitted(course, about),
             seed=f"{self.seed}/{about['student']}",
             profile=self.profile,
-            cell_timeout=self.timeout,
+            limits=RunLimits(cell_seconds=self.timeout),
+            sandbox=sandbox_for(key.lab.masks) if self.sandbox else None,
         )
         return graded.notebook, resources
 

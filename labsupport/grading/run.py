@@ -1,12 +1,12 @@
 """Execute a notebook of untrusted code and bring back its outputs. Knows nothing of gradebooks.
 
-Execution is papermill's, in a kernel of its own in a scratch directory. A cell that fails, or
-takes too long, does not stop the ones after it; a kernel that dies does.
+Execution is papermill's, in a kernel of its own: a sandboxed one, or a plain local process in a
+scratch directory. A cell that fails, or takes too long, does not stop the ones after it; where
+the kernel dies, the cells after that run in a fresh one, without the cell in which it died.
 """
 
 import copy
 import logging
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -14,56 +14,77 @@ from pathlib import Path
 
 from nbclient.exceptions import DeadKernelError
 from nbformat.notebooknode import NotebookNode
-from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import Engine, papermill_engines
+from papermill.engines import papermill_engines
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from traitlets.config import Config
 
+from labsupport.grading.engine import TIMEOUT, LimitedClient, RunLimits
+from labsupport.grading.sandbox.provisioner import SandboxKernelManager
+from labsupport.grading.sandbox.warm import WarmSandbox
+
 INJECTED = "injected-parameters"
-TIMEOUT = "CellTimeoutError"
-
-
-class QuietEngine(Engine):
-    """papermill's nbclient engine, with what a kernel writes past its notebook thrown away."""
-
-    @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, **options):
-        options.pop("log_output", None)
-        client = PapermillNotebookClient(nb_man, kernel_name=kernel_name, **options)
-        return client.execute(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-papermill_engines.register("labs", QuietEngine)
+MAX_DEATHS = 3  # kernels a notebook may lose before the rest of it is given up
 
 
 @dataclass
 class Execution:
     """An executed notebook: same cells, same order as the one that went in.
 
-    ``died`` is the index of the cell in which the kernel died, or None; ``seconds`` includes the
-    kernel's start.
+    ``deaths`` says why the kernel died, by the index of the cell in which it did; ``timeouts``
+    are the cells that were stopped; ``reached`` is how many cells were run, or passed over, in
+    all. ``seconds`` includes the kernels' start.
     """
 
     notebook: NotebookNode
-    seconds: float
-    died: int | None = None
+    seconds: float = 0.0
+    deaths: dict[int, str] = field(default_factory=dict)
     timeouts: list[int] = field(default_factory=list)
+    reached: int = 0
 
 
 def execute(
     notebook: NotebookNode,
     parameters: dict | None = None,
-    cell_timeout: int = 60,
-    kernel_name: str = "python3",
+    limits: RunLimits | None = None,
+    sandbox: WarmSandbox | None = None,
 ) -> Execution:
     """Run every cell with papermill; ``parameters`` override those of the parameters cell.
 
-    ``cell_timeout`` is in seconds. Errors of the notebook's code are outputs, not exceptions.
+    Without a ``sandbox`` the code runs with this process's rights. Errors of the notebook's code
+    are outputs, not exceptions.
     """
-    prepared = _parameterised(notebook, parameters or {})
-    started = [0]
+    limits = limits or RunLimits()
     begin = time.monotonic()
+    result = Execution(copy.deepcopy(notebook))
+    todo = copy.deepcopy(notebook)
+    done = 0  # cells whose outputs are settled
+    for _ in range(MAX_DEATHS):
+        executed, died, reason = _run(todo, parameters or {}, limits, sandbox)
+        until = len(notebook.cells) if died is None else died + 1
+        for index in range(done, until):
+            if executed.cells[index].cell_type == "code":
+                result.notebook.cells[index].outputs = executed.cells[index].outputs
+        done = result.reached = max(until, done)
+        if died is None:
+            break
+        result.deaths[died] = reason
+        todo.cells[died].source = ""  # the next kernel passes over it
+        if not _code_after(notebook, died):
+            break
+    result.timeouts = [
+        i
+        for i, cell in enumerate(result.notebook.cells)
+        if any(o.get("ename") == TIMEOUT for o in cell.get("outputs", []))
+    ]
+    result.seconds = time.monotonic() - begin
+    return result
+
+
+def _run(notebook, parameters, limits, sandbox) -> tuple[NotebookNode, int | None, str]:
+    """One kernel's life: the executed notebook, and where and why the kernel died, if it did."""
+    prepared = _parameterised(notebook, parameters)
+    clients: list[LimitedClient] = []
     died = None
     with tempfile.TemporaryDirectory(prefix="labs-run-") as scratch:
         workdir = Path(scratch) / "work"
@@ -72,29 +93,29 @@ def execute(
             papermill_engines.execute_notebook_with_engine(
                 "labs",
                 prepared,
-                kernel_name=kernel_name,
-                config=_sockets(Path(scratch) / "kernel"),
+                kernel_name="python3",
                 progress_bar=False,
+                limits=limits,
+                manager=SandboxKernelManager(sandbox) if sandbox else None,
+                report=clients.append,
                 allow_errors=True,
                 resources={"metadata": {"path": str(workdir)}},
-                timeout=cell_timeout,
-                interrupt_on_timeout=True,
-                error_on_timeout=_timeout_error(cell_timeout),
+                config=_sockets(Path(scratch) / "kernel"),
                 raise_on_iopub_timeout=False,
-                on_cell_start=lambda cell, cell_index: started.append(cell_index),
                 on_cell_executed=_record_reply_error,
             )
         except DeadKernelError:
-            died = started[-1]
-    executed, shift = _without_injected(prepared)
-    if died is not None and shift is not None and died > shift:
+            # a kernel that was ended after its cell's time is noticed in the next cell only
+            client = clients[0]
+            died = client.current if client.ended_at is None else client.ended_at
+    executed, injected = _without_injected(prepared)
+    if died is not None and injected is not None and died > injected:
         died -= 1
-    timeouts = [
-        i
-        for i, cell in enumerate(executed.cells)
-        if any(o.get("ename") == TIMEOUT for o in cell.get("outputs", []))
-    ]
-    return Execution(executed, time.monotonic() - begin, died, timeouts)
+    return executed, died, clients[0].ended or "the kernel died"
+
+
+def _code_after(notebook: NotebookNode, index: int) -> bool:
+    return any(c.cell_type == "code" and c.source for c in notebook.cells[index + 1 :])
 
 
 def _sockets(place: Path) -> Config:
@@ -129,14 +150,6 @@ def _without_injected(notebook: NotebookNode) -> tuple[NotebookNode, int | None]
         cell.metadata.pop("papermill", None)
     notebook.metadata.pop("papermill", None)
     return notebook, place
-
-
-def _timeout_error(seconds: int) -> dict:
-    return {
-        "ename": TIMEOUT,
-        "evalue": f"stopped after {seconds} s",
-        "traceback": [f"{TIMEOUT}: this cell was stopped after {seconds} s"],
-    }
 
 
 def _record_reply_error(cell: NotebookNode, cell_index: int, execute_reply: dict) -> None:

@@ -30,7 +30,7 @@ def run_checks(path: Path, profile: str = "smoke") -> list[CheckResult]:
         if about.get("kind") != "check":
             continue
         errors = [o for o in cell.outputs if o.output_type == "error"]
-        if run.died is not None and index >= run.died:
+        if index in run.deaths or index >= run.reached:
             results.append(CheckResult(about["name"], False, "the kernel died before or in it"))
         elif errors:
             results.append(CheckResult(about["name"], False, _first(errors[0])))

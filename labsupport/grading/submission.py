@@ -11,8 +11,10 @@ import nbformat
 import torch
 from nbformat.notebooknode import NotebookNode
 
+from labsupport.grading.engine import RunLimits
 from labsupport.grading.judge import AnswerKey, Challenge, Verdict
 from labsupport.grading.run import Execution, execute
+from labsupport.grading.sandbox.warm import WarmSandbox
 from labsupport.respond import MIME
 
 # Kinds of cells that are not run when grading: they take long or need a person.
@@ -38,7 +40,8 @@ def grade_notebook(
     *,
     seed: str,
     profile: str = "smoke",
-    cell_timeout: int = 60,
+    limits: RunLimits | None = None,
+    sandbox: WarmSandbox | None = None,
 ) -> Graded:
     """Grade a sanitised notebook.
 
@@ -49,10 +52,10 @@ def grade_notebook(
     roles = [kinds.get(_id(cell)) for cell in notebook.cells]
     challenges = {name: key.challenge(name, seed) for name in key.lab.exercises}
     asked = _with_questions(notebook, roles, challenges)
-    run = execute(asked, {"PROFILE": profile, "SEED": 0}, cell_timeout)
+    run = execute(asked, {"PROFILE": profile, "SEED": 0}, limits, sandbox)
     verdicts = _judge(key, run, roles, challenges)
     graded = _with_verdicts(notebook, run, roles, verdicts, submitted)
-    provenance = _provenance(run, profile)
+    provenance = _provenance(run, profile, sandbox)
     graded.metadata["labsupport_grading"] = {
         "verdicts": [v.as_dict() for v in verdicts.values()],
         "provenance": provenance,
@@ -101,13 +104,15 @@ def _verdict(key: AnswerKey, run: Execution, challenge: Challenge, places: list[
         return key.unanswered(challenge, "tampered", "the graded cell gave several responses")
     if bundles:
         return key.verdict(challenge, bundles[0] if isinstance(bundles[0], dict) else {})
-    if run.died is not None and place == run.died:
-        return key.unanswered(challenge, "crashed", "the kernel died while this exercise ran")
-    if run.died is not None and place > run.died:
-        message = f"the kernel died before it, in cell {run.died + 1}"
-        return key.unanswered(challenge, "not reached", message)
     if place in run.timeouts:
         return key.unanswered(challenge, "timeout", "took too long and was stopped")
+    if place in run.deaths:
+        reason = run.deaths[place]
+        status = "out of memory" if " MB (" in reason else "crashed"
+        return key.unanswered(challenge, status, f"while this exercise ran, {reason}")
+    if place >= run.reached:
+        message = f"{len(run.deaths)} kernels died in the cells before it"
+        return key.unanswered(challenge, "not reached", message)
     return key.verdict(challenge, None)
 
 
@@ -162,10 +167,12 @@ def _own_outputs(outputs: list) -> list[NotebookNode]:
     return nbformat.from_dict(kept)
 
 
-def _provenance(run: Execution, profile: str) -> dict:
+def _provenance(run: Execution, profile: str, sandbox: WarmSandbox | None) -> dict:
     return {
         "seconds": round(run.seconds, 2),
         "profile": profile,
+        "sandbox": sandbox is not None,
+        "deaths": {str(place): reason for place, reason in run.deaths.items()},
         "python": platform.python_version(),
         "torch": torch.__version__,
         "labsupport": importlib.metadata.version("labsupport"),

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from labsupport.course.source import read_lab
 from labsupport.grading.course_directory import CourseError, init_course, release
 from labsupport.grading.course_grades import export, grade_course, read_rows, submissions
 from labsupport.grading.demo import grade_answers_by_hand, make_class, set_due_date
+from labsupport.grading.sandbox.visible import SandboxError
 
 STEM = "90_mini"
 
@@ -32,7 +34,7 @@ def course(mini_path, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rows(course):
-    graded = grade_course(course)
+    graded = grade_course(course, sandbox=shutil.which("bwrap") is not None)
     errors = {(r.assignment, r.student): r.error for r in graded if r.error}
     assert grade_answers_by_hand(course, STEM) == 6
     return {r.student: r for r in read_rows(course, submissions(course), errors)}
@@ -106,6 +108,12 @@ def test_a_typo_can_be_mended_after_hand_in(course, rows):
     release(course)
     assert "each kind" in (course / "release" / STEM / f"{STEM}.ipynb").read_text()
     assert read_lab(path).points == 4.5
+
+
+def test_without_bubblewrap_nothing_is_run(course, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(SandboxError, match="apt-get install bubblewrap.*--no-sandbox"):
+        grade_course(course)
 
 
 def test_courses_are_never_overwritten(course, mini_path):

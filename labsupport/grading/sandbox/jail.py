@@ -1,0 +1,94 @@
+"""Inside the sandbox: shut a freshly forked process into a jail of its own.
+
+bubblewrap has already taken away network, files and the outside's processes from the whole
+sandbox; this keeps two kernels of one sandbox from each other, and limits each. It speaks to the
+kernel through libc, for Python offers unshare only from 3.12 on and mount not at all.
+"""
+
+import ctypes
+import os
+import resource
+from dataclasses import dataclass
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
+PR_SET_NO_NEW_PRIVS = 38
+_CAPABILITY_VERSION_3 = 0x20080522
+MIB = 1024 * 1024
+
+
+@dataclass
+class Limits:
+    """What one kernel may use."""
+
+    memory_mb: int = 2500  # on top of what the libraries take
+    scratch_mb: int = 256  # files in its own folder, which is in memory too
+    processes: int = 64
+    open_files: int = 256
+
+
+def own_namespaces() -> None:
+    """New user, mount, process, IPC, network and host-name namespaces for this process's child.
+
+    The process must have one thread. Raises OSError.
+    """
+    uid, gid = os.getuid(), os.getgid()
+    flags = (
+        CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWUTS
+    )
+    _call(_libc.unshare(flags), "unshare")
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"1000 {uid} 1")  # not root inside: exec must gain nothing
+    _write("/proc/self/gid_map", f"1000 {gid} 1")
+
+
+def own_files(sockets: str, run: str, limits: Limits) -> None:
+    """A private /tmp of limited size, and only this kernel's sockets, at /run/kernel."""
+    _mount("none", "/", None, MS_REC | MS_PRIVATE)
+    _mount(sockets, "/run/kernel", None, MS_BIND)
+    _tmpfs(run, 1)
+    _tmpfs("/tmp", limits.scratch_mb)
+    _tmpfs("/dev/shm", limits.scratch_mb)
+    os.mkdir("/tmp/work")
+    os.chdir("/tmp/work")
+
+
+def own_limits(limits: Limits) -> None:
+    """Resource limits, then no capabilities and no way to new ones."""
+    with open("/proc/self/statm") as file:
+        taken = int(file.read().split()[0]) * resource.getpagesize()
+    for what, most in (
+        (resource.RLIMIT_AS, taken + limits.memory_mb * MIB),
+        (resource.RLIMIT_NPROC, limits.processes),
+        (resource.RLIMIT_NOFILE, limits.open_files),
+        (resource.RLIMIT_FSIZE, limits.scratch_mb * MIB),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(what, (most, most))
+    _call(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    _call(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+
+
+def _tmpfs(place: str, megabytes: int) -> None:
+    _mount("tmpfs", place, "tmpfs", MS_NOSUID | MS_NODEV, f"size={megabytes}m,nr_inodes=10k")
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    words = [w.encode() if w is not None else None for w in (source, target, kind)]
+    _call(_libc.mount(*words, ctypes.c_ulong(flags), data.encode() if data else None),
+          f"mount {target}")
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def _call(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")

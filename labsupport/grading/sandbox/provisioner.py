@@ -1,0 +1,86 @@
+"""A jupyter_client kernel provisioner whose kernels come warm out of a sandbox."""
+
+import asyncio
+import signal
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning import KernelProvisionerBase
+
+from labsupport.grading.sandbox.warm import JailedKernel, WarmSandbox
+
+NAME = "labs-sandbox"
+
+
+class SandboxKernelManager(AsyncKernelManager):
+    """A kernel manager whose kernels come from ``sandbox``, a :class:`WarmSandbox`."""
+
+    def __init__(self, sandbox: WarmSandbox, **options: Any):
+        super().__init__(**options)
+        self.sandbox = sandbox
+        self.cache_ports = False
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        provisioner = {"kernel_provisioner": {"provisioner_name": NAME}}
+        return KernelSpec(argv=[], display_name="sandbox", language="python",
+                          metadata=provisioner)
+
+
+class SandboxProvisioner(KernelProvisionerBase):
+    """Registered as ``labs-sandbox``; its kernel manager says which sandbox to ask."""
+
+    kernel: JailedKernel | None = None
+
+    @property
+    def has_process(self) -> bool:
+        return self.kernel is not None
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        manager = self.parent
+        folder = manager.sandbox.new_folder()
+        manager.transport, manager.ip = "ipc", str(folder / "s")
+        for index, name in enumerate(("shell", "iopub", "stdin", "hb", "control"), 1):
+            setattr(manager, f"{name}_port", index)
+        self._folder = folder
+        self.connection_info = manager.get_connection_info()
+        return await super().pre_launch(cmd=[], **kwargs)
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
+        info = dict(self.connection_info)
+        info["key"] = info["key"].decode()
+        loop = asyncio.get_running_loop()
+        self.kernel = await loop.run_in_executor(
+            None, self.parent.sandbox.kernel, self._folder, info
+        )
+        return self.connection_info
+
+    async def poll(self) -> int | None:
+        if self.kernel is None:
+            return 0
+        return None if self.kernel.alive() else 1
+
+    async def wait(self) -> int | None:
+        while await self.poll() is None:
+            await asyncio.sleep(0.02)
+        self._end()
+        return 0
+
+    async def send_signal(self, signum: int) -> None:
+        if self.kernel is not None:
+            self.kernel.signal(signum)
+
+    async def kill(self, restart: bool = False) -> None:
+        await self.send_signal(signal.SIGKILL)
+
+    async def terminate(self, restart: bool = False) -> None:
+        await self.send_signal(signal.SIGKILL)  # what runs inside has nothing to save
+
+    async def cleanup(self, restart: bool = False) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        if self.kernel is not None:
+            self.kernel.end()
+            self.kernel = None

@@ -1,0 +1,84 @@
+"""What a sandbox sees: the Python environment, read-only, and nothing of the instructor's."""
+
+import os
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+import labsupport
+from labsupport.data.locate import data_root
+
+RUN = "/run/labs"  # where the sandbox finds the grader's sockets
+INSTALL = "install it (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap)"
+# Environment variables that a kernel may know; all others, tokens among them, stay outside.
+PASSED_ON = ("LANG", "LC_ALL", "TZ", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+
+
+class SandboxError(RuntimeError):
+    """The sandbox cannot be had here; one line that says how to get it."""
+
+
+def bubblewrap() -> str:
+    """The path of bwrap. Raises SandboxError with the install line where it is missing."""
+    found = shutil.which("bwrap")
+    if not found:
+        raise SandboxError(
+            f"bubblewrap is missing, and without it submissions are not run: {INSTALL}, "
+            "or accept the risk with --no-sandbox"
+        )
+    return found
+
+
+def command(run: Path, masked: list[str]) -> list[str]:
+    """The bwrap command line of a sandbox whose sockets are in the folder ``run``.
+
+    ``masked`` are module files (relative to the package) that read as empty inside: the
+    reference models of the lab that is being graded.
+    """
+    words = [
+        bubblewrap(), "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
+        "--hostname", "lab", "--proc", "/proc", "--dev", "/dev",
+        "--tmpfs", "/tmp", "--tmpfs", "/run", "--tmpfs", "/home",
+    ]
+    for path in _read_only():
+        words += ["--ro-bind", path, path]
+    package = Path(labsupport.__file__).parent
+    for name in masked:
+        words += ["--ro-bind", "/dev/null", str(package / name)]
+    words += ["--bind", str(run), RUN, "--dir", "/run/kernel", "--chdir", "/tmp"]
+    for key, value in _environment().items():
+        words += ["--setenv", key, value]
+    return [*words, sys.executable, "-m", "labsupport.grading.sandbox.zygote", RUN]
+
+
+def _read_only() -> list[str]:
+    """Folders a Python process needs, outermost first, without those inside another."""
+    wanted = ["/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/fonts",
+              "/etc/alternatives", "/etc/ssl", "/etc/localtime"]
+    wanted += [sys.prefix, sys.base_prefix, sysconfig.get_paths()["purelib"]]
+    wanted += [str(Path(labsupport.__file__).parent), str(data_root())]
+    found = sorted({os.path.abspath(p) for p in wanted if os.path.exists(p)}, key=len)
+    kept: list[str] = []
+    for path in found:
+        if not any(path == k or path.startswith(k + "/") for k in kept):
+            kept.append(path)
+    return kept
+
+
+def _environment() -> dict[str, str]:
+    known = {k: os.environ[k] for k in PASSED_ON if k in os.environ}
+    # The package may be installed in place, where its parent folder, with the solutions in it,
+    # is not visible; the path names the package's parent, of which only the package is there.
+    parent = str(Path(labsupport.__file__).parents[1])
+    return known | {
+        "PATH": f"{sys.prefix}/bin:/usr/bin:/bin",
+        "PYTHONPATH": parent,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HOME": "/tmp",
+        "MPLCONFIGDIR": "/tmp/matplotlib",
+        "LABSUPPORT_DATA": str(data_root()),
+        # one thread a kernel: workers share the cores, and sums come out the same on any machine
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+    }
