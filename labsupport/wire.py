@@ -67,7 +67,8 @@ def _pack(value: Any, tensors: dict[str, torch.Tensor], where: str) -> Any:
                 raise WireError(f"{where}: dict key {key!r} is not a plain string")
         return {key: _pack(item, tensors, f"{where}[{key!r}]") for key, item in value.items()}
     raise WireError(
-        f"{where} is a {type(value).__name__}; tensors, numbers, strings, lists and dicts can be sent"
+        f"{where} is a {type(value).__name__}; what can be sent are tensors, numbers, strings, "
+        "lists and dicts"
     )
 
 

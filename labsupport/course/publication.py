@@ -51,9 +51,10 @@ def colab_cells(repository: str, stem: str) -> list[NotebookNode]:
     """The cells that begin a published notebook: badge, and installation where it is needed."""
     if not repository:
         return []
+    wanted = f'install -q "{install_requirement(repository)}"'
     install = (
         "try:\n    import labsupport\nexcept ModuleNotFoundError:\n"
-        f'    get_ipython().run_line_magic("pip", \'install -q "{install_requirement(repository)}"\')'
+        f'    get_ipython().run_line_magic("pip", {wanted!r})'
     )
     locked = {"editable": False, "deletable": False}
     return [

@@ -18,7 +18,7 @@ def solved_notebook(lab: Lab, repository: str = "") -> NotebookNode:
         c for c in notebook.cells if c.metadata.get("labsupport", {}).get("kind") != "judge"
     ]
     for cell in notebook.cells:
-        kept = [l for l in cell.source.splitlines() if l.strip() not in (BEGIN, END)]
+        kept = [line for line in cell.source.splitlines() if line.strip() not in (BEGIN, END)]
         cell.source = "\n".join(kept)
         for key in ("nbgrader", "editable", "deletable"):
             cell.metadata.pop(key, None)

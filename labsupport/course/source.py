@@ -122,7 +122,7 @@ def find_labs(folder: Path, wanted: list[str] | None = None) -> list[Path]:
 
 def solution_code(source: str) -> str:
     """An exercise cell as a student who solved it would have it: without the markers."""
-    return "\n".join(l for l in source.splitlines() if l.strip() not in (BEGIN, END))
+    return "\n".join(line for line in source.splitlines() if line.strip() not in (BEGIN, END))
 
 
 def defined_names(source: str) -> list[str]:

@@ -99,7 +99,7 @@ def _balanced_labels(n: int, k: int, seed: int, split: str) -> np.ndarray:
 
 
 def _given_labels(labels: Sequence[int] | torch.Tensor, n: int, k: int) -> np.ndarray:
-    chosen = np.array(labels)
+    chosen = labels.numpy() if isinstance(labels, torch.Tensor) else np.array(labels)
     good = chosen.shape == (n,) and np.issubdtype(chosen.dtype, np.integer)
     if not good or chosen.min() < 0 or chosen.max() >= k:
         raise ValueError(

@@ -50,6 +50,7 @@ def grade_course(
     it, and without bubblewrap, nothing is run: SandboxError.
     """
     folder = folder.resolve()
+    load_config(folder)  # is it a course at all?
     todo = submissions(folder, wanted)
     if not todo:
         raise CourseError(f"nothing to grade under {folder / 'submitted'}")

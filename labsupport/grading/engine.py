@@ -1,4 +1,4 @@
-"""A papermill engine for untrusted notebooks: quiet, limited, and in whatever kernel it is given."""
+"""A papermill engine for untrusted notebooks: quiet, limited, in whatever kernel it is given."""
 
 import asyncio
 import contextlib

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import nbformat
+import torch
 from nbformat.notebooknode import NotebookNode
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import Execute
@@ -23,6 +24,7 @@ from labsupport.grading.submission import grade_notebook
 @lru_cache(maxsize=16)
 def _key(path: Path, changed: float) -> AnswerKey:
     """An answer key, made once for a class; ``changed`` renews it when the lab is edited."""
+    torch.set_num_threads(1)  # many small tensors: threads would cost more than they bring
     return AnswerKey(read_lab(path))
 
 

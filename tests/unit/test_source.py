@@ -59,7 +59,7 @@ MISTAKES = {
         'trap="scale" name="adds"',
     ),
     "judge for an unknown exercise": (
-        'judge="twice"', 'judge="thrice"', "unknown exercise 'thrice'; exercises here: scale, twice",
+        'judge="twice"', 'judge="thrice"', "'thrice'; exercises here: scale, twice",
         'judge="thrice"',
     ),
     "check for an unknown exercise": (
@@ -83,8 +83,10 @@ MISTAKES = {
     "two kinds": (
         'widget="slider"', 'widget="slider" check="scale"', "cannot be both", 'widget="slider"'
     ),
-    "judge asks nothing": ("def ask(rng):\n    yield Case(\"four", "def asks(rng):\n    yield Case(\"four",
-                           "has no ask(rng)", 'judge="twice"'),
+    "judge asks nothing": (
+        'ask(rng):\n    yield Case("four', 'asks(rng):\n    yield Case("four', "has no ask(rng)",
+        'judge="twice"',
+    ),
     "no seed": ("SEED = 0\n", "", "no SEED among the parameters", "parameters"),
 }
 
