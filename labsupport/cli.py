@@ -1,6 +1,7 @@
 """The ``labs`` command."""
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -8,12 +9,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+CORES = os.cpu_count() or 1
 console = Console()
 if not console.is_terminal:
     console = Console(width=120)  # a log or a pipe has no width of its own; 80 breaks the table
@@ -22,7 +24,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 course_app = typer.Typer(no_args_is_help=True, help="An instructor's course directory.")
 app.add_typer(course_app, name="course")
 
-Labs = Annotated[Optional[list[str]], typer.Argument(help="Labs by number or name; default: all")]
+Labs = Annotated[list[str] | None, typer.Argument(help="Labs by number or name; default: all")]
 Folder = Annotated[Path, typer.Argument(help="The course directory", metavar="DIR")]
 
 
@@ -153,6 +155,9 @@ def grade(
     folder: Folder,
     labs: Labs = None,
     sandbox: Annotated[bool, typer.Option(help="run submissions in bubblewrap")] = True,
+    jobs: Annotated[int, typer.Option(help="worker processes; default: one a core")] = CORES,
+    scheduler: Annotated[str, typer.Option(help="a Dask cluster, tcp://host:port")] = "",
+    again: Annotated[bool, typer.Option(help="also what an earlier run has graded")] = False,
 ):
     """Autograde, write feedback and grades.csv.    Example: labs grade ~/vit-2026 01
 
@@ -163,17 +168,17 @@ def grade(
 
         if not sandbox:
             console.print("[yellow]Without the sandbox, submissions run with your rights.[/yellow]")
-        rows = grade_course(folder, labs, _progress, sandbox)
+        rows = grade_course(folder, labs, _progress, sandbox, jobs, scheduler, again)
         export(folder)
         _show(rows)
         _say_where(folder)
         raise typer.Exit(2 if any(row.error for row in rows) else 0)
 
 
-def _progress(items):
+def _progress(items, **about):
     from tqdm.auto import tqdm
 
-    return tqdm(items, desc="grading", unit="submission")
+    return tqdm(items, unit="submission", **about)
 
 
 def _show(rows) -> None:
@@ -198,7 +203,7 @@ def _say_where(folder: Path) -> None:
 
 @app.command()
 def demo(
-    folder: Annotated[Optional[Path], typer.Argument(help="a new folder for the course")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="a new folder for the course")] = None,
     lab: Annotated[str, typer.Option(help="which lab")] = "01",
 ):
     """A whole class, from source to grades, on embedded data.    Example: labs demo /tmp/course"""
@@ -228,7 +233,7 @@ def demo(
             sandbox = False  # the demo's submissions are the course's own code
             console.print(f"    {error}. The demo goes on without: it grades its own code.")
         begin = time.monotonic()
-        rows = grade_course(folder, None, _progress, sandbox)
+        rows = grade_course(folder, None, _progress, sandbox, CORES)
         errors = {(r.assignment, r.student): r.error for r in rows if r.error}
         seconds = time.monotonic() - begin
         console.print(f"[bold]4[/bold] autograded in {seconds:.0f} s, feedback written")

@@ -1,6 +1,7 @@
 """Profiles: one notebook, three scales."""
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 PROFILES = ("smoke", "cpu", "gpu")
 

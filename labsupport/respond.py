@@ -106,8 +106,9 @@ def answer_cases(driver: Any, lab: LabNamespace, cases: list[dict]) -> list[dict
 
 def respond(challenge: str) -> None:
     """Answer a challenge (JSON, see ``labsupport.grading.judge``) and display the response."""
-    import __main__
     from IPython.display import display
+
+    import __main__
 
     message = decode(challenge)
     driver = make_driver(message["driver"], message["exercise"])

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import nbformat
 from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.converters import Autograde
 from nbgrader.plugins import CsvExportPlugin
 
 from labsupport.grading.course_directory import CourseError, course_api, last_error, load_config
+from labsupport.grading.fanout import spread
+from labsupport.grading.preprocessors import ExecuteAndJudge
 from labsupport.grading.sandbox.visible import bubblewrap
+from labsupport.grading.store import ResultStore, only_run
+from labsupport.grading.task import GradingTask
 
 
 @dataclass
@@ -40,14 +45,20 @@ def submissions(folder: Path, wanted: list[str] | None = None) -> list[tuple[str
 def grade_course(
     folder: Path,
     wanted: list[str] | None = None,
-    progress: Callable[[Iterable], Iterable] = lambda items: items,
+    progress: Callable[..., Iterable] = lambda items, **about: items,
     sandbox: bool = True,
+    jobs: int = 1,
+    scheduler: str = "",
+    again: bool = False,
 ) -> list[Row]:
-    """Autograde every submission, write its feedback, and return a row for each.
+    """Grade every submission, write feedback, and return a row for each.
 
-    One submission that cannot be graded costs no other its grade. ``progress`` wraps the
-    iteration (tqdm, say). Without ``sandbox`` submissions run with this process's rights; with
-    it, and without bubblewrap, nothing is run: SandboxError.
+    First the notebooks are executed and judged, by ``jobs`` processes or by the cluster behind
+    ``scheduler``; then this process alone records. What an earlier run has done is not done
+    ``again`` unless asked for. One submission that cannot be graded costs no other its grade.
+    ``progress(items, desc=, total=)`` wraps the iterations (tqdm, say). Without ``sandbox``
+    submissions run with this process's rights; with it, and without bubblewrap, nothing is run:
+    SandboxError.
     """
     folder = folder.resolve()
     load_config(folder)  # is it a course at all?
@@ -56,21 +67,69 @@ def grade_course(
         raise CourseError(f"nothing to grade under {folder / 'submitted'}")
     if sandbox:
         bubblewrap()
-    errors = {}
-    with course_api(folder) as api:
+    with only_run(folder), course_api(folder) as api:
         if not sandbox:
             api.config.ExecuteAndJudge.sandbox = False
-        for assignment, student in progress(todo):
-            reason = unreadable(folder, assignment, student)
-            if not reason:
-                result = api.autograde(assignment, student, force=True, create=True)
-                reason = "" if result["success"] else last_error(result)
-            if reason:
-                _register(api.gradebook, student)
-                errors[assignment, student] = reason
-            else:
-                api.generate_feedback(assignment, student, force=True)
+        errors = {pair: reason for pair in todo if (reason := unreadable(folder, *pair))}
+        readable = [pair for pair in todo if pair not in errors]
+        errors |= _execute(api, folder, readable, progress, jobs, scheduler, again)
+        _record(api, [pair for pair in todo if pair not in errors], errors, progress)
+        for _, student in errors:
+            _register(api.gradebook, student)
     return read_rows(folder, todo, errors)
+
+
+def _execute(api, folder, pairs, progress, jobs, scheduler, again) -> dict:
+    """Put by a result for every submission that has none yet; the reasons where that failed."""
+    store, tasks, errors = ResultStore(folder), {}, {}
+    for assignment, student in pairs:
+        try:
+            task = sanitised_task(api, assignment, student)
+        except Exception as error:
+            errors[assignment, student] = _one_line(error)
+            continue
+        if again:
+            store.forget(task.fingerprint)
+        if store.get(task.fingerprint) is None:
+            tasks[task] = (assignment, student)
+    if not tasks:
+        return errors
+    results = spread(list(tasks), jobs, scheduler)
+    for task, result in progress(results, desc="executing", total=len(tasks)):
+        if isinstance(result, Exception):
+            errors[tasks[task]] = _one_line(result)
+        else:
+            store.put(task.fingerprint, result)
+    return errors
+
+
+def _record(api, pairs, errors, progress) -> None:
+    for assignment, student in progress(pairs, desc="recording", total=len(pairs)):
+        result = api.autograde(assignment, student, force=True, create=True)
+        if result["success"]:
+            api.generate_feedback(assignment, student, force=True)
+        else:
+            errors[assignment, student] = last_error(result)
+
+
+def sanitised_task(api, assignment: str, student: str) -> GradingTask:
+    """What nbgrader's sanitising makes of a submission, as the task its autograde will ask for."""
+    config = api.config
+    converter = Autograde(coursedir=api.coursedir, parent=api)
+    converter.coursedir.assignment_id = assignment
+    converter.exporter = converter.exporter_class(parent=converter, config=converter.config)
+    converter._sanitizing = True
+    converter._init_preprocessors()
+    path = Path(converter._format_source(assignment, student)) / f"{assignment}.ipynb"
+    resources = converter.init_single_notebook_resources(str(path))
+    text, resources = converter.exporter.from_filename(str(path), resources=resources)
+    step = ExecuteAndJudge(config=config)
+    return step.task(nbformat.reads(text, as_version=4), resources["nbgrader"])
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200] if text else ''}"
 
 
 def unreadable(folder: Path, assignment: str, student: str) -> str:

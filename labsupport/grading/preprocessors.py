@@ -4,45 +4,18 @@ In a course's ``nbgrader_config.py`` this takes the place of nbgrader's ``Execut
 ``nbgrader autograde``, formgrader's button and ``labs grade`` all run the same code.
 """
 
-from functools import lru_cache
 from pathlib import Path
 
 import nbformat
-import torch
 from nbformat.notebooknode import NotebookNode
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import Execute
 from traitlets import Bool, Unicode
 
-from labsupport.course.source import find_labs, read_lab
-from labsupport.grading.engine import RunLimits
-from labsupport.grading.judge import AnswerKey
-from labsupport.grading.sandbox.warm import WarmSandbox
-from labsupport.grading.submission import grade_notebook
-
-
-@lru_cache(maxsize=16)
-def _key(path: Path, changed: float) -> AnswerKey:
-    """An answer key, made once for a class; ``changed`` renews it when the lab is edited."""
-    torch.set_num_threads(1)  # many small tensors: threads would cost more than they bring
-    return AnswerKey(read_lab(path))
-
-
-def answer_key(labs: Path, stem: str) -> AnswerKey:
-    """The answer key of a course's lab. Raises FileNotFoundError naming the labs there are."""
-    (path,) = find_labs(labs, [stem])
-    return _key(path, path.stat().st_mtime)
-
-
-_sandboxes: dict[tuple[str, ...], WarmSandbox] = {}
-
-
-def sandbox_for(masks: tuple[str, ...]) -> WarmSandbox:
-    """This process's warm sandbox with these files masked; a dead one is replaced."""
-    known = _sandboxes.get(masks)
-    if known is None or not known.alive():
-        known = _sandboxes[masks] = WarmSandbox(list(masks))
-    return known
+from labsupport.course.build import dump
+from labsupport.course.source import find_labs
+from labsupport.grading.store import ResultStore
+from labsupport.grading.task import GradingTask, perform
 
 
 class ExecuteAndJudge(Execute):
@@ -66,22 +39,28 @@ class ExecuteAndJudge(Execute):
         return self.preprocess(nb, resources)
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
-        about = resources["nbgrader"]
-        course = CourseDirectory(config=self.config)
-        key = answer_key(Path(course.root) / self.labs, about["notebook"])
-        graded = grade_notebook(
-            key,
-            nb,
-            self._submitted(course, about),
-            seed=f"{self.seed}/{about['student']}",
-            profile=self.profile,
-            limits=RunLimits(cell_seconds=self.timeout),
-            sandbox=sandbox_for(key.lab.masks) if self.sandbox else None,
-        )
-        return graded.notebook, resources
+        """Grade, or take the result that ``labs grade`` has put by for this very task."""
+        task = self.task(nb, resources["nbgrader"])
+        store = ResultStore(Path(CourseDirectory(config=self.config).root))
+        result = store.get(task.fingerprint)
+        if result is None:
+            result = perform(task)
+            store.put(task.fingerprint, result)
+        return nbformat.reads(result, as_version=4), resources
 
-    def _submitted(self, course: CourseDirectory, about: dict) -> NotebookNode:
-        folder = course.format_path(
-            course.submitted_directory, about["student"], about["assignment"]
+    def task(self, nb: NotebookNode, about: dict) -> GradingTask:
+        """The grading task of a sanitised notebook; ``about`` is ``resources["nbgrader"]``."""
+        course = CourseDirectory(config=self.config)
+        stem, student = about["notebook"], about["student"]
+        (lab,) = find_labs(Path(course.root) / self.labs, [stem])
+        folder = course.format_path(course.submitted_directory, student, about["assignment"])
+        return GradingTask(
+            stem=stem,
+            lab=lab.read_text(encoding="utf-8"),
+            notebook=dump(nb),
+            submitted=(Path(folder) / f"{stem}.ipynb").read_text(encoding="utf-8"),
+            seed=f"{self.seed}/{student}",
+            profile=self.profile,
+            cell_seconds=self.timeout,
+            sandbox=self.sandbox,
         )
-        return nbformat.read(Path(folder) / f"{about['notebook']}.ipynb", as_version=4)

@@ -18,8 +18,10 @@ from labsupport.grading.course_directory import CourseError, init_course, releas
 from labsupport.grading.course_grades import export, grade_course, read_rows, submissions
 from labsupport.grading.demo import grade_answers_by_hand, make_class, set_due_date
 from labsupport.grading.sandbox.visible import SandboxError
+from labsupport.grading.store import ResultStore, only_run
 
 STEM = "90_mini"
+SANDBOX = shutil.which("bwrap") is not None
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def course(mini_path, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rows(course):
-    graded = grade_course(course, sandbox=shutil.which("bwrap") is not None)
+    graded = grade_course(course, sandbox=SANDBOX, jobs=2)
     errors = {(r.assignment, r.student): r.error for r in graded if r.error}
     assert grade_answers_by_hand(course, STEM) == 6
     return {r.student: r for r in read_rows(course, submissions(course), errors)}
@@ -102,6 +104,24 @@ def test_ungraded_points_are_refused_without_execution(course, rows):
     assert "points come from running the notebook" in caught.value.stderr.decode()
 
 
+def test_what_is_graded_is_not_graded_twice_and_a_change_is_noticed(course, rows, monkeypatch):
+    asked = []
+
+    def spread(tasks, jobs, scheduler):
+        asked.extend(task.seed.split("/")[-1] for task in tasks)
+        yield from ((task, RuntimeError("a worker was lost\ntwice")) for task in tasks)
+
+    monkeypatch.setattr("labsupport.grading.course_grades.spread", spread)
+    grade_course(course, sandbox=SANDBOX)
+    assert asked == []
+    path = course / "submitted" / "trap-adds" / STEM / f"{STEM}.ipynb"
+    path.write_text(path.read_text().replace("x + factor", "x + 2 * factor"))
+    again = {r.student: r for r in grade_course(course, sandbox=SANDBOX)}
+    assert asked == ["trap-adds"]
+    assert again["trap-adds"].error == "RuntimeError: a worker was lost"
+    assert again["perfect"].score == 4.5 and not again["perfect"].error
+
+
 def test_a_typo_can_be_mended_after_hand_in(course, rows):
     path = course / "labs" / f"{STEM}.py"
     path.write_text(path.read_text().replace("It has every kind", "It has each kind"))
@@ -114,6 +134,25 @@ def test_without_bubblewrap_nothing_is_run(course, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(SandboxError, match="apt-get install bubblewrap.*--no-sandbox"):
         grade_course(course)
+
+
+def test_one_run_at_a_time(course):
+    with only_run(course), pytest.raises(CourseError, match="is being graded by another run"):
+        grade_course(course, sandbox=SANDBOX)
+
+
+def test_a_result_is_whole_or_not_there(tmp_path, monkeypatch):
+    store = ResultStore(tmp_path)
+    store.put("a", "one")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        store.put("a", "two")
+    assert store.get("a") == "one" and store.get("b") is None
+    assert [p.name for p in (tmp_path / ".labs" / "results").iterdir()] == ["a.json"]
 
 
 def test_courses_are_never_overwritten(course, mini_path):
