@@ -27,8 +27,9 @@ $(READY): pyproject.toml
 demo: $(READY)
 	$(BIN)/labs demo $(COURSE)
 
+# two processes on two cores, one thread each: torch's threads would wait for one another
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lab: $(READY)
 	$(BIN)/labs start

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -182,17 +183,23 @@ def _progress(items, **about):
 
 
 def _show(rows) -> None:
-    table = Table("lab", "student", "score", "of", "late", "by hand", "points lost in, or why not")
+    columns = ("lab", "student", "score", "of", "late", "by hand", "points lost in, or why not")
+    table = Table(*columns, box=box.SIMPLE_HEAD)
     for row in rows:
         late = f"{row.late_seconds / 3600:.0f} h" if row.late_seconds else ""
-        lost = ", ".join(f"{name} ({status})" for name, status in row.lost.items())
-        why = f"[red]{row.error}[/red]" if row.error else lost
+        why = f"[red]{row.error}[/red]" if row.error else _lost(row.lost)
         score = "-" if row.error else f"{row.score:g}"
-        waiting = str(row.waiting) if row.waiting else ""
+        waiting = f"{row.waiting} wait" if row.waiting else ""
         table.add_row(
             row.assignment[:2], row.student, score, f"{row.max_score:g}", late, waiting, why
         )
     console.print(table)
+
+
+def _lost(lost: dict[str, str]) -> str:
+    if len(lost) > 3 and len(set(lost.values())) == 1:
+        return f"{len(lost)} exercises ({next(iter(lost.values()))})"
+    return ", ".join(f"{name} ({status})" for name, status in lost.items())
 
 
 def _say_where(folder: Path) -> None:
@@ -243,6 +250,24 @@ def demo(
         export(folder)
         _show(read_rows(folder, submissions(folder), errors))
         _say_where(folder)
+
+
+@app.command()
+def doctor():
+    """Say whether this machine has what students and instructors need, and how to mend it."""
+    from importlib.util import find_spec
+
+    from labsupport.environment import report
+
+    well = report()
+    for name in ("nbgrader", "papermill", "jupytext", "jupyterlab", "distributed"):
+        if find_spec(name) is None:
+            console.print(f"[ – ]  {name:<12} for instructors: pip install 'labsupport[grading]'",
+                          markup=False)
+    if shutil.which("bwrap") is None:
+        console.print("[ – ]  bubblewrap   for instructors: apt-get install bubblewrap",
+                      markup=False)
+    raise typer.Exit(0 if well else 1)
 
 
 @app.command()

@@ -1,0 +1,134 @@
+"""Charts with axes, in the style of `labsupport.figures`: scaling laws, error bars, tables."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from statistics import mean, stdev
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.ticker import NullLocator
+
+from labsupport.figures import PALETTE
+
+
+def fit_exponent(x: Sequence[float], y: Sequence[float]) -> float:
+    """The slope of log y against log x by least squares: p where y grows as x to the power p.
+
+    Raises ValueError for fewer than two points, or values that have no logarithm.
+    """
+    if len(x) != len(y) or len(x) < 2:
+        raise ValueError(f"x and y have {len(x)} and {len(y)} values; a slope needs two of each")
+    if min(*x, *y) <= 0:
+        raise ValueError("x and y must be positive: they are fitted on logarithmic axes")
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
+def loglog_fit(x: Sequence[float], curves: Mapping[str, Sequence[float]], *, title: str = "",
+               xlabel: str = "", ylabel: str = "") -> dict[str, float]:
+    """Draw each of `curves` (label -> values at `x`) on logarithmic axes with its fitted line.
+
+    Returns label -> fitted exponent.
+    """
+    fig, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    exponents = {}
+    for (label, y), colour in zip(curves.items(), PALETTE):
+        slope = exponents[label] = fit_exponent(x, y)
+        shift = np.mean(np.log(y)) - slope * np.mean(np.log(x))
+        ends = np.array([min(x), max(x)], dtype=float)
+        ax.plot(ends, np.exp(shift) * ends**slope, color=colour, alpha=0.4)
+        ax.plot(x, y, "o", color=colour, label=f"{label}: exponent {slope:.2f}")
+    ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.set_xticks(list(x), [f"{v:g}" for v in x])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.grid(alpha=0.25)
+    ax.legend()
+    plt.show()
+    return exponents
+
+
+def lines(x: Sequence[float], curves: Mapping[str, Sequence[float]], *, title: str = "",
+          xlabel: str = "", ylabel: str = "", logx: bool = False) -> None:
+    """Draw each of `curves` (label -> values at `x`) as a line with its label at the right end."""
+    fig, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+    for (label, y), colour in zip(curves.items(), PALETTE):
+        ax.plot(x, y, "o-", color=colour)
+        ax.annotate(label, (x[-1], y[-1]), xytext=(10, 0), textcoords="offset points",
+                    va="center", color=colour, annotation_clip=False)
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log" if logx else "linear")
+    ax.set_xticks(list(x), [f"{v:g}" for v in x])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.grid(alpha=0.25)
+    plt.show()
+
+
+def scaling_curves(curves: Mapping[str, Sequence[dict]], *, x: str, panels: Mapping[str, str],
+                   title: str = "", xlabel: str = "", ylabel: str = "",
+                   chance: float | None = None) -> None:
+    """Accuracy against amount of data: mean over runs with its standard deviation.
+
+    `curves` maps a label to records; `x` is their key for the amount of data, and `panels` maps
+    the title of each panel to the key of the accuracy in it (0 to 1, drawn in percent). Records
+    with the same `x` are repeats with other seeds; single ones are drawn as crosses, without an
+    error bar. Labels that begin with the same word ("ViT, ...") share a colour.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(5.6 * len(panels), 4.4), sharey=True,
+                             squeeze=False, layout="constrained")
+    colours: dict[str, str] = {}
+    for ax, (name, y) in zip(axes.flat, panels.items()):
+        for label, records in curves.items():
+            first = label.split(",")[0]
+            colour = colours.setdefault(first, PALETTE[len(colours) % len(PALETTE)])
+            places = sorted({record[x] for record in records})
+            runs = [[100 * r[y] for r in records if r[x] == place] for place in places]
+            if all(len(run) == 1 for run in runs):
+                ax.plot(places, [run[0] for run in runs], "x", color=colour, label=label,
+                        markersize=11, markeredgewidth=3)
+                continue
+            spread = [stdev(run) if len(run) > 1 else 0.0 for run in runs]
+            ax.errorbar(places, [mean(run) for run in runs], yerr=spread, fmt="o-", capsize=4,
+                        color=colour, label=label)
+        if chance is not None:
+            ax.axhline(100 * chance, color="black", linestyle=":", linewidth=1)
+            ax.text(0.99, 100 * chance + 1, "chance", ha="right", fontsize=10,
+                    transform=ax.get_yaxis_transform())
+        ticks = sorted({record[x] for records in curves.values() for record in records})
+        ax.set(xscale="log", xlabel=xlabel, title=name, ylim=(0, 100))
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.grid(alpha=0.25)
+        ax.legend(fontsize=10)
+    axes[0, 0].set_ylabel(ylabel)
+    if title:
+        fig.suptitle(title)
+    plt.show()
+
+
+class Table:
+    """A small table that shows itself as HTML in a notebook and as text elsewhere."""
+
+    def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = ""):
+        self.columns, self.title = list(columns), title
+        self.rows = [[str(value) for value in row] for row in rows]
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"rows: every row needs {len(self.columns)} values, one has {len(row)}"
+                )
+
+    def __repr__(self) -> str:
+        lines = [self.columns, *self.rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
+        text = ["  ".join(v.ljust(w) for v, w in zip(line, widths)).rstrip() for line in lines]
+        return "\n".join(([self.title] if self.title else []) + text)
+
+    def _repr_html_(self) -> str:
+        cell = "padding:5px 12px;text-align:left;vertical-align:top"
+
+        def line(values: Sequence[str], tag: str) -> str:
+            return "<tr>" + "".join(
+                f'<{tag} style="{cell}">{escape(value)}</{tag}>' for value in values) + "</tr>"
+
+        head = f"<caption><b>{escape(self.title)}</b></caption>" if self.title else ""
+        body = "".join(line(row, "td") for row in self.rows)
+        names = line(self.columns, "th")
+        return f"<table>{head}<thead>{names}</thead><tbody>{body}</tbody></table>"
