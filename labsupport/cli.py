@@ -47,7 +47,8 @@ def one_line_errors() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in ("nbgrader", "papermill", "jupytext", "nbformat",
-                                                    "jupyterlab", "dask", "distributed"):
+                                                    "jupyterlab", "dask", "distributed",
+                                                    "cosmic_ray"):
             raise
         _fail(f"{error.name} is not installed: pip install 'labsupport[grading]'")
     except (FileNotFoundError, ValueError) as error:
@@ -268,6 +269,25 @@ def doctor():
         console.print("[ – ]  bubblewrap   for instructors: apt-get install bubblewrap",
                       markup=False)
     raise typer.Exit(0 if well else 1)
+
+
+@app.command()
+def audit(
+    labs: Labs = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="for machines")] = None,
+    picture: Annotated[Path | None, typer.Option(help="a .png, .svg or .pdf")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="a fixed sample of mutants")] = False,
+    workers: Annotated[int | None, typer.Option(help="processes; default: all cores")] = None,
+):
+    """How strong the judges are: mistakes put into the solutions.    Example: labs audit 01
+
+    Exit status: 0 at least 99% caught and every alternative accepted, 2 not so, 1 nothing done.
+    """
+    with one_line_errors():
+        from labsupport.grading.audit.command import run_audits
+
+        good = run_audits(console, root() / "solutions", labs, json_file, picture, fast, workers)
+        raise typer.Exit(0 if good else 2)
 
 
 @app.command()

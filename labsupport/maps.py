@@ -22,7 +22,7 @@ def compare_maps(yours: Any, expected: Any, *, title: str = "", xlabel: str = ""
     far = max(np.abs(gap).max(), 1e-12)
     fig, axes = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
     panels = ((yours, HEAT, low, high, "yours"), (expected, HEAT, low, high, "expected"),
-              (gap, "RdBu_r", -far, far, f"difference, at most {np.abs(gap).max():.1e}"))
+              (gap, "RdBu_r", -far, far, f"difference, at most {np.abs(gap).max():.2g}"))
     for ax, (values, colours, least, most, label) in zip(axes, panels):
         drawn = ax.imshow(values, cmap=colours, vmin=least, vmax=most, aspect="auto")
         ax.set(title=label, xlabel=xlabel, ylabel=ylabel)

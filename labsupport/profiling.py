@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -58,6 +57,9 @@ def measure_seconds(fn: Callable[..., Any], *inputs: Any, warmup: int = 2,
     moments when the machine was busy with something else. `threads` limits the CPU threads for
     the measurement only (default: as many as PyTorch uses now). GPU work is waited for.
     """
+    # imported here: it looks for a CUDA toolkit, and says on stderr that there is none
+    from torch.utils.benchmark import Timer
+
     if warmup < 1:
         raise ValueError(f"warmup={warmup} must be at least 1")
     for _ in range(warmup):

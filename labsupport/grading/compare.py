@@ -1,5 +1,6 @@
 """Compare an answer with what the solution gives; say what differs, never what was expected."""
 
+import math
 from typing import Any
 
 import torch
@@ -33,13 +34,14 @@ def _tensor_difference(answer: Any, expected: torch.Tensor, tolerance: dict, pla
         return f"{place} has shape {tuple(answer.shape)} instead of {tuple(expected.shape)}"
     if answer.dtype != expected.dtype:
         return f"{place} is {_short(answer.dtype)} instead of {_short(expected.dtype)}"
-    if not expected.is_floating_point():
+    if not (expected.is_floating_point() or expected.is_complex()):
         return None if torch.equal(answer, expected) else f"the values of {place} differ"
     if answer.isnan().any() and not expected.isnan().any():
         share = answer.isnan().float().mean().item()
         return f"{place} holds NaN ({share:.0%} of its values)"
     if answer.isinf().any() and not expected.isinf().any():
-        return f"{place} holds infinite values"
+        share = answer.isinf().float().mean().item()
+        return f"{place} holds infinite values ({share:.0%} of them)"
     if torch.allclose(answer, expected, equal_nan=True, **tolerance):
         return None
     return f"the values of {place} differ"
@@ -52,7 +54,17 @@ def _number_difference(answer: Any, expected: float, tolerance: dict, place: str
         return f"{place} is a {type(answer).__name__}, not a number"
     if isinstance(expected, int):
         return None if answer == expected else f"the value of {place} differs"
-    close = abs(answer - expected) <= tolerance["atol"] + tolerance["rtol"] * abs(expected)
+    try:
+        answer = float(answer)
+    except OverflowError:  # an integer of some hundred digits
+        return f"{place} is too large for a number"
+    if math.isnan(answer) or math.isnan(expected):
+        same = math.isnan(answer) and math.isnan(expected)
+        return None if same else f"{place} is NaN" if math.isnan(answer) else f"{place} is no NaN"
+    if math.isinf(answer) and not math.isinf(expected):
+        return f"{place} is infinite"
+    close = math.isclose(answer, expected, rel_tol=0, abs_tol=tolerance["atol"]
+                         + tolerance["rtol"] * (0 if math.isinf(expected) else abs(expected)))
     return None if close else f"the value of {place} differs"
 
 
@@ -87,3 +99,23 @@ def _dict_difference(answer: Any, expected: dict, tolerance: dict, where: str):
 
 def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+def contents(answer: Any, expected: Any) -> str | None:
+    """Whether an answer can be handed to a judge's own ``accept``: None, or what is wrong.
+
+    A tensor without values may claim any size, and operations on it would make it true.
+    """
+    most = max([1024, *(max(t.shape, default=0) for t in _tensors(expected))])
+    for tensor in _tensors(answer):
+        if tensor.numel() == 0 and max(tensor.shape, default=0) > most:
+            return f"the result holds an empty tensor of shape {tuple(tensor.shape)}"
+    return None
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return [tensor for item in value for tensor in _tensors(item)]
+    return [value] if isinstance(value, torch.Tensor) else []

@@ -111,7 +111,16 @@ def _config_text(course_id: str) -> str:
         c.ClearSolutions.code_stub = {{"python": {CODE_STUB!r}}}
         c.ClearSolutions.text_stub = {TEXT_STUB!r}
 
-        # Grading: nbgrader's pipeline with papermill execution and trusted judging in it.
+        # Grading: nbgrader's pipeline; damaged notebooks are repaired first, and execution is
+        # papermill's, with trusted judging in it.
+        c.Autograde.sanitize_preprocessors = [
+            "labsupport.grading.preprocessors.Realign",
+            "nbgrader.preprocessors.ClearOutput",
+            "nbgrader.preprocessors.DeduplicateIds",
+            "nbgrader.preprocessors.OverwriteKernelspec",
+            "nbgrader.preprocessors.OverwriteCells",
+            "nbgrader.preprocessors.CheckCellMetadata",
+        ]
         c.Autograde.autograde_preprocessors = [
             "labsupport.grading.preprocessors.ExecuteAndJudge",
             "nbgrader.preprocessors.LimitOutput",

@@ -2,54 +2,69 @@
 
 import asyncio
 import contextlib
-import signal
 import subprocess
-import threading
 import time
-from dataclasses import dataclass
 
-import psutil
-from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import CellExecutionComplete
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 from traitlets import Any as Anything
 
+from labsupport.grading.limits import MIB, RunLimits, Watch, end_kernel
+from labsupport.respond import MIME
+
+__all__ = ["TIMEOUT", "LimitedClient", "LimitedEngine", "RunLimits"]
+
 TIMEOUT = "CellTimeoutError"
-MIB = 1024 * 1024
-
-
-@dataclass
-class RunLimits:
-    """What one notebook may use while it runs."""
-
-    cell_seconds: float = 60
-    notebook_seconds: float = 600
-    output_mb: float = 20
-    memory_mb: float = 4000  # of all its processes together
 
 
 class LimitedClient(PapermillNotebookClient):
     """Executes a notebook and ends its kernel where a limit is passed.
 
-    ``current`` is the cell it is at; ``ended`` says which limit was passed, in cell ``ended_at``.
+    ``current`` is the cell it is at, None before the first; ``ended`` says which limit was
+    passed, in cell ``ended_at``. What a kernel sends is a student's to write: any message may be
+    forged, malformed or endless.
     """
 
     limits = Anything()
-    current = 0
+    current: int | None = None
     ended = ""
     ended_at: int | None = None
     _written = 0
+    _messages = 0
 
     def execute_cell(self, cell, cell_index, *args, **kwargs):
         self.current = cell_index
         return super().execute_cell(cell, cell_index, *args, **kwargs)
 
     def process_message(self, msg, cell, cell_index):
-        self._written += _size(msg["content"])
+        if self.ended:
+            return None  # what is left in the pipe
+        try:
+            content, kind = msg["content"], msg["msg_type"]
+            self._count(content)
+            if self.ended or kind.startswith("comm"):
+                return None  # widgets need a person; their state is not kept
+            data = content.get("data")
+            if isinstance(data, dict) and MIME in data:
+                if kind != "display_data":
+                    return None
+                # without its display id no later cell can put another response in its place
+                content["transient"] = {}
+            return super().process_message(msg, cell, cell_index)
+        except CellExecutionComplete:
+            raise
+        except Exception:
+            self.end("it sent the grader a malformed message")
+            return None
+
+    def _count(self, content: dict) -> None:
+        self._written += _size(content)
+        self._messages += 1
         if self._written > self.limits.output_mb * MIB:
             self.end(f"it printed more than {self.limits.output_mb:g} MB")
-            return None
-        return super().process_message(msg, cell, cell_index)
+        elif self._messages > self.limits.outputs:
+            self.end(f"it sent more than {self.limits.outputs:,} outputs")
 
     async def _async_handle_timeout(self, timeout, cell=None):
         """Interrupt the cell; a kernel that does not come back from that is ended at once, for
@@ -73,52 +88,6 @@ class LimitedClient(PapermillNotebookClient):
         if not self.ended:
             self.ended, self.ended_at = reason, self.current
         end_kernel(self.km)
-
-
-def end_kernel(manager: AsyncKernelManager) -> None:
-    """Kill a kernel now, from any thread, whatever it is doing."""
-    process = kernel_process(manager)
-    if process is None:
-        return
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for child in process.children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.send_signal(signal.SIGKILL)
-        process.send_signal(signal.SIGKILL)
-
-
-def kernel_process(manager: AsyncKernelManager) -> psutil.Process | None:
-    provisioner = manager.provisioner if manager else None
-    holder = getattr(provisioner, "kernel", None) or getattr(provisioner, "process", None)
-    try:
-        return psutil.Process(holder.pid) if holder is not None else None
-    except psutil.NoSuchProcess:
-        return None
-
-
-class Watch:
-    """Ends a client's kernel when the notebook takes too long or too much memory."""
-
-    def __init__(self, client: LimitedClient):
-        self._client = client
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> "Watch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        limits, begin = self._client.limits, time.monotonic()
-        while not self._over.wait(0.25):
-            if time.monotonic() - begin > limits.notebook_seconds:
-                self._client.end(f"the notebook took more than {limits.notebook_seconds:g} s")
-            elif (used := _memory(kernel_process(self._client.km))) > limits.memory_mb * MIB:
-                self._client.end(f"it used more than {limits.memory_mb:g} MB ({used / MIB:.0f})")
 
 
 class LimitedEngine(Engine):
@@ -151,19 +120,6 @@ class LimitedEngine(Engine):
 
 
 papermill_engines.register("labs", LimitedEngine)
-
-
-def _memory(process: psutil.Process | None) -> float:
-    """Bytes that a process and its children hold for themselves, in what they share as well."""
-    total = 0.0
-    if process is None:
-        return total
-    with contextlib.suppress(psutil.Error):
-        for one in [process, *process.children(recursive=True)]:
-            with contextlib.suppress(psutil.Error):
-                memory = one.memory_info()
-                total += memory.rss - memory.shared
-    return total
 
 
 def _size(content: dict) -> int:

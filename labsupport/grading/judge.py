@@ -6,49 +6,21 @@ the inputs ever travel to a student's process. What is right comes from running 
 on the lab's own solution; what a wrong answer means, from running it on the lab's traps.
 """
 
-import ast
 import hashlib
 import uuid
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from labsupport.course.source import Lab, LabCell, solution_code
-from labsupport.grading.cases import Case, randn
-from labsupport.grading.compare import TOLERANCE, difference
-from labsupport.respond import LabNamespace, answer_cases, driver_names, make_driver
+from labsupport.course.source import Lab, LabCell
+from labsupport.grading.cases import Case
+from labsupport.grading.compare import contents, difference
+from labsupport.grading.lab_code import diagnosis_of, driver_source, namespace_of, read_judge
+from labsupport.grading.verdicts import STATUSES, Challenge, Verdict, error_verdict, one_line
+from labsupport.respond import LabNamespace, answer_cases, make_driver
 from labsupport.wire import WireError, decode, encode
 
-STATUSES = (
-    "passed", "failed", "error", "timeout", "crashed", "out of memory", "missing", "tampered",
-    "not reached",
-)
-
-
-@dataclass
-class Verdict:
-    """The outcome of one exercise. ``status`` is one of ``STATUSES``."""
-
-    exercise: str
-    status: str
-    points: float
-    max_points: float
-    message: str
-
-    def as_dict(self) -> dict:
-        return asdict(self)
-
-
-@dataclass
-class Challenge:
-    """What one student is asked in one exercise. ``text`` is all that travels."""
-
-    exercise: str
-    cases: list[Case]
-    nonce: str
-    text: str
+__all__ = ["STATUSES", "AnswerKey", "Challenge", "Verdict", "driver_source", "namespace_of"]
 
 
 class AnswerKey:
@@ -57,7 +29,7 @@ class AnswerKey:
     def __init__(self, lab: Lab):
         self.lab = lab
         self._solution = LabNamespace(namespace_of(lab))
-        self._judges = {c.name: _read_judge(c) for c in lab.of("judge")}
+        self._judges = {c.name: read_judge(c) for c in lab.of("judge")}
         self._traps: dict[str, list[tuple[LabCell, LabNamespace]]] = {}
 
     def challenge(self, exercise: str, seed: str) -> Challenge:
@@ -81,8 +53,8 @@ class AnswerKey:
             return self._verdict(challenge, "tampered", "the response is not the grader's own")
         if len(answers) != len(challenge.cases):
             return self._verdict(challenge, "tampered", "the response lacks cases")
-        for index, (case, answer) in enumerate(zip(challenge.cases, answers, strict=True)):
-            found = self._case(challenge, index, case, answer)
+        for index, answer in enumerate(answers):
+            found = self._case(challenge, index, answer)
             if found:
                 status, message = found
                 return self._verdict(challenge, status, message)
@@ -96,31 +68,55 @@ class AnswerKey:
     def _verdict(self, challenge: Challenge, status: str, message: str) -> Verdict:
         most = float(self.lab.one("judge", challenge.exercise).points)
         points = most if status == "passed" else 0.0
-        return Verdict(challenge.exercise, status, points, most, message)
+        return Verdict(challenge.exercise, status, points, most, one_line(message))
 
-    def _case(self, challenge: Challenge, index: int, case: Case, answer: Any):
+    def _case(self, challenge: Challenge, index: int, answer: Any):
         """(status, message) of a case that is not right, or None."""
+        case, exercise = challenge.cases[index], challenge.exercise
         if not isinstance(answer, dict):
             return "tampered", "the response is malformed"
         if "error" in answer:
-            return _error(case, answer)
+            return error_verdict(case, answer)
         try:
             value = decode(answer["answer"])
         except (WireError, KeyError, TypeError):
             return "tampered", f"{case.name}: the answer does not decode"
-        found = self._compare(challenge.exercise, case, value)
+        expected = self._expected(challenge)
+        if "again" in answer and "again" not in expected[0]:
+            changed = self._changes(exercise, value, answer["again"])
+            if changed:
+                return "failed", f"{case.name}: {changed}"
+        found = self._compare(exercise, value, decode(expected[index]["answer"]))
         if found is None:
             return None
-        diagnosis = self._diagnose(challenge.exercise, case, value)
+        diagnosis = self._diagnose(exercise, case, value)
         return "failed", f"{case.name}: {found}." + (f" {diagnosis}" if diagnosis else "")
 
-    def _compare(self, exercise: str, case: Case, value: Any) -> str | None:
+    def _compare(self, exercise: str, value: Any, expected: Any) -> str | None:
         judge = self._judges[exercise]
-        expected = self._answer(exercise, self._solution, case)
-        if judge["accept"]:
+        if not judge["accept"]:
+            return difference(value, expected, judge["tolerance"])
+        # a judge is written for answers that have about the right form
+        wrong = contents(value, expected)
+        if wrong:
+            return wrong
+        try:
             accepted = judge["accept"](value, expected)
-            return None if accepted is True else str(accepted or "the answer is not right")
-        return difference(value, expected, judge["tolerance"])
+        except Exception:
+            return "the result is not of the form that the exercise asks for"
+        return None if accepted is True else str(accepted or "the answer is not right")
+
+    def _changes(self, exercise: str, value: Any, again: Any) -> str | None:
+        """What is wrong where a second call on the same inputs gave another answer than the
+        first, though the solution's gives the same."""
+        if again is None:
+            return "it works once, and fails when it is called again on the same inputs"
+        try:
+            second = decode(again)
+            differs = difference(second, value, self._judges[exercise]["tolerance"])
+        except (WireError, TypeError):
+            return "the second answer does not decode"
+        return "called twice on the same inputs, it gives two results" if differs else None
 
     def _diagnose(self, exercise: str, case: Case, value: Any) -> str | None:
         """The catalogue's word for an answer that equals a known mistake's on this case."""
@@ -131,7 +127,8 @@ class AnswerKey:
             ]
         for trap, namespace in self._traps[exercise]:
             try:
-                mistaken = self._answer(exercise, namespace, case)
+                (answer,) = self._answers(exercise, namespace, [case])
+                mistaken = decode(answer["answer"])
                 same = difference(value, mistaken, self._judges[exercise]["tolerance"]) is None
             except Exception:  # a trap may fail on some inputs; then it explains nothing here
                 continue
@@ -139,95 +136,23 @@ class AnswerKey:
                 return diagnosis_of(trap)
         return None
 
-    def _answer(self, exercise: str, namespace: LabNamespace, case: Case) -> Any:
+    def _expected(self, challenge: Challenge) -> list[dict]:
+        """The solution's answers, encoded: nothing that is done to one reaches the next use."""
+        if challenge.expected is None:
+            found = self._answers(challenge.exercise, self._solution, challenge.cases)
+            for case, answer in zip(challenge.cases, found, strict=True):
+                if "answer" not in answer:
+                    where = f"{challenge.exercise}, {case.name}"
+                    raise RuntimeError(f"{where}: {answer['error']}: {answer['text']}")
+            challenge.expected = found
+        return challenge.expected
+
+    def _answers(self, exercise: str, namespace: LabNamespace, cases: list[Case]) -> list[dict]:
         driver = make_driver(self._judges[exercise]["driver"], exercise)
-        (answer,) = answer_cases(driver, namespace, [decode(encode(case.inputs))])
-        if "answer" not in answer:
-            raise RuntimeError(f"{exercise}, {case.name}: {answer['error']}: {answer['text']}")
-        return decode(answer["answer"])
+        inputs = [decode(encode(case.inputs)) for case in cases]
+        return answer_cases(driver, namespace, inputs)
 
     def _cases(self, exercise: str, seed: str) -> list[Case]:
         digest = hashlib.sha256(f"{seed}/{self.lab.stem}/{exercise}".encode()).digest()
         rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
         return list(self._judges[exercise]["ask"](rng))
-
-
-def namespace_of(lab: Lab, replace: dict[str, str] | None = None) -> dict[str, Any]:
-    """Run a lab's setup and exercise cells, solved, and return their names.
-
-    ``replace`` gives other code for some exercises: a trap, an alternative. Figures, checks and
-    experiments are left out.
-    """
-    names: dict[str, Any] = {"PROFILE": "smoke", "SEED": 0, "__name__": lab.stem}
-    state = torch.random.get_rng_state()
-    try:
-        for cell in lab.cells:
-            if cell.kind == "exercise":
-                code = (replace or {}).get(cell.name) or solution_code(cell.source)
-            elif "setup" in cell.tags:
-                code = cell.source
-            else:
-                continue
-            exec(compile(code, f"<{lab.stem} {cell.id}>", "exec"), names)
-    finally:
-        torch.random.set_rng_state(state)
-    return names
-
-
-def diagnosis_of(trap: LabCell) -> str:
-    """The comment that begins a trap: what a student with this mistake is told."""
-    lines = []
-    for line in trap.source.strip().splitlines():
-        if not line.startswith("#"):
-            break
-        lines.append(line.lstrip("# ").strip())
-    return " ".join(lines)
-
-
-def _error(case: Case, answer: dict) -> tuple[str, str]:
-    text = str(answer.get("text", ""))
-    messages = {
-        "missing": ("missing", f"{text} is not defined in the notebook"),
-        "unsolved": ("missing", "not implemented yet"),
-        "unsendable": ("failed", f"{case.name}: {text}"),
-        "changed": ("failed", f"{case.name}: the inputs were changed in place; work on a copy"),
-        "raised": ("error", f"{case.name}: {text}"),
-    }
-    return messages.get(answer["error"], ("tampered", "the response is malformed"))
-
-
-def _read_judge(cell: LabCell) -> dict[str, Any]:
-    names = driver_names() | {"Case": Case, "randn": randn}
-    exec(compile(cell.source, f"<judge of {cell.name}>", "exec"), names)
-    return {
-        "ask": names["ask"],
-        "driver": driver_source(cell.source),
-        "accept": names.get("accept"),
-        "tolerance": TOLERANCE | names.get("tolerance", {}),
-    }
-
-
-def driver_source(source: str) -> str | None:
-    """The part of a judge cell that travels: ``drive`` and what it refers to, nothing else."""
-    body = ast.parse(source).body
-    binding = {name: node for node in body for name in _bound(node)}
-    if "drive" not in binding:
-        return None
-    wanted, queue = set(), ["drive"]
-    while queue:
-        node = binding.get(queue.pop())
-        if node is not None and node not in wanted:
-            wanted.add(node)
-            queue += [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
-    return "\n\n".join(ast.unparse(node) for node in body if node in wanted)
-
-
-def _bound(node: ast.stmt) -> list[str]:
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return [node.name]
-    if isinstance(node, ast.Assign):
-        return [t.id for t in node.targets if isinstance(t, ast.Name)]
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return [(a.asname or a.name).split(".")[0] for a in node.names]
-    return []
-

@@ -9,13 +9,29 @@ from pathlib import Path
 import nbformat
 from nbformat.notebooknode import NotebookNode
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.preprocessors import Execute
+from nbgrader.preprocessors import Execute, NbGraderPreprocessor
 from traitlets import Bool, Unicode
 
-from labsupport.course.build import dump
-from labsupport.course.source import find_labs
+from labsupport.course.build import dump, student_notebook
+from labsupport.course.source import find_labs, read_lab
+from labsupport.grading.realign import realign
 from labsupport.grading.store import ResultStore
 from labsupport.grading.task import GradingTask, perform
+
+
+class Realign(NbGraderPreprocessor):
+    """The first step of sanitising: a damaged notebook gets the form of the released lab."""
+
+    labs = Unicode("labs", help="The folder of lab sources, relative to the course directory."
+                   ).tag(config=True)
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        course = CourseDirectory(config=self.config)
+        (lab,) = find_labs(Path(course.root) / self.labs, [resources["nbgrader"]["notebook"]])
+        aligned, repairs = realign(nb, student_notebook(read_lab(lab)))
+        for repair in repairs:
+            self.log.warning("Repaired: %s", repair)
+        return aligned, resources
 
 
 class ExecuteAndJudge(Execute):

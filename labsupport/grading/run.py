@@ -19,8 +19,10 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from traitlets.config import Config
 
-from labsupport.grading.engine import TIMEOUT, LimitedClient, RunLimits
+from labsupport.grading.engine import TIMEOUT, LimitedClient
+from labsupport.grading.limits import RunLimits
 from labsupport.grading.sandbox.provisioner import SandboxKernelManager
+from labsupport.grading.sandbox.visible import SandboxError
 from labsupport.grading.sandbox.warm import WarmSandbox
 
 INJECTED = "injected-parameters"
@@ -104,9 +106,15 @@ def _run(notebook, parameters, limits, sandbox) -> tuple[NotebookNode, int | Non
                 raise_on_iopub_timeout=False,
                 on_cell_executed=_record_reply_error,
             )
-        except DeadKernelError:
+        except (SandboxError, OSError):
+            raise
+        except Exception as error:
+            client = clients[0] if clients else None
+            if client is None or client.current is None:
+                raise  # it never began: not the notebook's doing
+            if not isinstance(error, DeadKernelError):
+                client.end("it sent the grader a message that cannot be read")
             # a kernel that was ended after its cell's time is noticed in the next cell only
-            client = clients[0]
             died = client.current if client.ended_at is None else client.ended_at
     executed, injected = _without_injected(prepared)
     if died is not None and injected is not None and died > injected:
@@ -155,8 +163,9 @@ def _without_injected(notebook: NotebookNode) -> tuple[NotebookNode, int | None]
 def _record_reply_error(cell: NotebookNode, cell_index: int, execute_reply: dict) -> None:
     """Put an error that came as a reply only (a timeout) among the cell's outputs."""
     content = execute_reply["content"]
-    if content["status"] != "error":
+    if content.get("status") != "error" or not isinstance(content.get("traceback"), list):
         return
-    if not any(o.get("ename") == content["ename"] for o in cell.outputs):
-        error = {k: content[k] for k in ("ename", "evalue", "traceback")}
-        cell.outputs.append(NotebookNode(output_type="error", **error))
+    error = {k: str(content.get(k)) for k in ("ename", "evalue")}
+    if not any(o.get("ename") == error["ename"] for o in cell.outputs):
+        trace = [str(line) for line in content["traceback"]]
+        cell.outputs.append(NotebookNode(output_type="error", traceback=trace, **error))

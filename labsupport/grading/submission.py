@@ -10,17 +10,19 @@ from dataclasses import dataclass, field
 import nbformat
 import torch
 from nbformat.notebooknode import NotebookNode
+from nbformat.v4 import new_markdown_cell
 
-from labsupport.grading.engine import RunLimits
+from labsupport.course.build import student_notebook
 from labsupport.grading.judge import AnswerKey, Challenge, Verdict
+from labsupport.grading.limits import RunLimits
+from labsupport.grading.realign import realign
 from labsupport.grading.run import Execution, execute
 from labsupport.grading.sandbox.warm import WarmSandbox
+from labsupport.grading.sanitise import Patience, clean_markdown, clean_outputs
 from labsupport.respond import MIME
 
 # Kinds of cells that are not run when grading: they take long or need a person.
 SKIPPED = ("experiment", "widget")
-# A student's own output is kept only in forms that carry no live script.
-KEPT = ("image/png", "image/jpeg", "text/plain")
 OWN_OUTPUT = "Output as the student handed it in; this cell is not run when grading.\n"
 
 
@@ -43,29 +45,38 @@ def grade_notebook(
     limits: RunLimits | None = None,
     sandbox: WarmSandbox | None = None,
 ) -> Graded:
-    """Grade a sanitised notebook.
+    """Grade a sanitised notebook, one that ``realign`` has put in the lab's form.
 
-    ``submitted`` is the notebook as it was handed in: the source of the outputs that are kept.
-    ``seed`` decides the inputs, so it is secret and differs by student.
+    ``submitted`` is the notebook as it was handed in: the source of the outputs that are kept,
+    and of what is said to have been repaired. ``seed`` decides the inputs, so it is secret and
+    differs by student. The graded notebook carries no live script.
     """
+    handed_in, repairs = None, []
+    if submitted is not None:
+        handed_in, repairs = realign(submitted, student_notebook(key.lab))
     kinds = {cell.id: cell for cell in key.lab.cells}
     roles = [kinds.get(_id(cell)) for cell in notebook.cells]
     challenges = {name: key.challenge(name, seed) for name in key.lab.exercises}
     asked = _with_questions(notebook, roles, challenges)
     run = execute(asked, {"PROFILE": profile, "SEED": 0}, limits, sandbox)
     verdicts = _judge(key, run, roles, challenges)
-    graded = _with_verdicts(notebook, run, roles, verdicts, submitted)
+    graded = _with_verdicts(notebook, run, roles, verdicts, handed_in)
     provenance = _provenance(run, profile, sandbox)
     graded.metadata["labsupport_grading"] = {
         "verdicts": [v.as_dict() for v in verdicts.values()],
         "provenance": provenance,
+        "repairs": repairs,
     }
+    if repairs:
+        graded.cells.insert(0, _repair_note(repairs))
     return Graded(graded, list(verdicts.values()), provenance)
 
 
 def _id(cell: NotebookNode) -> str:
     # nbgrader's id: it has been held against the gradebook, the notebook's own id has not
-    return cell.metadata.get("nbgrader", {}).get("grade_id") or cell.get("id", "")
+    about = cell.metadata.get("nbgrader")
+    name = about.get("grade_id") if isinstance(about, dict) else None
+    return str(name or cell.get("id", ""))
 
 
 def _with_questions(notebook, roles, challenges: dict[str, Challenge]) -> NotebookNode:
@@ -95,11 +106,12 @@ def _verdict(key: AnswerKey, run: Execution, challenge: Challenge, places: list[
         what = "is missing from" if not places else "stands more than once in"
         return key.unanswered(challenge, "missing", f"the graded cell {what} the notebook")
     place = places[0]
-    bundles = [
-        o["data"][MIME]
+    shown = [
+        o.get("data")
         for o in run.notebook.cells[place].get("outputs", [])
-        if o.get("output_type") == "display_data" and MIME in o.get("data", {})
+        if o.get("output_type") == "display_data"
     ]
+    bundles = [data[MIME] for data in shown if isinstance(data, dict) and MIME in data]
     if len(bundles) > 1:
         return key.unanswered(challenge, "tampered", "the graded cell gave several responses")
     if bundles:
@@ -119,20 +131,32 @@ def _verdict(key: AnswerKey, run: Execution, challenge: Challenge, places: list[
 def _with_verdicts(notebook, run: Execution, roles, verdicts, submitted) -> NotebookNode:
     """The submission as a person reads it: its own cells, executed, with a verdict in each
     graded cell, whose result is the number of points (that is how nbgrader reads a grade)."""
-    handed_in = {c.get("id"): c for c in (submitted.cells if submitted else [])}
+    own = {c.id: c.get("outputs", []) for c in (submitted.cells if submitted else [])}
     graded = nbformat.from_dict(notebook)
+    patience = Patience()
     for index, (cell, role) in enumerate(zip(graded.cells, roles, strict=True)):
         if cell.cell_type != "code":
+            cell.source = clean_markdown(cell.source)
             continue
         if role is not None and role.kind == "judge":
             cell.outputs = _verdict_outputs(verdicts[role.name])
         elif role is not None and role.kind in SKIPPED:
-            own = handed_in.get(cell.get("id"), {}).get("outputs", [])
-            cell.outputs = _own_outputs(own)
+            cell.outputs = clean_outputs(own.get(cell.get("id"), []), patience)
+            if cell.outputs:
+                cell.outputs.insert(0, _stream(OWN_OUTPUT))
         else:
-            cell.outputs = run.notebook.cells[index].outputs
+            cell.outputs = clean_outputs(run.notebook.cells[index].outputs, patience)
         cell.execution_count = None
     return graded
+
+
+def _repair_note(repairs: list[str]) -> NotebookNode:
+    lines = "\n".join(f"- {html.escape(repair)}" for repair in repairs)
+    return new_markdown_cell(f"**Repaired before grading**\n\n{lines}", id="labs-repairs")
+
+
+def _stream(text: str) -> NotebookNode:
+    return nbformat.from_dict({"output_type": "stream", "name": "stdout", "text": text})
 
 
 def _verdict_outputs(verdict: Verdict) -> list[NotebookNode]:
@@ -151,20 +175,6 @@ def _verdict_outputs(verdict: Verdict) -> list[NotebookNode]:
         "data": {"text/plain": f"{verdict.points:g}", "text/html": shown},
     }
     return nbformat.from_dict([result])
-
-
-def _own_outputs(outputs: list) -> list[NotebookNode]:
-    kept = []
-    for output in outputs:
-        data = {k: v for k, v in output.get("data", {}).items() if k in KEPT}
-        if data:
-            kept.append({"output_type": "display_data", "metadata": {}, "data": data})
-        elif output.get("output_type") == "stream":
-            text = output.get("text", "")
-            kept.append({"output_type": "stream", "name": "stdout", "text": text})
-    if kept:
-        kept.insert(0, {"output_type": "stream", "name": "stdout", "text": OWN_OUTPUT})
-    return nbformat.from_dict(kept)
 
 
 def _provenance(run: Execution, profile: str, sandbox: WarmSandbox | None) -> dict:

@@ -10,11 +10,15 @@ import os
 import resource
 from dataclasses import dataclass
 
+from labsupport.grading.sandbox.syscalls import refuse_system_calls
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
-MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
+MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
+SOCKETS = "/run/kernel"  # where a kernel finds its own sockets
 PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION_3 = 0x20080522
 MIB = 1024 * 1024
@@ -46,9 +50,10 @@ def own_namespaces() -> None:
 
 
 def own_files(sockets: str, run: str, limits: Limits) -> None:
-    """A private /tmp of limited size, and only this kernel's sockets, at /run/kernel."""
+    """A private /tmp of limited size, terminals of its own, and only this kernel's sockets."""
     _mount("none", "/", None, MS_REC | MS_PRIVATE)
-    _mount(sockets, "/run/kernel", None, MS_BIND)
+    _mount(sockets, SOCKETS, None, MS_BIND)
+    _mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0666,mode=620")
     _tmpfs(run, 1)
     _tmpfs("/tmp", limits.scratch_mb)
     _tmpfs("/dev/shm", limits.scratch_mb)
@@ -56,8 +61,14 @@ def own_files(sockets: str, run: str, limits: Limits) -> None:
     os.chdir("/tmp/work")
 
 
+def seal_sockets() -> None:
+    """The sockets' folder lies on the outside's disk: once they are bound, nothing more goes in."""
+    flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV
+    _mount("none", SOCKETS, None, flags)
+
+
 def own_limits(limits: Limits) -> None:
-    """Resource limits, then no capabilities and no way to new ones."""
+    """Resource limits, then no capabilities, no way to new ones, and fewer system calls."""
     with open("/proc/self/statm") as file:
         taken = int(file.read().split()[0]) * resource.getpagesize()
     for what, most in (
@@ -71,6 +82,7 @@ def own_limits(limits: Limits) -> None:
     _call(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     _call(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+    refuse_system_calls()
 
 
 def _tmpfs(place: str, megabytes: int) -> None:

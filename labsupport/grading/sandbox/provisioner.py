@@ -4,6 +4,7 @@ import asyncio
 import signal
 from typing import Any
 
+import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import KernelProvisionerBase
@@ -11,6 +12,7 @@ from jupyter_client.provisioning import KernelProvisionerBase
 from labsupport.grading.sandbox.warm import JailedKernel, WarmSandbox
 
 NAME = "labs-sandbox"
+MAX_MESSAGE = 32 * 1024 * 1024  # bytes; a larger one is dropped before it takes our memory
 
 
 class SandboxKernelManager(AsyncKernelManager):
@@ -18,6 +20,9 @@ class SandboxKernelManager(AsyncKernelManager):
 
     def __init__(self, sandbox: WarmSandbox, **options: Any):
         super().__init__(**options)
+        self.context = zmq.asyncio.Context()
+        self.context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
+        self._created_context = True  # so that it is closed with the manager
         self.sandbox = sandbox
         self.cache_ports = False
 

@@ -1,5 +1,6 @@
 """What a sandbox sees: the Python environment, read-only, and nothing of the instructor's."""
 
+import contextlib
 import os
 import shutil
 import sys
@@ -46,10 +47,32 @@ def command(run: Path, masked: list[str]) -> list[str]:
     package = Path(labsupport.__file__).parent
     for name in masked:
         words += ["--ro-bind", "/dev/null", str(package / name)]
+    for path in _hidden(package, masked):
+        words += ["--tmpfs", path]
+    # Kernel settings are writable for root, even for a root without any capability.
+    words += ["--ro-bind", "/proc/sys", "/proc/sys"]
+    if os.path.exists("/proc/sysrq-trigger"):
+        words += ["--ro-bind", "/dev/null", "/proc/sysrq-trigger"]
     words += ["--bind", str(run), RUN, "--dir", "/run/kernel", "--chdir", "/tmp"]
+    # What bubblewrap itself makes is writable and common to all kernels of this sandbox: one
+    # submission could leave a file there for the next (a start-up script of IPython's, say).
+    for path in ("/", "/home", "/run", "/dev"):
+        words += ["--remount-ro", path]
     for key, value in _environment().items():
         words += ["--setenv", key, value]
     return [*words, sys.executable, "-m", "labsupport.grading.sandbox.zygote", RUN]
+
+
+def _hidden(package: Path, masked: list[str]) -> list[str]:
+    """Folders inside the visible ones that hold other people's work, or a masked module's byte
+    code, from which its source is as good as read."""
+    caches = {str((package / name).parent / "__pycache__") for name in masked}
+    for cache in caches:
+        with contextlib.suppress(OSError):  # what cannot be written will not come to be later
+            os.makedirs(cache, exist_ok=True)
+    exchanges = ["/usr/local/share/nbgrader", "/usr/share/nbgrader"]
+    exchanges += [str(Path(sys.prefix) / "share" / "nbgrader")]
+    return sorted(path for path in {*caches, *exchanges} if os.path.isdir(path))
 
 
 def _read_only() -> list[str]:

@@ -4,6 +4,7 @@ Importing torch takes seconds and a fork takes milliseconds. The zygote imports 
 nothing before a fork, so that no thread is lost in one.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -13,7 +14,14 @@ import sys
 import traceback
 from pathlib import Path
 
-from labsupport.grading.sandbox.jail import Limits, own_files, own_limits, own_namespaces
+from labsupport.grading.sandbox.jail import (
+    SOCKETS,
+    Limits,
+    own_files,
+    own_limits,
+    own_namespaces,
+    seal_sockets,
+)
 
 PRELOADED = (
     "numpy", "torch", "torchvision", "einops", "torchmetrics", "safetensors.torch", "tqdm.auto",
@@ -52,16 +60,18 @@ def _enter(request: dict, run: str) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
         own_namespaces()
+        inner, outer = socket.socketpair()
         if os.fork() != 0:  # the first process of a new process namespace is its creator's child
-            os.wait()
-            os._exit(0)
+            inner.close()
+            _keep_door(outer)
+        outer.close()
         limits = Limits(**request["limits"])
         own_files(f"{run}/{request['id']}", run, limits)
-        connection = Path("/run/kernel/connection.json")
+        connection = Path(f"{SOCKETS}/connection.json")
         connection.write_text(json.dumps(request["connection"]))
-        _say_ready("/run/kernel/ready.sock")
+        _say_ready(f"{SOCKETS}/ready.sock")
         own_limits(limits)
-        _kernel(str(connection))
+        _kernel(str(connection), inner)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -76,15 +86,36 @@ def _say_ready(path: str) -> None:
         ready.recv(1)  # until the outside holds on to us
 
 
-def _kernel(connection_file: str) -> None:
+def _keep_door(door: socket.socket) -> None:
+    """Keep the right to mount, which the kernel gives up: when told that its sockets are bound,
+    make their folder read-only and say so; then wait for the kernel's end."""
+    with contextlib.suppress(OSError):
+        if door.recv(1):
+            seal_sockets()
+            door.sendall(b"1")
+    door.close()
+    os.wait()
+    os._exit(0)
+
+
+def _seal(door: socket.socket) -> None:
+    door.sendall(b"1")
+    if not door.recv(1):
+        raise OSError("the sockets' folder could not be made read-only")
+    door.close()
+
+
+def _kernel(connection_file: str, door: socket.socket) -> None:
     from ipykernel.kernelapp import IPKernelApp
 
+    # standard error is a file outside, which all kernels share: it must not come in
     quiet = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1):
+    for number in (0, 1, 2):
         os.dup2(quiet, number)
-    IPKernelApp.launch_instance(
-        argv=["-f", connection_file, "--HistoryManager.hist_file=:memory:"]
-    )
+    app = IPKernelApp.instance()
+    app.initialize(["-f", connection_file, "--HistoryManager.hist_file=:memory:"])
+    _seal(door)
+    app.start()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,33 @@
+"""Mistakes with whole statements: one that is missing, a return too early, a loop too short."""
+
+import ast
+from collections.abc import Iterator
+
+from labsupport.grading.audit.tree import ExerciseTree, called, expression, statement
+
+
+def removed(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.stmt]:
+    """A statement left out."""
+    if isinstance(node, ast.stmt) and not isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield ast.Pass()
+
+
+def early_return(node: ast.AST, tree: ExerciseTree) -> Iterator[list[ast.stmt]]:
+    """What has just been computed, returned at once."""
+    if isinstance(node, ast.Assign) and tree.enclosing(node, ast.FunctionDef) is not None:
+        names = [t.id for t in ast.walk(node.targets[0]) if isinstance(t, ast.Name)]
+        if not tree.in_constructor(node):
+            for name in names:
+                yield [node, statement(f"return {name}")]
+
+
+def loop_cut(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.AST]:
+    """A loop that ends after its first round, or runs one round too few or too many."""
+    if isinstance(node, ast.For):
+        yield ast.For(node.target, node.iter, [*node.body, ast.Break()], node.orelse)
+    if called(node) == "range" and len(node.args) == 1:
+        for form in ("range(n - 1)", "range(1, n)", "range(n + 1)", "range(1)"):
+            yield expression(form, n=node.args[0])
+
+
+OPERATORS = {"removed": removed, "early return": early_return, "loop cut": loop_cut}

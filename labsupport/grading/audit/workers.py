@@ -1,0 +1,104 @@
+"""Judge many answers in a few processes, each answer as a student's would be judged."""
+
+import contextlib
+import multiprocessing
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labsupport.grading.audit.isolated import Limits, answer_isolated
+
+# The first seed stands for one student; who gets by it is asked with the others as well.
+SEEDS = ("audit", "audit-2", "audit-3", "audit-4")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One answer to one exercise, judged with the first ``seeds`` seeds while it passes."""
+
+    exercise: str
+    code: str
+    seeds: int = len(SEEDS)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the judge said. ``passed`` counts seeds, of ``asked``; ``status`` and ``message`` are
+    of the first seed, ``later`` of the first seed after it that was not passed."""
+
+    status: str
+    message: str
+    passed: int
+    asked: int
+    later: str = ""
+
+
+_worker: dict[str, Any] = {}  # what a worker process makes once
+
+
+def judge_all(source: Path, jobs: Iterable[Job], workers: int, limits: Limits) -> Iterator[Outcome]:
+    """Outcomes of jobs on one lab, in order. Raises RuntimeError when a worker process dies."""
+    # Not forked from here: a worker forks for every answer, and only a process that never had a
+    # second thread (a test run, a notebook may have many) can do so safely. The fork server is a
+    # fresh process that imports torch once, however many labs are audited.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "labsupport.grading.judge", "einops"])
+    with ProcessPoolExecutor(workers, context, _prepare, (str(source), limits)) as pool:
+        try:
+            yield from pool.map(_judge, jobs, chunksize=4)
+        except BrokenProcessPool:
+            told = "a worker process of the audit died; is there memory left?"
+            raise RuntimeError(told) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _prepare(source: str, limits: Limits) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    from labsupport.course.source import read_lab
+    from labsupport.grading.judge import AnswerKey, namespace_of
+    from labsupport.respond import LabNamespace, answer_cases, make_driver
+    from labsupport.wire import decode
+
+    lab = read_lab(Path(source))
+    _worker.update(key=AnswerKey(lab), names=namespace_of(lab), limits=limits, challenges={})
+    # The lab's own right answers load what they load late (torch.device("meta") takes seconds)
+    # once, here, and not in every fork, where it would count as their own processor time.
+    for cell in lab.of("alternative"):
+        with contextlib.suppress(Exception):  # one that fails is refused later, when it is judged
+            names = LabNamespace(namespace_of(lab, {cell.name: cell.source}))
+            message = decode(_challenge(cell.name, SEEDS[0]).text)
+            answer_cases(make_driver(message["driver"], cell.name), names, message["cases"])
+
+
+def _judge(job: Job) -> Outcome:
+    first = _verdict(job, SEEDS[0])
+    if first.status != "passed":
+        return Outcome(first.status, first.message, 0, job.seeds)
+    passed, later = 1, ""
+    for seed in SEEDS[1:job.seeds]:
+        verdict = _verdict(job, seed)
+        passed += verdict.status == "passed"
+        if verdict.status != "passed":
+            later = later or verdict.message
+    return Outcome("passed", first.message, passed, job.seeds, later)
+
+
+def _challenge(exercise: str, seed: str):
+    challenges = _worker["challenges"]
+    if (exercise, seed) not in challenges:
+        challenges[exercise, seed] = _worker["key"].challenge(exercise, seed)
+    return challenges[exercise, seed]
+
+
+def _verdict(job: Job, seed: str):
+    key, challenge = _worker["key"], _challenge(job.exercise, seed)
+    answer = answer_isolated(job.code, _worker["names"], challenge.text, _worker["limits"])
+    if isinstance(answer, str):
+        return key.unanswered(challenge, answer, f"no answer: {answer}")
+    return key.verdict(challenge, answer)

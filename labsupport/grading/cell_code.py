@@ -1,0 +1,31 @@
+"""What a cell's code says of itself, without running it."""
+
+import ast
+import warnings
+
+from IPython.core.inputtransformer2 import TransformerManager
+
+MAX_SOURCE = 200_000  # characters; longer code is not looked into
+
+
+def compiles(source: str) -> bool:
+    """Whether a cell's code is complete; IPython's magics and shell lines are allowed."""
+    return _tree(source) is not None
+
+
+def defined_names(source: str) -> set[str]:
+    """The functions and classes that a cell defines at its top level; none where it is broken."""
+    tree = _tree(source)
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return {node.name for node in tree.body if isinstance(node, kinds)} if tree else set()
+
+
+def _tree(source: str) -> ast.Module | None:
+    if len(source) > MAX_SOURCE:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an invalid escape in a student's string
+            return ast.parse(TransformerManager().transform_cell(source))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None

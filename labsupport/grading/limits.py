@@ -1,0 +1,110 @@
+"""Limits on a running notebook, and the watch that ends a kernel which passes one."""
+
+import contextlib
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from jupyter_client.manager import AsyncKernelManager
+
+MIB = 1024 * 1024
+
+
+@dataclass
+class RunLimits:
+    """What one notebook may use while it runs."""
+
+    cell_seconds: float = 60
+    notebook_seconds: float = 600
+    output_mb: float = 20
+    outputs: int = 10_000  # messages, among them the start and the end of each cell
+    memory_mb: float = 4000  # of all its processes together
+    tasks: int = 200  # processes and threads together
+
+
+def end_kernel(manager: AsyncKernelManager) -> None:
+    """Kill a kernel now, from any thread, whatever it is doing."""
+    process = kernel_process(manager)
+    if process is None:
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        children = process.children(recursive=True)
+        # in a sandbox it is the first of its process namespace: all others go with it
+        process.send_signal(signal.SIGKILL)
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.send_signal(signal.SIGKILL)
+
+
+def kernel_process(manager: AsyncKernelManager) -> psutil.Process | None:
+    provisioner = manager.provisioner if manager else None
+    holder = getattr(provisioner, "kernel", None) or getattr(provisioner, "process", None)
+    try:
+        return psutil.Process(holder.pid) if holder is not None else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+class Watch:
+    """Ends a client's kernel when the notebook takes too long, too much memory, too many tasks.
+
+    ``client`` has ``limits``, its kernel manager ``km``, and ``end(reason)``.
+    """
+
+    def __init__(self, client: Any):
+        self._client = client
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        limits, begin = self._client.limits, time.monotonic()
+        while not self._over.wait(0.25):
+            memory, tasks = usage(kernel_process(self._client.km), limits.tasks)
+            if time.monotonic() - begin > limits.notebook_seconds:
+                self._client.end(f"the notebook took more than {limits.notebook_seconds:g} s")
+            elif memory > limits.memory_mb * MIB:
+                self._client.end(f"it used more than {limits.memory_mb:g} MB ({memory / MIB:.0f})")
+            elif tasks > limits.tasks:
+                self._client.end(f"it started more than {limits.tasks} processes and threads")
+
+
+def usage(process: psutil.Process | None, most: int) -> tuple[int, int]:
+    """(bytes, tasks) that a process and its children use.
+
+    Memory is what they hold for themselves and what they share by mappings without a file:
+    libraries do not count, a shared mapping counts in each process. A process that has many
+    children is not looked at further than ``most`` of them.
+    """
+    memory = tasks = 0
+    if process is None:
+        return memory, tasks
+    with contextlib.suppress(psutil.Error):
+        children = process.children(recursive=True)
+        tasks = len(children)
+        for one in [process, *children[:most]]:
+            held, threads = _status(one.pid)
+            memory += held
+            tasks += threads - 1 if one is not process else threads
+    return memory, tasks
+
+
+def _status(pid: int) -> tuple[int, int]:
+    found = {"RssAnon": 0, "RssShmem": 0, "Threads": 1}
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name in found:
+                found[name] = int(value.split()[0])
+    return (found["RssAnon"] + found["RssShmem"]) * 1024, found["Threads"]
