@@ -55,10 +55,26 @@ def own_files(sockets: str, run: str, limits: Limits) -> None:
     _mount(sockets, SOCKETS, None, MS_BIND)
     _mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0666,mode=620")
     _tmpfs(run, 1)
+    shown = _mounts_below("/tmp")
     _tmpfs("/tmp", limits.scratch_mb)
+    for path, descriptor in shown:  # the environment may itself be somewhere in /tmp
+        os.makedirs(path)
+        _mount(f"/proc/self/fd/{descriptor}", path, None, MS_BIND | MS_REC)
+        os.close(descriptor)
     _tmpfs("/dev/shm", limits.scratch_mb)
     os.mkdir("/tmp/work")
     os.chdir("/tmp/work")
+
+
+def _mounts_below(place: str) -> list[tuple[str, int]]:
+    """The folders mounted below a place, outermost only, each held by a descriptor."""
+    with open("/proc/self/mountinfo") as file:
+        found = sorted({line.split()[4] for line in file}, key=len)
+    outer: list[str] = []
+    for path in found:
+        if path.startswith(f"{place}/") and not path.startswith(tuple(f"{p}/" for p in outer)):
+            outer.append(path)
+    return [(path, os.open(path, os.O_PATH)) for path in outer]
 
 
 def seal_sockets() -> None:
