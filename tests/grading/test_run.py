@@ -53,6 +53,11 @@ def test_parameters_errors_timeouts_and_stderr(kernels):
     assert all("papermill" not in c.metadata for c in cells)
 
 
+def test_figures_are_outputs(kernels):
+    done = run(kernels, "import matplotlib.pyplot as plt\nplt.plot([1, 2]);")
+    assert any("image/png" in o.get("data", {}) for o in done.notebook.cells[0].outputs)
+
+
 def test_after_a_death_the_rest_runs_without_the_cell_that_caused_it(kernels):
     done = run(kernels, "x = 1; print('before')", "import os; os._exit(3)", "print('after', x)",
                parameters={"N": 1})

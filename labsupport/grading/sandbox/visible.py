@@ -100,6 +100,8 @@ def _environment() -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOME": "/tmp",
         "MPLCONFIGDIR": "/tmp/matplotlib",
+        # read when matplotlib is imported, which is before there is a kernel to set it
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "LABSUPPORT_DATA": str(data_root()),
         # one thread a kernel: workers share the cores, and sums come out the same on any machine
         "OMP_NUM_THREADS": "1",

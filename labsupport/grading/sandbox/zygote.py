@@ -25,7 +25,7 @@ from labsupport.grading.sandbox.jail import (
 
 PRELOADED = (
     "numpy", "torch", "torchvision", "einops", "torchmetrics", "safetensors.torch", "tqdm.auto",
-    "matplotlib.pyplot", "matplotlib_inline.backend_inline", "ipywidgets", "ipykernel.kernelapp",
+    "matplotlib.pyplot", "ipywidgets", "ipykernel.kernelapp",
     "ipykernel.ipkernel", "IPython.core.completer", "labsupport.respond", "labsupport.data",
     "labsupport.checks", "labsupport.figures", "labsupport.widgets", "labsupport.profiling",
     "labsupport.training", "labsupport.studies",
