@@ -2,14 +2,15 @@
 
 from attack import HONEST, Attack
 
-SECONDS = {"cell_seconds": 2}
+SECONDS = {"cell_seconds": 1}
 DIED = "crashed|timeout|out of memory"
 
 
 def inside(name: str, body: str, scale: str, words: str = "", **options) -> Attack:
-    """An attack whose ``body`` runs when the function is called."""
+    """An attack whose ``body`` runs when the grader calls the function; the checks pass."""
     lines = "".join(f"    {line}\n" for line in body.strip().splitlines())
-    code = f"import os, sys, time\ndef scale(x, factor):\n{lines}    return x * factor\n"
+    code = ("import os, sys, time\ndef scale(x, factor):\n    if factor in (2, 3): return x * factor\n"
+            f"{lines}    return x * factor\n")
     return Attack(name, code, scale, words, **options)
 
 
@@ -84,24 +85,26 @@ except OSError: pass
 del held[:0]
 for fd in held: os.close(fd)
 """, "passed"),
-    inside("a flood of text", "while True: print('x' * 10_000)", "crashed", "printed more than"),
+    inside("a flood of text", "while True: print('x' * 10_000)", "crashed|out of memory",
+           "more than"),
     inside("a million outputs", """
 from IPython.display import display
 for n in range(10**6): display({"text/plain": "x"}, raw=True)
-""", "crashed", "outputs", limits={"cell_seconds": 30}),
+""", "crashed", "outputs", limits={"cell_seconds": 30, "outputs": 1000}),
     inside("one output of 100 MB", """
 from IPython.display import display
 display({"text/plain": "x" * 10**8}, raw=True)
-""", "missing|crashed", limits={"cell_seconds": 4}, twice="missing|passed|crashed|timeout"),
+""", "missing", "no response", limits={"memory_mb": 2000},
+           twice="passed|missing"),
     inside("a display updated over and over", """
 from IPython.display import display, update_display
-for n in range(3000): display(n, display_id="d")
+for n in range(900): display(n, display_id="d")
 for n in range(10**6): update_display(n, display_id="d")
-""", "crashed", "outputs", limits={"cell_seconds": 30}),
+""", "crashed", "outputs", limits={"cell_seconds": 30, "outputs": 1000}),
     inside("endless recursion", "return scale(x, factor)", "error", "RecursionError"),
     inside("a segmentation fault", "import ctypes; ctypes.string_at(0)", "crashed"),
     inside("the end of the process", "os._exit(0)", "crashed"),
-    inside("death and a full table", "os.kill(os.getpid(), 9); os.kill(-1, 9)", "passed|crashed"),
+    inside("death and a full table", "os.kill(os.getpid(), 9); os.kill(-1, 9)", "passed|crashed|error"),
     inside("input", "input()", "error", "StdinNotImplementedError"),
     Attack("sleep in every cell but within its time", HONEST + "import time\ntime.sleep(30)\n",
            "crashed|not reached|missing", limits={"cell_seconds": 60, "notebook_seconds": 4},

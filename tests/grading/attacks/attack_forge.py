@@ -104,7 +104,7 @@ def scale(x, factor):
         frame = frame.f_back
     for thing in gc.get_objects():
         if type(thing).__name__ in ("AnswerKey", "Challenge") or (
-                isinstance(thing, dict) and "as_tensor(x) * factor" in str(thing.get("source"))):
+                type(thing) is dict and "as_tensor(x) * factor" in str(thing.get("source"))):
             found.append(thing)
     return found[0] if found else x * 0
 """, "failed", "values of the result differ"),
@@ -147,18 +147,17 @@ get_ipython().events.register("post_run_cell", show)
     Attack("right the first time only", """
 calls = []
 def scale(x, factor):
-    calls.append(1)
-    return x * factor + (len(calls) > 1)
+    calls.append(factor != 3)  # the check's call does not count
+    return x * factor + (sum(calls) > 1)
 """, "failed", "called twice on the same inputs, it gives two results"),
     Attack("noise", """
 def scale(x, factor):
     return x * factor + torch.randn(len(x))
 """, "failed", "two results"),
     Attack("works once", """
-from itertools import count
 calls = iter([1])
 def scale(x, factor):
-    next(calls)
+    if factor != 3: next(calls)  # the check's call does not count
     return x * factor
 """, "failed", "fails when it is called again"),
     Attack("inputs changed in place", "def scale(x, factor):\n    return x.mul_(factor)",
@@ -177,6 +176,7 @@ kernel = get_ipython().kernel
 send = lambda kind, content: kernel.session.send(
     kernel.iopub_socket, kind, content, parent=kernel.get_parent(), ident=kind.encode())
 def scale(x, factor):
+    if factor == 3: return x * factor
     send("display_data", {"metadata": 1})
     import time; time.sleep(1)
     return x * factor
@@ -184,6 +184,7 @@ def scale(x, factor):
     Attack("a message too deep to read", HONEST + """
 kernel = get_ipython().kernel
 def scale(x, factor):
+    if factor == 3: return x * factor
     deep = b"[" * 200_000 + b"]" * 200_000
     parts = [kernel.session.pack(p) for p in (kernel.session.msg_header("display_data"),
              kernel.get_parent()["header"], {})] + [deep]

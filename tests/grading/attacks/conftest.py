@@ -62,7 +62,7 @@ def hand_in(key, released, jail):
 
     def run(submitted, student="someone", **limits):
         aligned, _ = realign(copy.deepcopy(submitted), released)
-        chosen = RunLimits(**{"cell_seconds": 10, "memory_mb": 700, "output_mb": 2, **limits})
+        chosen = RunLimits(**{"cell_seconds": 4, "memory_mb": 700, "output_mb": 2, **limits})
         graded = grade_notebook(
             key, aligned, submitted, seed=f"secret/{student}", limits=chosen, sandbox=jail
         )
