@@ -51,9 +51,6 @@ class LimitedClient(PapermillNotebookClient):
                     return None
                 # without its display id no later cell can put another response in its place
                 content["transient"] = {}
-            self._count_updates(content)
-            if self.ended:
-                return None
             return super().process_message(msg, cell, cell_index)
         except CellExecutionComplete:
             raise
@@ -61,15 +58,9 @@ class LimitedClient(PapermillNotebookClient):
             self.end("it sent the grader a malformed message")
             return None
 
-    def _count_updates(self, content: dict) -> None:
-        """A display that stands in many places costs as many outputs when it changes."""
-        name = (content.get("transient") or {}).get("display_id")
-        places = self._display_id_map.get(name, {}) if name else {}
-        self._count({}, sum(len(indices) for indices in places.values()))
-
-    def _count(self, content: dict, messages: int = 1) -> None:
+    def _count(self, content: dict) -> None:
         self._written += _size(content)
-        self._messages += messages
+        self._messages += 1
         if self._written > self.limits.output_mb * MIB:
             self.end(f"it printed more than {self.limits.output_mb:g} MB")
         elif self._messages > self.limits.outputs:

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-from functools import lru_cache
 from typing import Any
 
 import zmq.asyncio
@@ -16,24 +15,16 @@ NAME = "labs-sandbox"
 MAX_MESSAGE = 32 * 1024 * 1024  # bytes; a larger one is dropped before it takes our memory
 
 
-@lru_cache(maxsize=1)
-def _context() -> zmq.asyncio.Context:
-    """This process's sockets to sandboxed kernels: none takes in a message of any size."""
-    context = zmq.asyncio.Context()
-    context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
-    return context
-
-
 class SandboxKernelManager(AsyncKernelManager):
     """A kernel manager whose kernels come from ``sandbox``, a :class:`WarmSandbox`."""
 
     def __init__(self, sandbox: WarmSandbox, **options: Any):
         super().__init__(**options)
+        self.context = zmq.asyncio.Context()
+        self.context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
+        self._created_context = True  # so that it is closed with the manager
         self.sandbox = sandbox
         self.cache_ports = False
-
-    def client(self, **options: Any):
-        return super().client(**{"context": _context(), **options})
 
     @property
     def kernel_spec(self) -> KernelSpec:

@@ -113,10 +113,7 @@ def _kernel(connection_file: str, door: socket.socket) -> None:
     for number in (0, 1, 2):
         os.dup2(quiet, number)
     app = IPKernelApp.instance()
-    app.initialize([
-        "-f", connection_file, "--HistoryManager.hist_file=:memory:",
-        "--InteractiveShell.xmode=Plain",  # a deep recursion's full traceback takes many seconds
-    ])
+    app.initialize(["-f", connection_file, "--HistoryManager.hist_file=:memory:"])
     _seal(door)
     app.start()
 
