@@ -23,7 +23,7 @@ from labsupport.grading.verdicts import (
     Challenge,
     Finding,
     Verdict,
-    error_verdict,
+    error_finding,
     score,
 )
 from labsupport.respond import LabNamespace, answer_cases, make_driver
@@ -83,7 +83,7 @@ class AnswerKey:
         lost: set[str] = set()  # parts: what comes after their first mistake is not looked at
         for index, (case, answer) in enumerate(zip(challenge.cases, answers, strict=True)):
             if case.part not in lost:
-                found.append(Finding(case.part, *(self._case(challenge, index, answer) or ())))
+                found.append(self._case(challenge, index, answer))
                 if found[-1].status != "passed":
                     lost.add(case.part)
         return found
@@ -102,27 +102,26 @@ class AnswerKey:
         }
         return Challenge(exercise, cases, nonce, encode(message))
 
-    def _case(self, challenge: Challenge, index: int, answer: Any):
-        """(status, message) of a case that is not right, or None."""
+    def _case(self, challenge: Challenge, index: int, answer: Any) -> Finding:
         case, exercise = challenge.cases[index], challenge.exercise
         if not isinstance(answer, dict):
-            return "tampered", "the response is malformed"
+            return Finding(case.part, "tampered", "the response is malformed")
         if "error" in answer:
-            return error_verdict(case, answer)
+            return error_finding(case, answer)
         try:
             value = decode(answer["answer"])
         except (WireError, KeyError, TypeError):
-            return "tampered", f"{case.name}: the answer does not decode"
+            return Finding(case.part, "tampered", "the answer does not decode", case.name)
         expected = self._expected(challenge)
         if "again" in answer and "again" not in expected[index]:
             changed = self._changes(exercise, value, answer)
             if changed:
-                return "failed", f"{case.name}: {changed}"
+                return Finding(case.part, "failed", changed, case.name)
         found = self._compare(exercise, value, decode(expected[index]["answer"]))
         if found is None:
-            return None
-        diagnosis = self._diagnose(exercise, case, value)
-        return "failed", f"{case.name}: {found}." + (f" {diagnosis}" if diagnosis else "")
+            return Finding(case.part)
+        hint = self._diagnose(exercise, case, value) or ""
+        return Finding(case.part, "failed", found, case.name, hint)
 
     def _compare(self, exercise: str, value: Any, expected: Any) -> str | None:
         judge = self._judges[exercise]

@@ -46,11 +46,14 @@ class Challenge:
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one case. ``message`` is for the student; "" where it is right."""
+    """What came of one case: ``text`` says what is wrong, in the case named ``case`` if it is a
+    matter of the inputs; ``hint`` is the diagnosis, where the mistake is a known one."""
 
     part: str
     status: str = "passed"
-    message: str = ""
+    text: str = ""
+    case: str = ""
+    hint: str = ""
 
 
 def score(cell: LabCell, findings: Iterable[Finding]) -> Verdict:
@@ -64,51 +67,58 @@ def score(cell: LabCell, findings: Iterable[Finding]) -> Verdict:
     for found in findings:
         if found.status != "passed":
             wrong.setdefault(found.part, found)
-    forged = [f for f in wrong.values() if f.status == "tampered"]
+    forged = next((f for f in wrong.values() if f.status == "tampered"), None)
     shares = cell.parts or {"": float(cell.points)}
     earned = {} if forged else {part: p for part, p in shares.items() if part not in wrong}
     if not wrong:
         count = len(findings)
         status, message = "passed", f"{count} case{'s' * (count > 1)} right"
-    elif forged or not cell.parts:
-        found = (forged or list(wrong.values()))[0]
-        status, message = found.status, one_line(found.message)
     else:
-        first = next(wrong[part] for part in shares if part in wrong)
+        first = forged or next(wrong[part] for part in shares if part in wrong)
         status = "failed" if earned else first.status
-        message = _by_part(cell, wrong, earned)
+        message = _message(cell, [first] if forged else list(wrong.values()), earned)
     parts = [{"part": part, "points": earned.get(part, 0.0), "max_points": most}
              for part, most in cell.parts.items()]
     return Verdict(cell.name, status, float(sum(earned.values())), float(cell.points), message,
                    parts)
 
 
-def _by_part(cell: LabCell, wrong: dict[str, Finding], earned: dict[str, float]) -> str:
-    """What each part is told; one sentence where all of them are told the same."""
-    said = [f"{part} is right ({points:g} of {cell.points:g} points)."
-            for part, points in earned.items()]
-    messages = {part: one_line(wrong[part].message, 500) for part in cell.parts if part in wrong}
-    if not earned and len(set(messages.values())) == 1:
-        return next(iter(messages.values()))
-    return " ".join(said + [f"{part}: {message.rstrip('.')}." for part, message in
-                            messages.items()])
+def _message(cell: LabCell, wrong: list[Finding], earned: dict[str, float]) -> str:
+    """What was earned, then what is wrong in each other part. Nothing is said twice: not a
+    part's name where all parts are told the same, and not a hint."""
+    alike = not earned and len({(f.text, f.case) for f in wrong}) == 1
+    said, hints = [], set()
+    if earned:
+        points = sum(earned.values())
+        said.append(f"{points:g} of {cell.points:g} points, for {' and '.join(earned)}.")
+    for found in wrong[:1] if alike else wrong:
+        place = ", ".join(filter(None, ("" if alike else found.part, found.case)))
+        text = f"{place}: {found.text}" if place else found.text
+        if len(wrong) > 1 or earned or found.hint:
+            text = text.rstrip(".") + "."
+        if found.hint and found.hint not in hints:
+            text += f" {found.hint}"
+            hints.add(found.hint)
+        said.append(one_line(text))
+    return " ".join(said)
 
 
-def error_verdict(case: Case, answer: dict) -> tuple[str, str]:
-    """(status, message) for a case whose answer says that there is none."""
+def error_finding(case: Case, answer: dict) -> Finding:
+    """The finding on a case whose answer says that there is none."""
     kind, text = answer.get("error"), one_line(answer.get("text", ""))
     changed = f" ({text})" if text else ""
-    messages: dict[Any, tuple[str, str]] = {
-        "missing": ("missing", f"{text} is not defined in the notebook"),
-        "unsolved": ("missing", "not implemented yet"),
-        "unsendable": ("failed", f"{case.name}: {text}"),
-        "unusable": ("failed", f"{case.name}: {text}"),
-        "changed": ("failed",
-                    f"{case.name}: the inputs were changed in place{changed}; work on a copy"),
-        "raised": ("error", f"{case.name}: {text}"),
+    known: dict[Any, tuple[str, str, str]] = {
+        "missing": ("missing", f"{text} is not defined in the notebook", ""),
+        "unsolved": ("missing", "not implemented yet", ""),
+        "unsendable": ("failed", text, case.name),
+        "unusable": ("failed", text, case.name),
+        "changed": ("failed", f"the inputs were changed in place{changed}; work on a copy",
+                    case.name),
+        "raised": ("error", text, case.name),
     }
-    known = isinstance(kind, str) and kind in messages
-    return messages[kind] if known else ("tampered", "the response is malformed")
+    if not isinstance(kind, str) or kind not in known:
+        return Finding(case.part, "tampered", "the response is malformed")
+    return Finding(case.part, *known[kind])
 
 
 def one_line(text: Any, most: int = 600) -> str:
