@@ -9,7 +9,7 @@ MEANINGS = (
     ("NoneType", "nothing came back where a result is wanted: is a return missing?"),
     ("does not require grad", "the result is cut off from its gradient, by detach(), .data, "
      "no_grad() or a conversion on the way"),
-    ("not to have been used in the graph", "the gradient does not reach every input: one of them "
+    ("not have been used in the graph", "the gradient does not reach every input: one of them "
      "is not used, or is detached on the way"),
     ("to unpack", "not as many values came back as the exercise asks for"),
 )

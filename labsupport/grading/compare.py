@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+WHOLE = "the result"  # what an answer is called that is no part of another
 # A judge may change these, and add "float64": rtol and atol of float64 tensors, where an answer
 # that was rounded to float32 on the way has to show.
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
@@ -15,7 +16,7 @@ def difference(answer: Any, expected: Any, tolerance: dict, where: str = "") -> 
 
     Shapes, types and names are part of an exercise's statement, so they are named; values are not.
     """
-    place = where or "the result"
+    place = where or WHOLE
     if answer is None and expected is not None:
         if "gradient" in where:
             return f"{where} is None: no gradient arrives there"
@@ -58,6 +59,8 @@ def _tensor_difference(answer: Any, expected: torch.Tensor, tolerance: dict, pla
 
 def _word_difference(answer: Any, expected: bool | str | None, place: str):
     if type(answer) is type(expected):
+        if isinstance(expected, bool) and place != WHOLE:  # a claim: its name says what should be
+            return None if answer == expected else f"it is {'not ' * expected}so: {place}"
         return None if answer == expected else f"{place} differs"
     wanted = {bool: "True or False", str: "a string"}.get(type(expected), "None")
     return f"{place} is {_kind(answer)}, not {wanted}"
@@ -69,7 +72,7 @@ def _number_difference(answer: Any, expected: float, tolerance: dict, place: str
     if isinstance(answer, bool) or not isinstance(answer, int | float):
         return f"{place} is {_kind(answer)}, not a number"
     if isinstance(expected, int) and isinstance(answer, int):
-        return None if answer == expected else f"the value of {place} differs"
+        return None if answer == expected else _number_differs(place)
     try:
         answer = float(answer)
     except OverflowError:  # an integer of some hundred digits
@@ -80,19 +83,23 @@ def _number_difference(answer: Any, expected: float, tolerance: dict, place: str
     if math.isinf(answer) and not math.isinf(expected):
         return f"{place} is infinite"
     if isinstance(expected, int):
-        return None if answer == expected else f"the value of {place} differs"
+        return None if answer == expected else _number_differs(place)
     close = math.isclose(answer, expected, rel_tol=0, abs_tol=tolerance["atol"]
                          + tolerance["rtol"] * (0 if math.isinf(expected) else abs(expected)))
-    return None if close else f"the value of {place} differs"
+    return None if close else _number_differs(place)
+
+
+def _number_differs(place: str) -> str:
+    return f"{place} differs" if place.startswith("value ") else f"the value of {place} differs"
 
 
 def _sequence_difference(answer: Any, expected: Any, tolerance: dict, where: str):
     if not isinstance(answer, list | tuple):
-        return f"{where or 'the result'} is {_kind(answer)}, not {len(expected)} values"
+        return f"{where or WHOLE} is {_kind(answer)}, not {len(expected)} values"
     if len(answer) != len(expected):
-        return f"{where or 'the result'} has {len(answer)} values instead of {len(expected)}"
+        return f"{where or WHOLE} has {len(answer)} values instead of {len(expected)}"
     for i, (one, other) in enumerate(zip(answer, expected, strict=True)):
-        found = difference(one, other, tolerance, f"value {i + 1} of {where or 'the result'}")
+        found = difference(one, other, tolerance, f"value {i + 1} of {where or WHOLE}")
         if found:
             return found
     return None
@@ -100,7 +107,7 @@ def _sequence_difference(answer: Any, expected: Any, tolerance: dict, where: str
 
 def _dict_difference(answer: Any, expected: dict, tolerance: dict, where: str):
     if not isinstance(answer, dict):
-        return f"{where or 'the result'} is {_kind(answer)}, not a dict"
+        return f"{where or WHOLE} is {_kind(answer)}, not a dict"
     parts = f"the {where}" if where else "the result"
     missing = [k for k in expected if k not in answer]
     extra = [k for k in answer if k not in expected]
