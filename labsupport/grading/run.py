@@ -26,7 +26,9 @@ from labsupport.grading.sandbox.visible import SandboxError
 from labsupport.grading.sandbox.warm import WarmSandbox
 
 INJECTED = "injected-parameters"
-MAX_DEATHS = 3  # kernels a notebook may lose before the rest of it is given up
+# Kernels a notebook may lose before the rest of it is given up. One exercise that kills its kernel
+# does so in its check and in each part that is graded.
+MAX_DEATHS = 6
 
 
 @dataclass

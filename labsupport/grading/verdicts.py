@@ -91,7 +91,8 @@ def _message(cell: LabCell, wrong: list[Finding], earned: dict[str, float]) -> s
     if earned:
         points = sum(earned.values())
         said.append(f"{points:g} of {cell.points:g} points, for {' and '.join(earned)}.")
-    for found in wrong[:1] if alike else wrong:
+    wrong = wrong[:1] if alike else wrong
+    for found in wrong:
         place = ", ".join(filter(None, ("" if alike else found.part, found.case)))
         text = f"{place}: {found.text}" if place else found.text
         if len(wrong) > 1 or earned or found.hint:
