@@ -41,17 +41,27 @@ def namespace_of(lab: Lab, replace: dict[str, str] | None = None) -> dict[str, A
     ``replace`` gives other code for some exercises: a trap, an alternative. Figures, checks and
     experiments are left out.
     """
-    names: dict[str, Any] = {"PROFILE": "smoke", "SEED": 0, "__name__": lab.stem}
+    return run_cells(lab.stem, solved_cells(lab, replace))
+
+
+def solved_cells(lab: Lab, replace: dict[str, str] | None = None) -> list[tuple[str, str]]:
+    """(id, code) of a lab's setup and exercise cells, solved."""
+    cells = []
+    for cell in lab.cells:
+        if cell.kind == "exercise":
+            cells.append((cell.id, (replace or {}).get(cell.name) or solution_code(cell.source)))
+        elif "setup" in cell.tags:
+            cells.append((cell.id, cell.source))
+    return cells
+
+
+def run_cells(stem: str, cells: list[tuple[str, str]]) -> dict[str, Any]:
+    """Run cells one after the other and return their names; torch's generator is left alone."""
+    names: dict[str, Any] = {"PROFILE": "smoke", "SEED": 0, "__name__": stem}
     state = torch.random.get_rng_state()
     try:
-        for cell in lab.cells:
-            if cell.kind == "exercise":
-                code = (replace or {}).get(cell.name) or solution_code(cell.source)
-            elif "setup" in cell.tags:
-                code = cell.source
-            else:
-                continue
-            exec(compile(code, f"<{lab.stem} {cell.id}>", "exec"), names)
+        for name, code in cells:
+            exec(compile(code, f"<{stem} {name}>", "exec"), names)
     finally:
         torch.random.set_rng_state(state)
     return names

@@ -8,7 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from labsupport.grading.engine import RunLimits
-from labsupport.grading.run import INJECTED, execute
+from labsupport.grading.run import INJECTED, MAX_DEATHS, execute
 from labsupport.grading.sandbox.warm import WarmSandbox
 
 needs_bubblewrap = pytest.mark.skipif(
