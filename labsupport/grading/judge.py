@@ -191,7 +191,7 @@ class AnswerKey:
         rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
         cases = list(self._judges[exercise]["ask"](rng))
         wanted, found = set(self.lab.one("judge", exercise).parts or [""]), {c.part for c in cases}
-        for part in wanted ^ found:
+        for part in [*sorted(found - wanted), *sorted(wanted - found)]:
             what = "a case of the unknown part" if part in found else "no case of the part"
             raise ValueError(f"{self.lab.stem}: the judge of {exercise} has {what} {part!r}; "
                              "parts = {...} and the cases' part= must name the same")

@@ -1,6 +1,7 @@
 """The audit of the grading: it catches known mistakes, and it can fail."""
 
 import json
+import shutil
 import socket
 import time
 
@@ -131,7 +132,9 @@ def test_mutants_run_behind_the_wall_of_submissions(mini_path, audited):
 
 def test_several_labs_make_one_table_each_one_picture_and_one_file(tmp_path, mini_path):
     console = Console(record=True, width=200)
-    good = run_audits(console, mini_path.parent, ["90", "91"], tmp_path / "a.json",
+    for source in (mini_path, mini_path.parent / "forms" / "91_forms.py"):
+        shutil.copy(source, tmp_path)
+    good = run_audits(console, tmp_path, ["90", "91"], tmp_path / "a.json",
                       tmp_path / "a.svg", fast=True, workers=1)
     said = console.export_text()
     assert "90_mini: a sample of mutants" in said and "91_forms: a sample of mutants" in said

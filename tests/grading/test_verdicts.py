@@ -17,7 +17,7 @@ from labsupport.respond import LabNamespace, answer_cases, make_driver
 from labsupport.wire import decode
 from tests.conftest import ROOT
 
-FORMS = ROOT / "tests" / "fixtures" / "91_forms.py"
+FORMS = ROOT / "tests" / "fixtures" / "forms" / "91_forms.py"
 
 CENTRE = "def centre(x):\n    right = x - x.mean(dim=1, keepdim=True)\n"
 SUBCLASS = "class Mine(torch.Tensor):\n    pass\n\n"
@@ -68,6 +68,12 @@ WRONG = {
     "set": ("centre", CENTRE + "    return {1.0, 2.0}", "failed", "is a set, which has no order"),
     "object": ("centre", CENTRE + "    return object()", "failed",
                "is a object; return tensors, numbers, strings, lists or dicts"),
+    "masked array": ("centre", "import numpy as np\n" + CENTRE + "    return np.ma.array(right)",
+                     "failed", "is a MaskedArray, a subclass of numpy's array"),
+    "very many": ("centre", CENTRE + "    return [0.0] * 200_000", "failed",
+                  "has more than 100,000 values"),
+    "within itself": ("centre", CENTRE + "    all = [right]\n    all.append(all)\n    return all",
+                      "failed", "what came back cannot be used as the exercise says (Recursion"),
     "in place": ("centre", "def centre(x):\n    x -= x.mean(1, keepdim=True)\n    return x",
                  "failed", "the inputs were changed in place (x); work on a copy"),
     "random": ("centre", CENTRE + "    return right + torch.rand(1)", "failed",
