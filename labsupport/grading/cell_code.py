@@ -20,6 +20,20 @@ def defined_names(source: str) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, kinds)} if tree else set()
 
 
+def transformed(source: str) -> str | None:
+    """A cell's code as Python, its magics and shell lines as calls; None where it is broken."""
+    if len(source) > MAX_SOURCE:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an invalid escape in a student's string
+            text = TransformerManager().transform_cell(source)
+            compile(text, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            return text
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
 def _tree(source: str) -> ast.Module | None:
     if len(source) > MAX_SOURCE:
         return None

@@ -1,21 +1,20 @@
 """Grade a course's submissions, write feedback, export: what ``labs grade`` does."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
 from nbgrader.api import Gradebook, MissingEntry
-from nbgrader.converters import Autograde
 from nbgrader.plugins import CsvExportPlugin
 
-from labsupport.grading.course_directory import CourseError, course_api, last_error, load_config
+from labsupport.grading.course_directory import CourseError, course_api, load_config
 from labsupport.grading.fanout import spread
 from labsupport.grading.preprocessors import ExecuteAndJudge
+from labsupport.grading.recording import feedback_pages, is_recorded, record
 from labsupport.grading.sandbox.visible import bubblewrap
 from labsupport.grading.store import ResultStore, only_run
-from labsupport.grading.task import GradingTask
 
 
 @dataclass
@@ -53,9 +52,10 @@ def grade_course(
 ) -> list[Row]:
     """Grade every submission, write feedback, and return a row for each.
 
-    First the notebooks are executed and judged, by ``jobs`` processes or by the cluster behind
-    ``scheduler``; then this process alone records. What an earlier run has done is not done
-    ``again`` unless asked for. One submission that cannot be graded costs no other its grade.
+    The notebooks are executed and judged by ``jobs`` processes, or by the cluster behind
+    ``scheduler``; this process alone records, each as it comes. What an earlier run has done is
+    not done ``again`` unless asked for. One submission that cannot be graded costs no other its
+    grade.
     ``progress(items, desc=, total=)`` wraps the iterations (tqdm, say). Without ``sandbox``
     submissions run with this process's rights; with it, and without bubblewrap, nothing is run:
     SandboxError.
@@ -72,59 +72,53 @@ def grade_course(
             api.config.ExecuteAndJudge.sandbox = False
         errors = {pair: reason for pair in todo if (reason := unreadable(folder, *pair))}
         readable = [pair for pair in todo if pair not in errors]
-        errors |= _execute(api, folder, readable, progress, jobs, scheduler, again)
-        _record(api, [pair for pair in todo if pair not in errors], errors, progress)
+        with feedback_pages(api, folder, jobs, len(readable)) as pages:
+            for pair, reason in _grade(api, folder, readable, progress, jobs, scheduler, again):
+                if reason:
+                    errors[pair] = reason
+                else:
+                    pages.make(*pair)
+            failed = progress(pages.wait(), desc="feedback", total=len(readable) - len(errors))
+            errors |= {pair: reason for pair, reason in failed if reason}
         for _, student in errors:
             _register(api.gradebook, student)
     return read_rows(folder, todo, errors)
 
 
-def _execute(api, folder, pairs, progress, jobs, scheduler, again) -> dict:
-    """Put by a result for every submission that has none yet; the reasons where that failed."""
-    store, tasks, errors = ResultStore(folder), {}, {}
-    for assignment, student in pairs:
+def _grade(api, folder, pairs, progress, jobs, scheduler, again) -> Iterator[tuple]:
+    """Grade and record every submission; yield each pair with "" or the reason why it failed.
+
+    What earlier runs have put by is only recorded, what they have recorded is left alone.
+    """
+    store, step, tasks, recorded = ResultStore(folder), ExecuteAndJudge(config=api.config), {}, []
+    for pair in pairs:
         try:
-            task = sanitised_task(api, assignment, student)
+            task = step.task(_about(*pair))
         except Exception as error:
-            errors[assignment, student] = _one_line(error)
+            yield pair, _one_line(error)
             continue
         if again:
             store.forget(task.fingerprint)
         if store.get(task.fingerprint) is None:
-            tasks[task] = (assignment, student)
-    if not tasks:
-        return errors
-    results = spread(list(tasks), jobs, scheduler)
-    for task, result in progress(results, desc="executing", total=len(tasks)):
-        if isinstance(result, Exception):
-            errors[tasks[task]] = _one_line(result)
+            tasks[task] = pair
+        elif is_recorded(api, folder, *pair, task.fingerprint):
+            yield pair, ""
         else:
-            store.put(task.fingerprint, result)
-    return errors
+            recorded.append(pair)
+    for pair in progress(recorded, desc="recording", total=len(recorded)) if recorded else ():
+        yield pair, record(api, *pair)
+    if tasks:
+        results = spread(list(tasks), jobs, scheduler)
+        for task, result in progress(results, desc="grading", total=len(tasks)):
+            if isinstance(result, Exception):
+                yield tasks[task], _one_line(result)
+            else:
+                store.put(task.fingerprint, result)
+                yield tasks[task], record(api, *tasks[task])
 
 
-def _record(api, pairs, errors, progress) -> None:
-    for assignment, student in progress(pairs, desc="recording", total=len(pairs)):
-        result = api.autograde(assignment, student, force=True, create=True)
-        if result["success"]:
-            api.generate_feedback(assignment, student, force=True)
-        else:
-            errors[assignment, student] = last_error(result)
-
-
-def sanitised_task(api, assignment: str, student: str) -> GradingTask:
-    """What nbgrader's sanitising makes of a submission, as the task its autograde will ask for."""
-    config = api.config
-    converter = Autograde(coursedir=api.coursedir, parent=api)
-    converter.coursedir.assignment_id = assignment
-    converter.exporter = converter.exporter_class(parent=converter, config=converter.config)
-    converter._sanitizing = True
-    converter._init_preprocessors()
-    path = Path(converter._format_source(assignment, student)) / f"{assignment}.ipynb"
-    resources = converter.init_single_notebook_resources(str(path))
-    text, resources = converter.exporter.from_filename(str(path), resources=resources)
-    step = ExecuteAndJudge(config=config)
-    return step.task(nbformat.reads(text, as_version=4), resources["nbgrader"])
+def _about(assignment: str, student: str) -> dict:
+    return {"assignment": assignment, "student": student, "notebook": assignment}
 
 
 def _one_line(error: Exception) -> str:

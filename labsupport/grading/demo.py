@@ -60,7 +60,8 @@ def solve(
 ) -> NotebookNode:
     """A released notebook as a student with the solutions would hand it in.
 
-    ``replace`` gives other code for some exercises; ``outputs`` those of cells, by id.
+    ``replace`` gives other code for some exercises; ``outputs`` those of cells that are not run
+    for a grade, by id.
     """
     notebook = copy.deepcopy(released)
     for cell in notebook.cells:
@@ -72,7 +73,7 @@ def solve(
         elif kind == "answer":
             answer = lab.one("question", name).source.split(BEGIN, 1)[1]
             cell.source = answer.replace(END, "").strip()
-        elif kind == "experiment" and cell.cell_type == "code":
+        elif kind in ("experiment", "given") and cell.cell_type == "code":
             cell.outputs = copy.deepcopy((outputs or {}).get(cell.id, []))
     return notebook
 

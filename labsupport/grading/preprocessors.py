@@ -12,11 +12,10 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import Execute, NbGraderPreprocessor
 from traitlets import Bool, Unicode
 
-from labsupport.course.build import dump, student_notebook
-from labsupport.course.source import find_labs, read_lab
+from labsupport.course.source import find_labs
 from labsupport.grading.realign import realign
 from labsupport.grading.store import ResultStore
-from labsupport.grading.task import GradingTask, perform
+from labsupport.grading.task import GradingTask, perform, released_notebook
 
 
 class Realign(NbGraderPreprocessor):
@@ -28,7 +27,7 @@ class Realign(NbGraderPreprocessor):
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         course = CourseDirectory(config=self.config)
         (lab,) = find_labs(Path(course.root) / self.labs, [resources["nbgrader"]["notebook"]])
-        aligned, repairs = realign(nb, student_notebook(read_lab(lab)))
+        aligned, repairs = realign(nb, released_notebook(lab.stem, lab.read_text("utf-8")))
         for repair in repairs:
             self.log.warning("Repaired: %s", repair)
         return aligned, resources
@@ -45,6 +44,9 @@ class ExecuteAndJudge(Execute):
     profile = Unicode("smoke", help="The profile submissions run in.").tag(config=True)
     sandbox = Bool(True, help="Run submissions in bubblewrap. False: with your own rights."
                    ).tag(config=True)
+    demonstrations = Bool(False, help="Also run given cells that only draw, on which no grade "
+                          "depends; otherwise the student's own pictures are kept."
+                          ).tag(config=True)
     labs = Unicode("labs", help="The folder of lab sources, relative to the course directory."
                    ).tag(config=True)
 
@@ -56,7 +58,7 @@ class ExecuteAndJudge(Execute):
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """Grade, or take the result that ``labs grade`` has put by for this very task."""
-        task = self.task(nb, resources["nbgrader"])
+        task = self.task(resources["nbgrader"])
         store = ResultStore(Path(CourseDirectory(config=self.config).root))
         result = store.get(task.fingerprint)
         if result is None:
@@ -64,8 +66,13 @@ class ExecuteAndJudge(Execute):
             store.put(task.fingerprint, result)
         return nbformat.reads(result, as_version=4), resources
 
-    def task(self, nb: NotebookNode, about: dict) -> GradingTask:
-        """The grading task of a sanitised notebook; ``about`` is ``resources["nbgrader"]``."""
+    def task(self, about: dict) -> GradingTask:
+        """The grading task of a submission; ``about`` is ``resources["nbgrader"]``.
+
+        It starts from the notebook as it was handed in, which is brought into the lab's form again
+        where it is graded: a worker needs no gradebook, and what is graded is the same whether or
+        not nbgrader has sanitised before.
+        """
         course = CourseDirectory(config=self.config)
         stem, student = about["notebook"], about["student"]
         (lab,) = find_labs(Path(course.root) / self.labs, [stem])
@@ -73,10 +80,10 @@ class ExecuteAndJudge(Execute):
         return GradingTask(
             stem=stem,
             lab=lab.read_text(encoding="utf-8"),
-            notebook=dump(nb),
             submitted=(Path(folder) / f"{stem}.ipynb").read_text(encoding="utf-8"),
             seed=f"{self.seed}/{student}",
             profile=self.profile,
             cell_seconds=self.timeout,
             sandbox=self.sandbox,
+            demonstrations=self.demonstrations,
         )

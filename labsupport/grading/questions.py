@@ -15,12 +15,14 @@ ASK = "from labsupport.respond import respond as _respond\n_respond({!r})"
 
 
 def with_questions(
-    notebook: NotebookNode, roles: list[LabCell | None], challenges: dict[str, list[Challenge]]
+    notebook: NotebookNode, roles: list[LabCell | None], challenges: dict[str, list[Challenge]],
+    skipped: set[int],
 ) -> tuple[NotebookNode, list[int]]:
     """The notebook to execute, and which cell of ``notebook`` each of its cells stands for.
 
     A graded cell becomes one cell for each of its challenges, so that a kernel that dies in one
-    part of an exercise is replaced before the next; long-running cells are empty.
+    part of an exercise is replaced before the next; ``skipped`` cells are empty. No output that
+    was handed in goes in, a forged response least of all.
     """
     asked = nbformat.from_dict({**notebook, "cells": []})
     origins: list[int] = []
@@ -31,8 +33,10 @@ def with_questions(
             copy = nbformat.from_dict(cell)
             if text is not None:
                 copy.source = ASK.format(text)
-            elif kind in SKIPPED:
+            elif index in skipped:
                 copy.source = ""
+            if copy.cell_type == "code":
+                copy.outputs = []
             if number:
                 copy.id = f"labs-part-{index}-{number}"
             asked.cells.append(copy)

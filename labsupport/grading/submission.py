@@ -7,6 +7,7 @@ import html
 import importlib.metadata
 import platform
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import nbformat
 import torch
@@ -17,6 +18,7 @@ from labsupport.course.build import student_notebook
 from labsupport.grading.judge import AnswerKey
 from labsupport.grading.lab_code import fingerprint
 from labsupport.grading.limits import RunLimits
+from labsupport.grading.passive import passive_cells
 from labsupport.grading.questions import SKIPPED, verdict_of, with_questions
 from labsupport.grading.realign import realign
 from labsupport.grading.run import execute
@@ -37,29 +39,29 @@ class Graded:
     provenance: dict = field(default_factory=dict)
 
 
-def grade_notebook(
+def grade_submission(
     key: AnswerKey,
-    notebook: NotebookNode,
-    submitted: NotebookNode | None = None,
+    submitted: NotebookNode,
     *,
     seed: str,
     profile: str = "smoke",
     limits: RunLimits | None = None,
     sandbox: WarmSandbox | None = None,
+    demonstrations: bool = False,
 ) -> Graded:
-    """Grade a sanitised notebook, one that ``realign`` has put in the lab's form.
+    """Grade a notebook as it was handed in, in whatever state.
 
-    ``submitted`` is the notebook as it was handed in: the source of the outputs that are kept,
-    and of what is said to have been repaired. ``seed`` decides the inputs, so it is secret and
-    differs by student. The graded notebook carries no live script.
+    It is first brought into the form of the released lab. ``seed`` decides the inputs, so it is
+    secret and differs by student. Given cells that only draw are run where ``demonstrations`` are
+    asked for; otherwise, and for what takes long, the submission's own outputs are kept. The
+    graded notebook carries no live script.
     """
-    handed_in, repairs = None, []
-    if submitted is not None:
-        handed_in, repairs = realign(submitted, student_notebook(key.lab))
+    handed_in, repairs = realign(submitted, _released(key))
     kinds = {cell.id: cell for cell in key.lab.cells}
-    roles = [kinds.get(_id(cell)) for cell in notebook.cells]
+    roles = [kinds.get(_id(cell)) for cell in handed_in.cells]
+    skipped = _skipped(handed_in, roles, demonstrations)
     challenges = {name: key.challenges(name, seed) for name in key.lab.exercises}
-    asked, origins = with_questions(notebook, roles, challenges)
+    asked, origins = with_questions(handed_in, roles, challenges, skipped)
     run = execute(asked, {"PROFILE": profile, "SEED": 0}, limits, sandbox)
     verdicts = {
         name: verdict_of(key, run, name, parts, [
@@ -70,7 +72,7 @@ def grade_notebook(
         for name, parts in challenges.items()
     }
     outputs = {o: c.get("outputs", []) for o, c in zip(origins, run.notebook.cells, strict=True)}
-    graded = _with_verdicts(notebook, outputs, roles, verdicts, handed_in)
+    graded = _with_verdicts(handed_in, outputs, roles, verdicts, skipped)
     deaths = {str(origins[place]): reason for place, reason in run.deaths.items()}
     provenance = {"seconds": round(run.seconds, 2), "deaths": deaths} | _provenance(
         key, seed, profile, limits or RunLimits(), sandbox
@@ -85,6 +87,20 @@ def grade_notebook(
     return Graded(graded, list(verdicts.values()), provenance)
 
 
+@lru_cache(maxsize=16)
+def _released(key: AnswerKey) -> NotebookNode:
+    return student_notebook(key.lab)
+
+
+def _skipped(notebook, roles, demonstrations: bool) -> set[int]:
+    """The places of the cells whose own outputs are kept."""
+    places = {i for i, role in enumerate(roles) if role is not None and role.kind in SKIPPED}
+    if demonstrations:
+        return places
+    sources = [cell.source for cell in notebook.cells]
+    return places | passive_cells(sources, roles, SKIPPED)
+
+
 def _id(cell: NotebookNode) -> str:
     # nbgrader's id: it has been held against the gradebook, the notebook's own id has not
     about = cell.metadata.get("nbgrader")
@@ -92,10 +108,9 @@ def _id(cell: NotebookNode) -> str:
     return str(name or cell.get("id", ""))
 
 
-def _with_verdicts(notebook, outputs, roles, verdicts, submitted) -> NotebookNode:
+def _with_verdicts(notebook, outputs, roles, verdicts, skipped) -> NotebookNode:
     """The submission as a person reads it: its own cells with their ``outputs``, and a verdict in
     each graded cell, whose result is the number of points (how nbgrader reads a grade)."""
-    own = {c.id: c.get("outputs", []) for c in (submitted.cells if submitted else [])}
     graded = nbformat.from_dict(notebook)
     patience = Patience()
     for index, (cell, role) in enumerate(zip(graded.cells, roles, strict=True)):
@@ -104,8 +119,8 @@ def _with_verdicts(notebook, outputs, roles, verdicts, submitted) -> NotebookNod
             continue
         if role is not None and role.kind == "judge":
             cell.outputs = _verdict_outputs(verdicts[role.name])
-        elif role is not None and role.kind in SKIPPED:
-            cell.outputs = clean_outputs(own.get(cell.get("id"), []), patience)
+        elif index in skipped:
+            cell.outputs = clean_outputs(cell.get("outputs", []), patience)
             if cell.outputs:
                 cell.outputs.insert(0, _stream(OWN_OUTPUT))
         else:

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import nbformat
 import torch
+from nbformat.notebooknode import NotebookNode
 
-from labsupport.course.build import dump
-from labsupport.course.source import read_lab
+from labsupport.course.build import dump, student_notebook
+from labsupport.course.source import Lab, read_lab
 from labsupport.grading.engine import RunLimits
 from labsupport.grading.judge import AnswerKey
 from labsupport.grading.lab_code import fingerprint_of
 from labsupport.grading.sandbox.warm import WarmSandbox
-from labsupport.grading.submission import grade_notebook
+from labsupport.grading.submission import grade_submission
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,12 @@ class GradingTask:
 
     stem: str
     lab: str  # the lab's source
-    notebook: str  # the sanitised submission, as JSON
-    submitted: str  # as it was handed in
+    submitted: str  # the notebook as it was handed in, as JSON
     seed: str
     profile: str = "smoke"
     cell_seconds: float = 60
     sandbox: bool = True
+    demonstrations: bool = False  # whether cells that only draw are run too
 
     @property
     def fingerprint(self) -> str:
@@ -49,25 +50,36 @@ def perform(task: GradingTask) -> str:
     """Grade and return the graded notebook as JSON; its metadata hold the verdicts."""
     torch.set_num_threads(1)  # many small tensors: threads would cost more than they bring
     key = answer_key(task.stem, task.lab)
-    graded = grade_notebook(
+    graded = grade_submission(
         key,
-        nbformat.reads(task.notebook, as_version=4),
         nbformat.reads(task.submitted, as_version=4),
         seed=task.seed,
         profile=task.profile,
         limits=RunLimits(cell_seconds=task.cell_seconds),
         sandbox=_sandbox(key.lab.masks) if task.sandbox else None,
+        demonstrations=task.demonstrations,
     )
+    graded.notebook.metadata["labsupport_grading"]["fingerprint"] = task.fingerprint
     return dump(graded.notebook)
 
 
 @lru_cache(maxsize=16)
 def answer_key(stem: str, source: str) -> AnswerKey:
     """The answer key of a lab's source, made once for a class."""
+    return AnswerKey(_lab(stem, source))
+
+
+@lru_cache(maxsize=16)
+def released_notebook(stem: str, source: str) -> NotebookNode:
+    """The student's notebook of a lab's source, made once for a class; not to be changed."""
+    return student_notebook(_lab(stem, source))
+
+
+def _lab(stem: str, source: str) -> Lab:
     with tempfile.TemporaryDirectory(prefix="labs-key-") as folder:
         path = Path(folder) / f"{stem}.py"
         path.write_text(source, encoding="utf-8")
-        return AnswerKey(read_lab(path))
+        return read_lab(path)
 
 
 _sandboxes: dict[tuple[str, ...], WarmSandbox] = {}

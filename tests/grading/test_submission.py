@@ -16,7 +16,7 @@ from labsupport.grading.demo import solve
 from labsupport.grading.engine import RunLimits
 from labsupport.grading.judge import AnswerKey
 from labsupport.grading.lab_code import fingerprint
-from labsupport.grading.submission import grade_notebook
+from labsupport.grading.submission import grade_submission
 from labsupport.grading.task import GradingTask
 
 PNG = {"output_type": "display_data", "metadata": {},
@@ -39,8 +39,8 @@ def perfect(key):
 def grade(key, sandbox):
     def run(notebook, seconds=20):
         limits = RunLimits(cell_seconds=seconds if sandbox else 20)  # torch is imported in one
-        return grade_notebook(
-            key, notebook, notebook, seed="secret/someone", limits=limits, sandbox=sandbox
+        return grade_submission(
+            key, notebook, seed="secret/someone", limits=limits, sandbox=sandbox
         )
 
     return run
@@ -97,15 +97,17 @@ def test_forgeries_gain_nothing(grade, perfect):
     assert graded.verdicts[0].status == "tampered"
 
 
-def test_missing_and_doubled_graded_cells(grade, perfect):
+def test_missing_and_doubled_graded_cells_are_repaired(grade, perfect):
     notebook = copy.deepcopy(perfect)
     notebook.cells = [c for c in notebook.cells if c.id != "judge-scale"]
     extra = copy.deepcopy(cell(notebook, "judge-twice"))
     extra.id = "another"
     notebook.cells += [extra, new_code_cell("# a note of my own")]
     graded = grade(notebook)
-    assert [(v.status, v.points) for v in graded.verdicts] == [("missing", 0), ("missing", 0)]
-    assert "more than once" in graded.verdicts[1].message
+    assert [(v.status, v.points) for v in graded.verdicts] == [("passed", 2), ("passed", 1.5)]
+    repairs = graded.notebook.metadata["labsupport_grading"]["repairs"]
+    assert any("judge-scale was missing" in r for r in repairs)
+    assert any("judge-twice was there in 2 cells" in r for r in repairs)
 
 
 def test_a_second_response_never_earns_twice_or_in_place_of_the_first(grade, perfect):

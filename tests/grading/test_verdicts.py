@@ -12,7 +12,7 @@ from labsupport.course.build import dump, student_notebook
 from labsupport.course.source import SourceError, parse_lab, read_lab
 from labsupport.grading.demo import solve
 from labsupport.grading.judge import AnswerKey
-from labsupport.grading.submission import grade_notebook
+from labsupport.grading.submission import grade_submission
 from labsupport.respond import LabNamespace, answer_cases, make_driver
 from labsupport.wire import decode
 from tests.conftest import ROOT
@@ -209,7 +209,7 @@ def graded(key, sandbox):
                   "def decode(y):\n    return (y - 1) / 2",
     }
     notebook = solve(student_notebook(key.lab), key.lab, code)
-    return grade_notebook(key, notebook, notebook, seed="secret/one", sandbox=sandbox)
+    return grade_submission(key, notebook, seed="secret/one", sandbox=sandbox)
 
 
 def test_a_crash_in_one_part_leaves_the_other_its_points(graded):

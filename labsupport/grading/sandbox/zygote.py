@@ -1,11 +1,10 @@
 """Inside the sandbox: a process that has imported what labs need, and forks a kernel on demand.
 
-Importing torch takes seconds and a fork takes milliseconds. The zygote imports only: it computes
-nothing before a fork, so that no thread is lost in one.
+Importing torch takes seconds and a fork takes milliseconds. What the zygote does before a fork
+is in ``warmup``.
 """
 
 import contextlib
-import importlib
 import json
 import os
 import signal
@@ -22,24 +21,14 @@ from labsupport.grading.sandbox.jail import (
     own_namespaces,
     seal_sockets,
 )
+from labsupport.grading.sandbox.warmup import warm_up
 
-PRELOADED = (
-    "numpy", "torch", "torchvision", "einops", "torchmetrics", "safetensors.torch", "tqdm.auto",
-    "matplotlib.pyplot", "ipywidgets", "ipykernel.kernelapp",
-    "ipykernel.ipkernel", "IPython.core.completer", "labsupport.respond", "labsupport.data",
-    "labsupport.checks", "labsupport.figures", "labsupport.widgets", "labsupport.profiling",
-    "labsupport.training", "labsupport.studies",
-)
 CONTROL = "zygote.sock"
 
 
 def main(run: str) -> None:
     """Serve requests, one JSON object a connection: ``{"id", "connection", "limits"}``."""
-    for name in PRELOADED:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:  # a kernel that needs it will say so itself
-            print(f"zygote: {name}: {error}", file=sys.stderr)
+    warm_up()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
     server = socket.socket(socket.AF_UNIX)
     server.bind(f"{run}/{CONTROL}")

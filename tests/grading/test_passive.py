@@ -1,0 +1,58 @@
+"""What is not run for a grade: only given cells that nothing of the grade can depend on."""
+
+import pytest
+
+from labsupport.course.source import LabCell, find_labs, read_lab
+from labsupport.grading.passive import passive_cells
+from labsupport.grading.submission import SKIPPED
+
+SHOW = 'figures.show_patches(picture, 32)\nprint("as you see")'
+
+
+def role(kind, source, tags=()):
+    return LabCell(kind, source, 1, tags=list(tags), id=kind)
+
+
+def passive(student, *given, tags=()):
+    """The given sources that are passive beside a student's exercise cell."""
+    roles = [*(role("given", source, tags) for source in given), role("exercise", "")]
+    found = passive_cells([*given, student], roles, SKIPPED)
+    return [given[place] for place in sorted(found)]
+
+
+def test_a_cell_that_only_draws_is_passive():
+    assert passive("def f(x): return x", SHOW) == [SHOW]
+    assert passive("def f(x): return x", SHOW, tags=["setup"]) == []
+
+
+ACTS = ["torch.manual_seed(0)", "train(model)", "model.weight = None", "store['a'] = 1",
+        "import torch", "for step in range(3):\n    model.step()", "await something()",
+        "(lambda: hidden)()()", "losses = fit(model)", "raise ValueError", "%matplotlib agg"]
+
+
+@pytest.mark.parametrize("given", ACTS)
+def test_what_may_change_something_that_is_read_is_run(given):
+    student = "def f(x):\n    return torch, model, store, x"
+    assert passive(student, given) == []
+
+
+def test_names_are_followed_through_other_given_cells():
+    one, two, three = "a = 1", "b = [a]\nfigures.show(b)", "c = b\ncharts.lines(c)"
+    assert passive("def f(): return b", one, two, three) == [three]
+    assert passive("def f(): return c", one, two, three) == []
+    assert passive("def f(b): return b", one, two, three) == [one, two, three]  # its own b
+
+
+def test_code_that_can_read_any_name_leaves_nothing_passive():
+    for student in ("def f(): return globals()['a']", "eval('a')", "%time f()"):
+        assert passive(student, "a = 1") == []
+    assert passive("def f(:", "a = 1") == ["a = 1"]  # it does not compile and will not run
+
+
+def test_lab_01s_demonstrations(root):
+    (path,) = find_labs(root / "solutions", ["01"])
+    cells = [c for c in read_lab(path).cells if c.kind not in ("trap", "alternative")]
+    found = passive_cells([c.source for c in cells], cells, SKIPPED)
+    shown = [c for place, c in enumerate(cells) if place in found]
+    assert len(shown) >= 15
+    assert all(c.kind == "given" and "setup" not in c.tags for c in shown)
