@@ -1,0 +1,37 @@
+"""What ``labs collect`` prints."""
+
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from labsupport.grading.collect.collect import Collected
+
+COLOURS = {"filed": "green", "replaced": "green", "unchanged": "dim", "not filed": "red"}
+
+
+def show(console: Console, result: Collected, folder: Path) -> None:
+    """A line for every submission, for every refused file, and a summary."""
+    table = Table("student", "there", "lab", "handed in", "outcome", "why, or which file",
+                  box=box.SIMPLE_HEAD)
+    for line in result.lines:
+        colour = COLOURS[line.outcome]
+        table.add_row(
+            escape(line.student or "-"), escape(line.shown), line.lab[:2], line.when,
+            f"[{colour}]{line.outcome}[/{colour}]", escape(line.note or line.file))
+    console.print(table)
+    for name, reason in result.refused:
+        console.print(f"[red]refused[/red] {escape(name)}: {escape(reason)}", soft_wrap=True)
+    counts = ", ".join(f"{n} {outcome}" for outcome in COLOURS if (n := result.count(outcome)))
+    console.print(f"A download from {result.format.capitalize()}: {counts or 'nothing to file'}"
+                  f"{f', {len(result.refused)} files refused' if result.refused else ''}.",
+                  soft_wrap=True)
+    if any(line.when.endswith("unknown") for line in result.lines if line.good):
+        console.print("Where the time is unknown no timestamp.txt is written: nbgrader then counts "
+                      "the submission as on time.", soft_wrap=True)
+    if result.missing:
+        console.print(f"Nothing was handed in by {len(result.missing)} of the map: "
+                      f"{escape(', '.join(result.missing))}", soft_wrap=True)
+    console.print(f"submissions {folder / 'submitted'}", soft_wrap=True)
