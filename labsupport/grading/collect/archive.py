@@ -99,9 +99,10 @@ class _Bounded:
         self._file, self._most = file, most
 
     def read(self, size: int = -1) -> bytes:
-        if size > self._most or size < 0:
+        data = self._file.read(self._most + 1 if size < 0 else min(size, self._most + 1))
+        if len(data) > self._most:
             raise Refused("the zip file's list of entries is too long to be a class's")
-        return self._file.read(size)
+        return data
 
     def __getattr__(self, name: str):
         return getattr(self._file, name)
