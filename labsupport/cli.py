@@ -243,6 +243,15 @@ def _say_where(folder: Path) -> None:
 
 
 @app.command()
+def report(folder: Folder, labs: Labs = None):
+    """Class statistics, a page and tables in DIR/report.    Example: labs report ~/vit-2026 01"""
+    with one_line_errors():
+        from labsupport.grading.report.command import show, write_reports
+
+        show(console, write_reports(folder, labs), folder)
+
+
+@app.command()
 def demo(
     folder: Annotated[Path | None, typer.Argument(help="a new folder for the course")] = None,
     lab: Annotated[str, typer.Option(help="which lab")] = "01",
