@@ -29,11 +29,14 @@ def render(results: LabResults, items: list[ItemStatistics], course: str,
     scores = [run.score for run in graded]
     about = spread(scores)
     wrong = mistakes(results)
+    known = sorted((i for i in items if i.ease is not None), key=lambda i: i.ease)
     seconds = [run.seconds for run in graded if run.seconds is not None]
     return template.render(
         lab=results.lab, course=course, now=now.strftime("%d %B %Y, %H:%M"), results=results,
         graded=graded, about=about, items=items, outcomes=[outcomes(results, i.item)
                                                            for i in items],
+        hardest=known[0] if len(known) > 1 else None, easiest=known[-1] if known else None,
+        weak=[i for i in items if i.power is not None and i.power < LOW],
         alpha=reliability(results), scores=score_picture(scores, results.max_score, about),
         drawing=item_picture(results, items), low=LOW, fewest=FEWEST, shown=SHOWN,
         wrong=wrong, catalogue=catalogue_size(results.lab),
@@ -74,13 +77,18 @@ def _environment() -> Environment:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": number, "percent": percent, "names": names,
-                            "plural": plural}
+                            "plural": plural, "fixed": fixed}
     return environment
 
 
 def number(value: float | None, digits: int = 1) -> str:
     """A number, or "-" where there is none; trailing zeros are not shown."""
     return "-" if value is None else f"{round(value, digits) + 0:.{digits + 6}g}"
+
+
+def fixed(value: float | None) -> str:
+    """A correlation, or the like, to two decimals."""
+    return "-" if value is None else f"{round(value, 2) + 0:.2f}"
 
 
 def percent(value: float | None) -> str:

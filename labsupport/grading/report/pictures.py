@@ -87,7 +87,7 @@ def item_picture(results: LabResults, about: list[ItemStatistics]) -> Picture | 
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4,
                   frameon=False, fontsize=9.5)
     said = "; ".join(
-        f"{s.item.name}: {sum(row.get('passed', 0) for row in [t])} of {runs} with full points, "
+        f"{s.item.name}: {t.get('passed', 0)} of {runs} with full points, "
         f"discrimination {'-' if s.power is None else f'{s.power:.2f}'}"
         for s, t in zip(about, table, strict=True))
     return Picture(_source(figure), f"What became of each exercise, and how well it tells good "
@@ -99,8 +99,7 @@ def _draw_power(axes, about: list[ItemStatistics]) -> None:
     axes.axvline(LOW, color=figures.GREY, linewidth=0.8, linestyle=":")
     for row, found in enumerate(about):
         if found.power is None:
-            axes.annotate("-", (0, row), xytext=(6, 0), textcoords="offset points", va="center",
-                          color=figures.GREY)
+            axes.text(-0.97, row, "-", va="center", color=figures.GREY)
             continue
         colour = figures.BLUE if found.power >= LOW else figures.RED
         if found.interval:
