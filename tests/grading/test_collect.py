@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from labsupport.cli import app
 from labsupport.course.build import dump, student_notebook
+from labsupport.course.source import read_lab
 from labsupport.grading.collect.archive import Limits, Refused, open_source, safe_parts
 from labsupport.grading.collect.collect import collect
 from labsupport.grading.collect.ids import safe_id
@@ -40,8 +41,6 @@ def course(mini_path, tmp_path):
 
 @pytest.fixture(scope="module")
 def released(mini_path):
-    from labsupport.course.source import read_lab
-
     return dump(student_notebook(read_lab(mini_path)))
 
 

@@ -30,13 +30,14 @@ class Item:
 
 @dataclass
 class Run:
-    """One submission. ``points`` by item; None: waits to be graded by hand. ``problem`` says why
-    it has no grade at all."""
+    """One submission. ``points`` by item; None: a person has not graded it yet. ``waiting`` also
+    counts what has to be looked at again after a new run. ``problem``: why it has no grade."""
 
     student: str
     score: float = 0.0  # after any penalty
     penalty: float = 0.0
     late_hours: float = 0.0
+    waiting: int = 0
     points: dict[str, float | None] = field(default_factory=dict)
     verdicts: dict[str, tuple[str, str]] = field(default_factory=dict)  # status, message
     repairs: list[str] = field(default_factory=list)
@@ -49,10 +50,6 @@ class Run:
     @property
     def graded(self) -> bool:
         return not self.problem
-
-    @property
-    def waiting(self) -> int:
-        return sum(points is None for points in self.points.values())
 
 
 @dataclass
@@ -123,7 +120,9 @@ def _run(folder: Path, gradebook: Gradebook, lab: Lab, student: str) -> Run:
     for item in items_of(lab):
         grade = grades.get(item.cell)
         if grade is not None:
-            run.points[item.name] = None if grade.needs_manual_grade else float(grade.score)
+            todo = grade.needs_manual_grade and grade.manual_score is None
+            run.points[item.name] = None if todo else float(grade.score)
+            run.waiting += bool(grade.needs_manual_grade)
     _read_metadata(run, about)
     return run
 
