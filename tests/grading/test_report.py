@@ -269,6 +269,18 @@ def test_exercises_of_other_labs_stay_in_the_table(course, mini_path):
     assert len(write_reports(course)) == 2
 
 
+def test_before_anything_is_graded(mini_path, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")  # nbgrader makes a gradebook by a command's name
+    folder = tmp_path / "new"
+    init_course(folder, mini_path.parent)
+    place = folder / "submitted" / "a" / STEM
+    place.mkdir(parents=True)
+    nbformat.write(nbformat.v4.new_notebook(), place / f"{STEM}.ipynb")
+    results, page = report(folder)
+    assert "0 graded of 1 handed in" in page.text
+    assert results.runs[0].problem == "not graded yet: run labs grade"
+
+
 def test_command(course):
     hand_in(course, STEM, "a", {"scale": WRONG}, by_hand=None)
     result = CliRunner().invoke(app, ["report", str(course)])

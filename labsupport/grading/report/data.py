@@ -13,8 +13,8 @@ from typing import Any
 from nbgrader.api import Gradebook, MissingEntry
 
 from labsupport.course.source import Lab, find_labs, read_lab
-from labsupport.grading.course_directory import CourseError, load_config
-from labsupport.grading.course_grades import db_url, submissions, unreadable
+from labsupport.grading.course_directory import CourseError, course_api, load_config
+from labsupport.grading.course_grades import submissions, unreadable
 from labsupport.grading.verdicts import STATUSES, one_line
 
 
@@ -75,21 +75,20 @@ def read_results(folder: Path, wanted: list[str] | None = None) -> list[LabResul
 
     Raises CourseError where there is nothing to report on.
     """
-    config = load_config(folder)
-    paths = find_labs(folder / "labs", wanted)
+    load_config(folder)  # is it a course at all?
     handed_in = submissions(folder)
+    stems = {stem for stem, _ in handed_in}
+    paths = [p for p in find_labs(folder / "labs", wanted) if wanted or p.stem in stems]
+    if not paths:
+        raise CourseError(f"nothing was handed in under {folder / 'submitted'}")
     results = []
-    with Gradebook(db_url(folder, config)) as gradebook:
+    with course_api(folder) as api, api.gradebook as gradebook:
         for path in paths:
             students = [student for stem, student in handed_in if stem == path.stem]
-            if not students and not wanted:
-                continue
             lab = read_lab(path)
             runs = [_run(folder, gradebook, lab, student) for student in students]
             absent = sorted({s.id for s in gradebook.students} - set(students))
             results.append(LabResults(lab, items_of(lab), runs, absent))
-    if not results:
-        raise CourseError(f"nothing was handed in under {folder / 'submitted'}")
     return results
 
 
