@@ -644,14 +644,16 @@ def command(*words):
 
 
 def test_command_shows_a_table_and_says_what_was_not_filed(course, work, tmp_path):
-    good = pack(tmp_path / "a.zip", [(GOOD, work("good"))])
+    good = pack(tmp_path / "a.zip", [
+        (GOOD, work("good")), ("roetom_LATE_7_8_90_mini.ipynb", work("tom's"), EVENING)])
     status, text = command(course, good, "90")
-    assert status == 0 and "1 filed" in text and "Where the time is unknown" in text
+    assert status == 0 and "2 filed" in text
+    assert "counts the submission as on time; 1 of these are late by the platform's word" in text
     bad = pack(tmp_path / "b.zip", [
         (GOOD, work("good")), ("/abs_2_2_x.ipynb", b""), ("[red]x_3_3_[b]y.pdf", b""),
         ("x_3_3_[b]y.pdf", b"")])
     status, text = command(course, bad, "90", "--format", "canvas")
-    assert status == 2 and "1 unchanged, 1 not filed, 1 files refused" in text
+    assert status == 2 and "1 unchanged, 1 not filed, 1 refused." in text
     assert "refused /abs_2_2_x.ipynb: its name is an absolute path" in text
     assert "no notebook, but [b]y.pdf" in text
 

@@ -25,12 +25,17 @@ def show(console: Console, result: Collected, folder: Path) -> None:
     for name, reason in result.refused:
         console.print(f"[red]refused[/red] {escape(name)}: {escape(reason)}", soft_wrap=True)
     counts = ", ".join(f"{n} {outcome}" for outcome in COLOURS if (n := result.count(outcome)))
+    refused = f", {len(result.refused)} refused" if result.refused else ""
     console.print(f"A download from {result.format.capitalize()}: {counts or 'nothing to file'}"
-                  f"{f', {len(result.refused)} files refused' if result.refused else ''}.",
-                  soft_wrap=True)
-    if any(line.when.endswith("unknown") for line in result.lines if line.good):
-        console.print("Where the time is unknown no timestamp.txt is written: nbgrader then counts "
-                      "the submission as on time.", soft_wrap=True)
+                  f"{refused}.", soft_wrap=True)
+    unknown = [line for line in result.lines if line.good and line.when.endswith("unknown")]
+    if unknown:
+        late = sum(line.when.startswith("late") for line in unknown)
+        console.print(
+            "Where the time is unknown no timestamp.txt is written, and nbgrader counts the "
+            "submission as on time"
+            + (f"; {late} of these are late by the platform's word." if late else "."),
+            soft_wrap=True)
     if result.missing:
         console.print(f"Nothing was handed in by {len(result.missing)} of the map: "
                       f"{escape(', '.join(result.missing))}", soft_wrap=True)

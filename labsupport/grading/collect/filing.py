@@ -130,5 +130,7 @@ def _next_free(place: Path, stem: str) -> Path:
 
 def _same_but_for_case(submitted: Path, student: str) -> str:
     """A student's folder that a file system may take for this one, or ""."""
-    names = [p.name for p in submitted.iterdir()] if submitted.is_dir() else []
-    return next((n for n in names if n != student and same(n) == same(student)), "")
+    names = os.listdir(submitted) if submitted.is_dir() else []
+    if student in names:
+        return ""
+    return next((name for name in names if same(name) == same(student)), "")
