@@ -1,6 +1,7 @@
 """The ``labs`` command."""
 
 import contextlib
+import enum
 import os
 import shutil
 import subprocess
@@ -25,6 +26,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 course_app = typer.Typer(no_args_is_help=True, help="An instructor's course directory.")
 app.add_typer(course_app, name="course")
 
+Form = enum.Enum("Form", {n: n for n in ("auto", "canvas", "moodle", "gradescope")})
+Times = enum.Enum("Times", {n: n for n in ("auto", "entries", "none")})
 Labs = Annotated[list[str] | None, typer.Argument(help="Labs by number or name; default: all")]
 Folder = Annotated[Path, typer.Argument(help="The course directory", metavar="DIR")]
 
@@ -153,6 +156,36 @@ def course_release(folder: Folder, labs: Labs = None):
 
 
 @app.command()
+def collect(
+    folder: Folder,
+    source: Annotated[Path, typer.Argument(help="a folder or zip file, as it was downloaded")],
+    lab: Annotated[str, typer.Argument(help="which lab; default: what each notebook says")] = "",
+    form: Annotated[Form, typer.Option("--format", help="whose download it is")] = Form.auto,
+    map_file: Annotated[Path | None, typer.Option(
+        "--map", help="a CSV file: lms_id,student_id")] = None,
+    times: Annotated[Times, typer.Option(
+        help="are the files' own times those of handing in?")] = Times.auto,
+    zone: Annotated[str, typer.Option(
+        help="of a zip file's times, say Europe/Lisbon; default: this machine's")] = "",
+    force: Annotated[bool, typer.Option(
+        "--force", help="also over what is not known to be older; that is kept")] = False,
+):
+    """File what Canvas, Moodle or Gradescope hand out.    Example: labs collect ~/vit-2026 sub.zip
+
+    Exit status: 0 all filed, 2 some could not be (the table says why), 1 nothing done.
+    """
+    with one_line_errors():
+        from labsupport.grading.collect import collect as collecting
+        from labsupport.grading.collect.command import show
+
+        result = collecting.collect(
+            folder, source, lab, form=form.value if form != Form.auto else "", map_file=map_file,
+            times=times.value, zone=collecting.time_zone(zone), force=force)
+        show(console, result, folder)
+        raise typer.Exit(0 if result.complete else 2)
+
+
+@app.command()
 def grade(
     folder: Folder,
     labs: Labs = None,
@@ -207,6 +240,15 @@ def _say_where(folder: Path) -> None:
     console.print(f"grades    {folder / 'grades.csv'}", soft_wrap=True)
     console.print(f"feedback  {folder / 'feedback'}{'/<student>/<lab>/'}", soft_wrap=True)
     console.print(f"gradebook {folder / 'gradebook.db'}", soft_wrap=True)
+
+
+@app.command()
+def report(folder: Folder, labs: Labs = None):
+    """Class statistics, a page and tables in DIR/report.    Example: labs report ~/vit-2026 01"""
+    with one_line_errors():
+        from labsupport.grading.report.command import show, write_reports
+
+        show(console, write_reports(folder, labs), folder)
 
 
 @app.command()

@@ -15,6 +15,10 @@ MISTAKES = {
     "demo in the checkout": (["demo", "{root}/class"], "a class lives outside of it"),
     "no notebook": (["check", "{tmp}/none.ipynb"], "does not exist"),
     "nothing handed in": (["grade", "{tmp}/c"], "nothing to grade"),
+    "collect from nowhere": (["collect", "{tmp}/c", "{tmp}/none.zip"], "does not exist"),
+    "collect into no course": (["collect", "{tmp}", "{tmp}/c"], "is no course directory"),
+    "collect for no lab": (["collect", "{tmp}/c", "{tmp}", "77"], "no lab '77'"),
+    "report on nothing": (["report", "{tmp}/c"], "nothing was handed in"),
     "unknown experiment": (["experiment", "01", "nothing"], "no experiment"),
 }
 
@@ -35,5 +39,6 @@ def test_mistakes_are_one_line(mistake, place, root):
 
 
 def test_help_shows_examples():
-    for words in (["build"], ["grade"], ["check"], ["demo"], ["course", "init"]):
+    for words in (["build"], ["grade"], ["check"], ["demo"], ["course", "init"],
+                  ["collect"], ["report"]):
         assert "Example: labs" in " ".join(run.invoke(app, [*words, "--help"]).output.split())

@@ -1,0 +1,56 @@
+"""The commonest wrong answers: verdicts of one kind counted together."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from labsupport.course.source import Lab
+from labsupport.grading.lab_code import diagnosis_of
+from labsupport.grading.report.data import LabResults
+
+UNANSWERED = ("missing", "not reached")  # no answer, rather than a wrong one
+_NUMBER = re.compile(r"\d[\d.,e+-]*")
+
+
+@dataclass
+class Mistake:
+    """``catalogued``: it is one of the lab's known mistakes, and ``text`` its diagnosis; else
+    ``text`` is the commonest of the messages that differ in cases and numbers only."""
+
+    exercise: str
+    status: str
+    text: str
+    catalogued: bool
+    students: list[str]
+
+
+def mistakes(results: LabResults) -> list[Mistake]:
+    """All kinds of wrong answers, the commonest first."""
+    known = {name: [diagnosis_of(t) for t in results.lab.of("trap", name)]
+             for name in results.lab.exercises}
+    groups: dict[tuple, list[tuple[str, str]]] = {}
+    for run in results.graded:
+        for exercise, (status, message) in run.verdicts.items():
+            if status == "passed" or status in UNANSWERED:
+                continue
+            hit = next((d for d in known.get(exercise, []) if d and message.endswith(d)), "")
+            key = (exercise, status, hit, "" if hit else _gist(message))
+            groups.setdefault(key, []).append((run.student, message))
+    found = [
+        Mistake(exercise, status, hit or Counter(m for _, m in members).most_common(1)[0][0],
+                bool(hit), [student for student, _ in members])
+        for (exercise, status, hit, _), members in groups.items()
+    ]
+    place = {name: index for index, name in enumerate(results.lab.exercises)}
+    return sorted(found, key=lambda m: (-len(m.students), place.get(m.exercise, 99), m.text))
+
+
+def catalogue_size(lab: Lab) -> int:
+    """How many known mistakes the lab lists."""
+    return len(lab.of("trap"))
+
+
+def _gist(message: str) -> str:
+    """A message without its case and numbers, by which messages of one kind are recognised."""
+    _, colon, rest = message.partition(": ")
+    return _NUMBER.sub("#", rest if colon else message)
