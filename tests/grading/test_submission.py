@@ -180,7 +180,7 @@ def test_prose_grades_nobody_and_everything_else_does(mini_path):
 
 def test_a_task_is_the_same_task_when_prose_changes(mini_path):
     text = mini_path.read_text()
-    task = GradingTask("90_mini", text, "{}", "{}", "seed")
+    task = GradingTask("90_mini", text, "{}", "seed")
     again = replace(task, lab=text.replace("It has every kind of cell.", "It has them all."))
     assert task.fingerprint == again.fingerprint
     assert task.fingerprint != replace(task, lab=text.replace("points=2", "points=3")).fingerprint
