@@ -12,9 +12,10 @@ from nbgrader.plugins import CsvExportPlugin
 
 from labsupport.grading.course_directory import CourseError, course_api, last_error, load_config
 from labsupport.grading.fanout import spread
+from labsupport.grading.gradebook import db_url, open_gradebook
 from labsupport.grading.preprocessors import ExecuteAndJudge
 from labsupport.grading.sandbox.visible import bubblewrap
-from labsupport.grading.store import ResultStore, only_run
+from labsupport.grading.store import ResultStore, check_room, only_run
 from labsupport.grading.task import GradingTask
 
 
@@ -61,19 +62,20 @@ def grade_course(
     SandboxError.
     """
     folder = folder.resolve()
-    load_config(folder)  # is it a course at all?
+    config = load_config(folder)  # is it a course at all?
     todo = submissions(folder, wanted)
     if not todo:
         raise CourseError(f"nothing to grade under {folder / 'submitted'}")
     if sandbox:
         bubblewrap()
     with only_run(folder), course_api(folder) as api:
+        open_gradebook(db_url(folder, config))  # before hours are spent on what cannot be kept
         if not sandbox:
             api.config.ExecuteAndJudge.sandbox = False
         errors = {pair: reason for pair in todo if (reason := unreadable(folder, *pair))}
         readable = [pair for pair in todo if pair not in errors]
         errors |= _execute(api, folder, readable, progress, jobs, scheduler, again)
-        _record(api, [pair for pair in todo if pair not in errors], errors, progress)
+        _record(api, folder, [pair for pair in todo if pair not in errors], errors, progress)
         for _, student in errors:
             _register(api.gradebook, student)
     return read_rows(folder, todo, errors)
@@ -97,18 +99,20 @@ def _execute(api, folder, pairs, progress, jobs, scheduler, again) -> dict:
     results = spread(list(tasks), jobs, scheduler)
     for task, result in progress(results, desc="executing", total=len(tasks)):
         if isinstance(result, Exception):
+            check_room(folder)
             errors[tasks[task]] = _one_line(result)
         else:
             store.put(task.fingerprint, result)
     return errors
 
 
-def _record(api, pairs, errors, progress) -> None:
+def _record(api, folder, pairs, errors, progress) -> None:
     for assignment, student in progress(pairs, desc="recording", total=len(pairs)):
         result = api.autograde(assignment, student, force=True, create=True)
         if result["success"]:
-            api.generate_feedback(assignment, student, force=True)
-        else:
+            result = api.generate_feedback(assignment, student, force=True)
+        if not result["success"]:
+            check_room(folder)
             errors[assignment, student] = last_error(result)
 
 
@@ -169,9 +173,10 @@ def read_rows(folder: Path, todo: list[tuple[str, str]], errors: dict) -> list[R
                 rows.append(row)
                 continue
             row.score, row.late_seconds = found.score, found.total_seconds_late
-            row.waiting = sum(
-                g.needs_manual_grade for notebook in found.notebooks for g in notebook.grades
-            )
+            grades = [g for notebook in found.notebooks for g in notebook.grades]
+            row.waiting = sum(g.needs_manual_grade for g in grades)
+            if row.error and any(g.auto_score is not None for g in grades):
+                row.error += f" (gradebook and export keep an earlier grade, {row.score:g} points)"
             row.lost = _lost(folder, assignment, student)
             rows.append(row)
     return rows
@@ -182,15 +187,15 @@ def export(folder: Path) -> Path:
     target = folder.resolve() / "grades.csv"
     config = load_config(folder)
     plugin = CsvExportPlugin(config=config)
-    plugin.to = str(target)
-    with Gradebook(db_url(folder, config)) as gradebook:
-        plugin.export(gradebook)
+    part = target.with_name(".grades.csv.part")  # a full disk must not cost the last good one
+    plugin.to = str(part)
+    try:
+        with Gradebook(db_url(folder, config)) as gradebook:
+            plugin.export(gradebook)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
     return target
-
-
-def db_url(folder: Path, config) -> str:
-    configured = config.CourseDirectory.get("db_url")
-    return configured or f"sqlite:///{folder.resolve() / 'gradebook.db'}"
 
 
 def _register(gradebook: Gradebook, student: str) -> None:
