@@ -153,14 +153,13 @@ def _client(jobs: int, scheduler: str) -> Iterator[Client]:
             yield client
         return
     with (
-        dask.config.set(ONE_EACH),
+        dask.config.set(ONE_EACH | {"temporary-directory": str(scratch())}),
         LocalCluster(
             n_workers=max(jobs, 1),
             threads_per_worker=1,  # a worker changes its process while it grades
             dashboard_address=None,
             host="127.0.0.1",
             silence_logs=50,
-            local_directory=str(scratch()),
         ) as cluster,
         Client(cluster) as client,
     ):
