@@ -28,6 +28,7 @@ from labsupport.grading.task import GradingTask, perform, versions
 
 RETRIES = 2  # of a task that fails: a full disk, a kernel that does not start
 ANSWER_SECONDS = 30  # a scheduler that does not answer in this time is not there
+LOOK_SECONDS = 10  # between two looks at whether there is any worker
 IDLE_SECONDS = 300  # a cluster without any worker is waited for as long as this
 LEAST_SENT = 64  # tasks that a cluster knows of at once: enough for it to grow to
 ONE_EACH = {
@@ -98,7 +99,7 @@ def _next_done(client: Client, futures: list[Future], scheduler: str) -> set[Fut
     begin = time.monotonic()
     while True:
         try:
-            return wait(futures, timeout=10, return_when="FIRST_COMPLETED").done
+            return wait(futures, timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED").done
         except TimeoutError:
             if client.nthreads():
                 begin = time.monotonic()
