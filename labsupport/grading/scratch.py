@@ -22,7 +22,7 @@ def scratch() -> Path:
 
     The name is short: sockets lie in it, and a socket's path has at most 107 bytes.
     """
-    _sweep()
+    sweep()
     made = Path(tempfile.mkdtemp(prefix="labs-new-"))
     descriptor = os.open(made, os.O_RDONLY)  # stays open: the lock lasts as long as the process
     fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -31,7 +31,7 @@ def scratch() -> Path:
     return folder
 
 
-def _sweep() -> None:
+def sweep() -> None:
     """Remove the folders of this user's processes that are no more."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # another process's, still held, or just swept

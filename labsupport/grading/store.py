@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from labsupport.grading.course_directory import CourseError
+from labsupport.grading.scratch import sweep
 
 PROBE = 4 * 2**20  # bytes; more than one submission takes
 
@@ -102,4 +103,5 @@ def only_run(course: Path) -> Iterator[None]:
             ) from None
         for left in (course / ".labs").rglob(".*.part"):  # by a run that was killed
             left.unlink(missing_ok=True)
+        sweep()
         yield
