@@ -2,6 +2,7 @@
 
 import contextlib
 import enum
+import errno
 import os
 import shutil
 import subprocess
@@ -56,6 +57,10 @@ def one_line_errors() -> Iterator[None]:
         _fail(f"{error.name} is not installed: pip install 'labsupport[grading]'")
     except (FileNotFoundError, ValueError) as error:
         _fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        _fail(f"{error.filename or 'writing'}: {error.strerror}; mend that, then run again")
     except Exception as error:
         if type(error).__name__ not in ("SourceError", "CourseError", "SandboxError"):
             raise
@@ -211,9 +216,25 @@ def grade(
 
 
 def _progress(items, **about):
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
-    return tqdm(items, unit="submission", **about)
+    if sys.stderr.isatty():
+        return tqdm(items, unit="submission", smoothing=0.1, **about)
+    # a log gets a line now and then; the first says at once that something is being done
+    return tqdm(items, unit="submission", file=_Lines(), mininterval=30, maxinterval=0, ascii=True,
+                ncols=100, smoothing=0.1, **about)
+
+
+class _Lines:
+    """Standard error, with lines in place of what goes back to a line's beginning."""
+
+    def write(self, text: str) -> None:
+        line = text.strip("\r\n ")
+        if line:
+            sys.stderr.write(f"{line}\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def _show(rows) -> None:
@@ -237,9 +258,13 @@ def _lost(lost: dict[str, str]) -> str:
 
 
 def _say_where(folder: Path) -> None:
+    from labsupport.grading.course_directory import load_config
+    from labsupport.grading.gradebook import db_url, shown
+
     console.print(f"grades    {folder / 'grades.csv'}", soft_wrap=True)
     console.print(f"feedback  {folder / 'feedback'}{'/<student>/<lab>/'}", soft_wrap=True)
-    console.print(f"gradebook {folder / 'gradebook.db'}", soft_wrap=True)
+    url = db_url(folder, load_config(folder))
+    console.print(f"gradebook {shown(url)}", soft_wrap=True)
 
 
 @app.command()

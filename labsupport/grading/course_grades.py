@@ -11,10 +11,11 @@ from nbgrader.plugins import CsvExportPlugin
 
 from labsupport.grading.course_directory import CourseError, course_api, load_config
 from labsupport.grading.fanout import spread
+from labsupport.grading.gradebook import db_url, open_gradebook
 from labsupport.grading.preprocessors import ExecuteAndJudge
 from labsupport.grading.recording import feedback_pages, is_recorded, record
 from labsupport.grading.sandbox.visible import bubblewrap
-from labsupport.grading.store import ResultStore, only_run
+from labsupport.grading.store import ResultStore, check_room, only_run
 
 
 @dataclass
@@ -61,13 +62,14 @@ def grade_course(
     SandboxError.
     """
     folder = folder.resolve()
-    load_config(folder)  # is it a course at all?
+    config = load_config(folder)  # is it a course at all?
     todo = submissions(folder, wanted)
     if not todo:
         raise CourseError(f"nothing to grade under {folder / 'submitted'}")
     if sandbox:
         bubblewrap()
     with only_run(folder), course_api(folder) as api:
+        open_gradebook(db_url(folder, config))  # before hours are spent on what cannot be kept
         if not sandbox:
             api.config.ExecuteAndJudge.sandbox = False
         errors = {pair: reason for pair in todo if (reason := unreadable(folder, *pair))}
@@ -78,7 +80,7 @@ def grade_course(
                     errors[pair] = reason
                 else:
                     pages.make(*pair)
-            failed = progress(pages.wait(), desc="feedback", total=len(readable) - len(errors))
+            failed = progress(pages.wait(), desc="feedback", total=pages.count)
             errors |= {pair: reason for pair, reason in failed if reason}
         for _, student in errors:
             _register(api.gradebook, student)
@@ -90,31 +92,44 @@ def _grade(api, folder, pairs, progress, jobs, scheduler, again) -> Iterator[tup
 
     What earlier runs have put by is only recorded, what they have recorded is left alone.
     """
-    store, step, tasks, recorded = ResultStore(folder), ExecuteAndJudge(config=api.config), {}, []
+    store, step = ResultStore(folder), ExecuteAndJudge(config=api.config)
+    ungraded, unrecorded = [], []
     for pair in pairs:
         try:
-            task = step.task(_about(*pair))
+            fingerprint = step.task(_about(*pair)).fingerprint
         except Exception as error:
             yield pair, _one_line(error)
             continue
         if again:
-            store.forget(task.fingerprint)
-        if store.get(task.fingerprint) is None:
-            tasks[task] = pair
-        elif is_recorded(api, folder, *pair, task.fingerprint):
+            store.forget(fingerprint)
+        if store.get(fingerprint) is None:
+            ungraded.append(pair)
+        elif is_recorded(api, folder, *pair, fingerprint):
             yield pair, ""
         else:
-            recorded.append(pair)
-    for pair in progress(recorded, desc="recording", total=len(recorded)) if recorded else ():
-        yield pair, record(api, *pair)
-    if tasks:
-        results = spread(list(tasks), jobs, scheduler)
-        for task, result in progress(results, desc="grading", total=len(tasks)):
+            unrecorded.append(pair)
+    if unrecorded:
+        for pair in progress(unrecorded, desc="recording", total=len(unrecorded)):
+            yield pair, _recorded(api, folder, *pair)
+    if ungraded:
+        # made one by one: a class's notebooks together may take more memory than there is
+        tasks = ((pair, step.task(_about(*pair))) for pair in ungraded)
+        results = spread(tasks, min(jobs, len(ungraded)), scheduler)
+        for pair, result in progress(results, desc="grading", total=len(ungraded)):
             if isinstance(result, Exception):
-                yield tasks[task], _one_line(result)
+                check_room(folder)
+                yield pair, _one_line(result)
             else:
-                store.put(task.fingerprint, result)
-                yield tasks[task], record(api, *tasks[task])
+                about = json.loads(result)["metadata"]["labsupport_grading"]
+                store.put(about["fingerprint"], result)
+                yield pair, _recorded(api, folder, *pair)
+
+
+def _recorded(api, folder: Path, assignment: str, student: str) -> str:
+    reason = record(api, assignment, student)
+    if reason:
+        check_room(folder)
+    return reason
 
 
 def _about(assignment: str, student: str) -> dict:
@@ -163,9 +178,10 @@ def read_rows(folder: Path, todo: list[tuple[str, str]], errors: dict) -> list[R
                 rows.append(row)
                 continue
             row.score, row.late_seconds = found.score, found.total_seconds_late
-            row.waiting = sum(
-                g.needs_manual_grade for notebook in found.notebooks for g in notebook.grades
-            )
+            grades = [g for notebook in found.notebooks for g in notebook.grades]
+            row.waiting = sum(g.needs_manual_grade for g in grades)
+            if row.error and any(g.auto_score is not None for g in grades):
+                row.error += f" (gradebook and export keep an earlier grade, {row.score:g} points)"
             row.lost = _lost(folder, assignment, student)
             rows.append(row)
     return rows
@@ -176,15 +192,15 @@ def export(folder: Path) -> Path:
     target = folder.resolve() / "grades.csv"
     config = load_config(folder)
     plugin = CsvExportPlugin(config=config)
-    plugin.to = str(target)
-    with Gradebook(db_url(folder, config)) as gradebook:
-        plugin.export(gradebook)
+    part = target.with_name(".grades.csv.part")  # a full disk must not cost the last good one
+    plugin.to = str(part)
+    try:
+        with Gradebook(db_url(folder, config)) as gradebook:
+            plugin.export(gradebook)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
     return target
-
-
-def db_url(folder: Path, config) -> str:
-    configured = config.CourseDirectory.get("db_url")
-    return configured or f"sqlite:///{folder.resolve() / 'gradebook.db'}"
 
 
 def _register(gradebook: Gradebook, student: str) -> None:

@@ -1,46 +1,163 @@
 """Spread grading tasks over processes, or a cluster, with Dask.
 
-Workers get a task as text and give back text: no shared file system is assumed.
+Workers get a task as text and give back text: no shared file system is assumed. What fails for
+reasons of the machine's is tried again; a student's failure is a result and is not.
 """
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
-from dask.distributed import Client, LocalCluster, as_completed
+import dask
+from dask.distributed import (
+    Client,
+    Future,
+    KilledWorker,
+    LocalCluster,
+    TimeoutError,
+    get_worker,
+    wait,
+)
 
-from labsupport.grading.task import GradingTask, perform
+from labsupport.grading.course_directory import CourseError
+from labsupport.grading.scratch import scratch
+from labsupport.grading.task import GradingTask, perform, versions
 
-RETRIES = 2  # of a lost worker; a student's failure is a result, not an error
+Label = TypeVar("Label")
+RETRIES = 2  # of a task that fails: a full disk, a kernel that does not start
+ANSWER_SECONDS = 30  # a scheduler that does not answer in this time is not there
+LOOK_SECONDS = 10  # between two looks at whether there is any worker
+IDLE_SECONDS = 300  # a cluster without any worker is waited for as long as this
+LEAST_SENT = 64  # tasks that a cluster knows of at once: enough for it to grow to
+ONE_EACH = {
+    # a worker gets its next task when it has done one: a death costs no other submission a try
+    "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.comm.timeouts.connect": "120s",  # a busy machine imports torch for long
+}
+
+
+class WorkersDied(RuntimeError):
+    """The processes that graded a submission died, one after the other."""
+
+
+@dataclass
+class Unfit:
+    """A worker's word that a grade of its would not be the one made here."""
+
+    reason: str
 
 
 def spread(
-    tasks: list[GradingTask], jobs: int, scheduler: str = ""
-) -> Iterator[tuple[GradingTask, str | Exception]]:
-    """Yield each task with its result, in the order in which they are done.
+    tasks: Iterable[tuple[Label, GradingTask]], jobs: int, scheduler: str = ""
+) -> Iterator[tuple[Label, str | Exception]]:
+    """Yield each task's label with its result, in the order in which they are done.
 
     ``jobs`` worker processes on this machine, or those of the cluster behind ``scheduler``
-    (``tcp://host:port``). A task that fails for reasons of its own comes with its exception.
+    (``tcp://host:port``). Tasks are taken as they are needed, so that a large class need not be
+    held in memory. A task that fails for reasons of its own comes with its exception.
+    Raises CourseError where the cluster cannot go on: its scheduler or all its workers are gone,
+    or a worker has other versions or several threads.
     """
-    with _client(min(jobs, len(tasks)), scheduler) as client:
-        futures = {
-            client.submit(perform, task, key=f"grade-{task.fingerprint}", retries=RETRIES): task
-            for task in tasks
-        }
-        for future in as_completed(futures):
-            task = futures[future]
-            try:
-                yield task, future.result()
-            except Exception as error:  # reported with the submission; the others go on
-                yield task, error
+    todo, sent, here = iter(tasks), {}, versions()
+    with _client(jobs, scheduler) as client:
+        # not all at once: the scheduler may live in this process, and holds what it is sent
+        most = max(2 * sum(client.nthreads().values()), LEAST_SENT if scheduler else 0)
+        while True:
+            for label, task in islice(todo, most - len(sent)):
+                sent[_send(client, task, here)] = label
+            if not sent:
+                return
+            for future in _next_done(client, list(sent), scheduler):
+                yield sent.pop(future), _outcome(future, scheduler)
+                del future  # a result that is known here need not be kept there
+
+
+def _send(client: Client, task: GradingTask, here: dict[str, str]) -> Future:
+    key = f"grade-{task.fingerprint}"
+    return client.submit(_on_worker, task, here, key=key, retries=RETRIES)
+
+
+def _on_worker(task: GradingTask, wanted: dict[str, str]) -> str | Unfit:
+    worker, found = get_worker(), versions()
+    for name, version in wanted.items():
+        if found.get(name) != version:
+            return Unfit(f"{worker.address} has {name} {found.get(name)}, not {version} as here, "
+                         "and a grade may depend on it: install the same there")
+    if worker.state.nthreads != 1:
+        return Unfit(f"{worker.address} has {worker.state.nthreads} threads, and grading changes "
+                     "its process: start it with --nthreads 1, and --nworkers for several")
+    try:
+        return perform(task)
+    except (ImportError, AttributeError) as error:
+        # from outside of this function, these say that the worker's labsupport is not ours
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+def _next_done(client: Client, futures: list[Future], scheduler: str) -> set[Future]:
+    """Wait until some are done. Raises CourseError where nobody is left to do them."""
+    begin = time.monotonic()
+    while True:
+        try:
+            return wait(futures, timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            if client.nthreads():
+                begin = time.monotonic()
+            elif time.monotonic() - begin > IDLE_SECONDS:
+                raise CourseError(
+                    f"no worker has been at {scheduler or 'work'} for {IDLE_SECONDS} s: start one "
+                    f"with 'dask worker {scheduler} --nthreads 1', then run again"
+                ) from None
+        except CancelledError:
+            raise _gone(scheduler) from None
+
+
+def _outcome(future: Future, scheduler: str) -> str | Exception:
+    try:
+        result = future.result()
+    except KilledWorker as error:
+        return WorkersDied(
+            f"the {error.allowed_failures + 1} processes that graded it died, one after the other "
+            "(too little memory?): run again to try again"
+        )
+    except CancelledError:
+        raise _gone(scheduler) from None
+    except Exception as error:  # reported with the submission; the others go on
+        if isinstance(error, ImportError | AttributeError):
+            raise CourseError(
+                f"a worker of {scheduler or 'this machine'} cannot grade: {error}: "
+                "install the same labsupport[grading] there"
+            ) from None
+        return error
+    if isinstance(result, Unfit):
+        raise CourseError(f"worker {result.reason}")
+    return result
+
+
+def _gone(scheduler: str) -> CourseError:
+    return CourseError(
+        f"the Dask scheduler{f' {scheduler}' if scheduler else ''} is gone: what is done stays "
+        "done; run again to go on"
+    )
 
 
 @contextlib.contextmanager
 def _client(jobs: int, scheduler: str) -> Iterator[Client]:
     if scheduler:
-        with Client(scheduler, timeout=30) as client:
+        try:
+            client = Client(scheduler, timeout=ANSWER_SECONDS)
+        except OSError:
+            raise CourseError(
+                f"no Dask scheduler answers at {scheduler}: start one with 'dask scheduler'"
+            ) from None
+        with client:
             yield client
         return
     with (
+        dask.config.set(ONE_EACH | {"temporary-directory": str(scratch())}),
         LocalCluster(
             n_workers=max(jobs, 1),
             threads_per_worker=1,  # a worker changes its process while it grades

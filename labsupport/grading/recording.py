@@ -88,6 +88,10 @@ class FeedbackPages:
             reason = self._pool.submit(_make_there, assignment, student)
         self._asked.append(((assignment, student), reason))
 
+    @property
+    def count(self) -> int:
+        return len(self._asked)
+
     def wait(self) -> Iterator[tuple[tuple[str, str], str]]:
         for pair, reason in self._asked:
             yield pair, reason if isinstance(reason, str) else reason.result()

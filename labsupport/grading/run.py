@@ -24,11 +24,13 @@ from labsupport.grading.limits import RunLimits
 from labsupport.grading.sandbox.provisioner import SandboxKernelManager
 from labsupport.grading.sandbox.visible import SandboxError
 from labsupport.grading.sandbox.warm import WarmSandbox
+from labsupport.grading.scratch import scratch
 
 INJECTED = "injected-parameters"
 # Kernels a notebook may lose before the rest of it is given up. One exercise that kills its kernel
 # does so in its check and in each part that is graded.
 MAX_DEATHS = 6
+DIED = "the kernel died"  # and no limit of ours ended it
 
 
 @dataclass
@@ -63,8 +65,12 @@ def execute(
     result = Execution(copy.deepcopy(notebook))
     todo = copy.deepcopy(notebook)
     done = 0  # cells whose outputs are settled
+    spare = 1  # something outside may have killed a kernel (want of memory, say): look once more
     for _ in range(MAX_DEATHS):
         executed, died, reason = _run(todo, parameters or {}, limits, sandbox)
+        if died is not None and reason == DIED and spare:
+            spare -= 1
+            executed, died, reason = _run(todo, parameters or {}, limits, sandbox)
         until = len(notebook.cells) if died is None else died + 1
         for index in range(done, until):
             if executed.cells[index].cell_type == "code":
@@ -90,8 +96,8 @@ def _run(notebook, parameters, limits, sandbox) -> tuple[NotebookNode, int | Non
     prepared = _parameterised(notebook, parameters)
     clients: list[LimitedClient] = []
     died = None
-    with tempfile.TemporaryDirectory(prefix="labs-run-") as scratch:
-        workdir = Path(scratch) / "work"
+    with tempfile.TemporaryDirectory(prefix="run-", dir=scratch()) as folder:
+        workdir = Path(folder) / "work"
         workdir.mkdir()
         try:
             papermill_engines.execute_notebook_with_engine(
@@ -104,7 +110,7 @@ def _run(notebook, parameters, limits, sandbox) -> tuple[NotebookNode, int | Non
                 report=clients.append,
                 allow_errors=True,
                 resources={"metadata": {"path": str(workdir)}},
-                config=_sockets(Path(scratch) / "kernel"),
+                config=_sockets(Path(folder) / "kernel"),
                 raise_on_iopub_timeout=False,
                 on_cell_executed=_record_reply_error,
             )
@@ -121,7 +127,7 @@ def _run(notebook, parameters, limits, sandbox) -> tuple[NotebookNode, int | Non
     executed, injected = _without_injected(prepared)
     if died is not None and injected is not None and died > injected:
         died -= 1
-    return executed, died, clients[0].ended or "the kernel died"
+    return executed, died, clients[0].ended or DIED
 
 
 def _code_after(notebook: NotebookNode, index: int) -> bool:

@@ -6,7 +6,6 @@ A worker needs no course directory and no gradebook, and shares no files with wh
 import hashlib
 import importlib.metadata
 import json
-import tempfile
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,11 +14,13 @@ import nbformat
 import torch
 from nbformat.notebooknode import NotebookNode
 
+import labsupport
 from labsupport.course.build import dump, student_notebook
-from labsupport.course.source import Lab, read_lab
+from labsupport.course.source import parse_lab
 from labsupport.grading.engine import RunLimits
 from labsupport.grading.judge import AnswerKey
 from labsupport.grading.lab_code import fingerprint_of
+from labsupport.grading.sandbox.visible import SandboxError
 from labsupport.grading.sandbox.warm import WarmSandbox
 from labsupport.grading.submission import grade_submission
 
@@ -40,23 +41,51 @@ class GradingTask:
     @property
     def fingerprint(self) -> str:
         """A content hash, over the versions that a grade depends on too."""
-        versions = [importlib.metadata.version(n) for n in ("labsupport", "torch", "nbgrader")]
         about = asdict(self) | {"lab": fingerprint_of(self.stem, self.lab)}  # prose grades nobody
-        text = json.dumps([about, versions], sort_keys=True)
+        text = json.dumps([about, versions()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """What a grade depends on besides its task; the same in two places gives the same grades."""
+    found = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "nbgrader")}
+    package, content = Path(labsupport.__file__).parent, hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        content.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
+    number = importlib.metadata.version("labsupport")  # stays the same while a checkout changes
+    return {"labsupport": f"{number}+{content.hexdigest()[:12]}"} | found
+
+
 def perform(task: GradingTask) -> str:
-    """Grade and return the graded notebook as JSON; its metadata hold the verdicts."""
+    """Grade and return the graded notebook as JSON; its metadata hold the verdicts.
+
+    A sandbox that dies meanwhile takes the submission's kernel with it, which is no fault of the
+    submission's: another takes its place, once. Raises SandboxError where that dies too.
+    """
+    for _ in range(2):
+        key = answer_key(task.stem, task.lab)
+        sandbox = _sandbox(key.lab.masks) if task.sandbox else None
+        try:
+            graded = _grade(task, key, sandbox)
+        except Exception:
+            if sandbox is None or not sandbox.lost():
+                raise
+        else:
+            if sandbox is None or not sandbox.lost():
+                return graded
+    raise SandboxError("the sandbox died twice while this submission was graded")
+
+
+def _grade(task: GradingTask, key: AnswerKey, sandbox: WarmSandbox | None) -> str:
     torch.set_num_threads(1)  # many small tensors: threads would cost more than they bring
-    key = answer_key(task.stem, task.lab)
     graded = grade_submission(
         key,
         nbformat.reads(task.submitted, as_version=4),
         seed=task.seed,
         profile=task.profile,
         limits=RunLimits(cell_seconds=task.cell_seconds),
-        sandbox=_sandbox(key.lab.masks) if task.sandbox else None,
+        sandbox=sandbox,
         demonstrations=task.demonstrations,
     )
     graded.notebook.metadata["labsupport_grading"]["fingerprint"] = task.fingerprint
@@ -66,20 +95,13 @@ def perform(task: GradingTask) -> str:
 @lru_cache(maxsize=16)
 def answer_key(stem: str, source: str) -> AnswerKey:
     """The answer key of a lab's source, made once for a class."""
-    return AnswerKey(_lab(stem, source))
+    return AnswerKey(parse_lab(source, Path(f"{stem}.py")))
 
 
 @lru_cache(maxsize=16)
 def released_notebook(stem: str, source: str) -> NotebookNode:
     """The student's notebook of a lab's source, made once for a class; not to be changed."""
-    return student_notebook(_lab(stem, source))
-
-
-def _lab(stem: str, source: str) -> Lab:
-    with tempfile.TemporaryDirectory(prefix="labs-key-") as folder:
-        path = Path(folder) / f"{stem}.py"
-        path.write_text(source, encoding="utf-8")
-        return read_lab(path)
+    return student_notebook(parse_lab(source, Path(f"{stem}.py")))
 
 
 _sandboxes: dict[tuple[str, ...], WarmSandbox] = {}
@@ -88,6 +110,9 @@ _sandboxes: dict[tuple[str, ...], WarmSandbox] = {}
 def _sandbox(masks: tuple[str, ...]) -> WarmSandbox:
     """This process's warm sandbox with these files masked; a dead one is replaced."""
     known = _sandboxes.get(masks)
-    if known is None or not known.alive():
+    if known is not None and known.lost():
+        known.close()
+        known = None
+    if known is None:
         known = _sandboxes[masks] = WarmSandbox(list(masks))
     return known

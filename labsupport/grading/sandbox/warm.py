@@ -19,6 +19,7 @@ from pathlib import Path
 from labsupport.grading.sandbox.jail import Limits
 from labsupport.grading.sandbox.visible import SandboxError, command
 from labsupport.grading.sandbox.zygote import CONTROL
+from labsupport.grading.scratch import scratch
 
 START_SECONDS = 120
 
@@ -51,7 +52,7 @@ class WarmSandbox:
 
     def __init__(self, masked: list[str] | None = None, limits: Limits | None = None):
         self.limits = limits or Limits()
-        self.run = Path(tempfile.mkdtemp(prefix="labs-sandbox-"))
+        self.run = Path(tempfile.mkdtemp(prefix="box-", dir=scratch()))
         self._errors = (self.run.parent / f"{self.run.name}.log").open("wb+")
         self._process = subprocess.Popen(
             command(self.run, masked or []), stdin=subprocess.DEVNULL,
@@ -67,6 +68,20 @@ class WarmSandbox:
 
     def alive(self) -> bool:
         return self._process.poll() is None
+
+    def lost(self) -> bool:
+        """Whether its warm process is gone, and every kernel with it. bubblewrap's own process
+        ends a moment later, so ``alive`` is no answer when a kernel has just died."""
+        if not self.alive():
+            return True
+        with socket.socket(socket.AF_UNIX) as control:
+            try:
+                control.connect(str(self.run / CONTROL))
+            except FileNotFoundError:
+                return False  # it is still starting
+            except OSError:
+                return True
+        return False
 
     def close(self) -> None:
         atexit.unregister(self.close)

@@ -1,0 +1,49 @@
+"""Temporary folders that do not pile up, however their process ends.
+
+Every process that grades has one folder, and holds a lock on it. It removes the folder at its
+end; where it was killed, the lock went with it, and the next process to begin removes the folder.
+"""
+
+import atexit
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+PREFIX = "labs-scratch-"
+
+
+@lru_cache(maxsize=1)
+def scratch() -> Path:
+    """This process's temporary folder; readable by its user only.
+
+    The name is short: sockets lie in it, and a socket's path has at most 107 bytes.
+    """
+    sweep()
+    made = Path(tempfile.mkdtemp(prefix="labs-new-"))
+    descriptor = os.open(made, os.O_RDONLY)  # stays open: the lock lasts as long as the process
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    folder = made.rename(made.with_name(made.name.replace("labs-new-", PREFIX)))
+    atexit.register(_remove, folder, os.getpid())
+    return folder
+
+
+def sweep() -> None:
+    """Remove the folders of this user's processes that are no more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # another process's, still held, or just swept
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if os.fstat(descriptor).st_uid == os.getuid():
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # not a fork of it
+        shutil.rmtree(folder, ignore_errors=True)
