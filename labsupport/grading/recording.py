@@ -8,6 +8,8 @@ this machine make them meanwhile.
 import contextlib
 import json
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from pathlib import Path
@@ -112,7 +114,16 @@ _here: list[NbGraderAPI] = []  # the API of a process that makes feedback pages
 
 
 def _begin(folder: Path) -> None:
+    threading.Thread(target=_end_with_the_run, daemon=True).start()
     _here.append(contextlib.ExitStack().enter_context(course_api(folder)))
+
+
+def _end_with_the_run() -> None:
+    """A run that is killed tells nobody, and a pool's process would wait for its next task."""
+    run = multiprocessing.parent_process()
+    if run is not None:
+        run.join()
+        os._exit(1)
 
 
 def _make_there(assignment: str, student: str) -> str:

@@ -60,16 +60,17 @@ def versions() -> dict[str, str]:
 def perform(task: GradingTask) -> str:
     """Grade and return the graded notebook as JSON; its metadata hold the verdicts.
 
-    A sandbox that dies meanwhile takes the submission's kernel with it, which is no fault of the
-    submission's: another takes its place, once. Raises SandboxError where that dies too.
+    What a submission does wrong is in the result; an exception is the machine's. A sandbox that
+    dies meanwhile takes the submission's kernel with it, and a kernel may die before it has begun:
+    the submission is tried once more. Raises SandboxError where the sandbox dies again.
     """
-    for _ in range(2):
-        key = answer_key(task.stem, task.lab)
+    key = answer_key(task.stem, task.lab)
+    for last in (False, True):
         sandbox = _sandbox(key.lab.masks) if task.sandbox else None
         try:
             graded = _grade(task, key, sandbox)
         except Exception:
-            if sandbox is None or not sandbox.lost():
+            if last and (sandbox is None or not sandbox.lost()):
                 raise
         else:
             if sandbox is None or not sandbox.lost():
