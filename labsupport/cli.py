@@ -201,7 +201,8 @@ def grade(
 ):
     """Autograde, write feedback and grades.csv.    Example: labs grade ~/vit-2026 01
 
-    Exit status: 0 all graded, 2 some could not be graded (the table says why), 1 nothing done.
+    Exit status: 0 all graded, 2 some could not be graded (the table says why), 1 it had to stop
+    (one line says why; what is done stays done, and the same command goes on).
     """
     with one_line_errors():
         from labsupport.grading.course_grades import export, grade_course
@@ -219,10 +220,10 @@ def _progress(items, **about):
     from tqdm import tqdm
 
     if sys.stderr.isatty():
-        return tqdm(items, unit="submission", smoothing=0.1, **about)
+        return tqdm(items, unit="submission", miniters=1, **about)
     # a log gets a line now and then; the first says at once that something is being done
-    return tqdm(items, unit="submission", file=_Lines(), mininterval=30, maxinterval=0, ascii=True,
-                ncols=100, smoothing=0.1, **about)
+    return tqdm(items, unit="submission", miniters=1, file=_Lines(), mininterval=30, ascii=True,
+                ncols=100, **about)
 
 
 class _Lines:

@@ -146,7 +146,7 @@ def until(condition, seconds: float = 120):
     while time.monotonic() < end:
         try:
             found = condition()
-        except (psutil.Error, FileNotFoundError):
+        except (psutil.Error, FileNotFoundError, IndexError):
             found = None
         if found:
             return found
