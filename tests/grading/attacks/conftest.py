@@ -1,0 +1,90 @@
+"""Attacks run on the small lab, in one sandbox, beside an instructor's file that must not leak."""
+
+import copy
+import os
+import shutil
+import socket
+import time
+
+import psutil
+import pytest
+
+from labsupport.course.build import dump, student_notebook
+from labsupport.course.source import read_lab
+from labsupport.grading.demo import solve
+from labsupport.grading.judge import AnswerKey
+from labsupport.grading.limits import RunLimits
+from labsupport.grading.realign import realign
+from labsupport.grading.submission import grade_notebook
+
+SECRET = "canary-5e1f"
+os.environ["LABS_TEST_CANARY"] = SECRET  # before the sandbox starts
+
+
+@pytest.fixture(scope="session")
+def key(mini_path):
+    return AnswerKey(read_lab(mini_path))
+
+
+@pytest.fixture(scope="session")
+def released(key):
+    return student_notebook(key.lab)
+
+
+@pytest.fixture(scope="session")
+def perfect(key, released):
+    return solve(released, key.lab)
+
+
+@pytest.fixture(scope="session")
+def jail(sandbox):
+    if shutil.which("bwrap") is None:
+        pytest.skip("bubblewrap is not installed")
+    return sandbox
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory, root):
+    """What an attack is told about the host: (its words, what stands for them)."""
+    canary = tmp_path_factory.mktemp("instructor") / "gradebook.db"
+    canary.write_text(SECRET)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield {
+            "CANARY": str(canary), "ROOT": str(root), "PARENT": str(os.getpid()),
+            "PORT": str(server.getsockname()[1]),
+        }
+    assert canary.read_text() == SECRET
+
+
+@pytest.fixture(scope="session")
+def hand_in(key, released, jail):
+    """Grade a submission as the pipeline does: realigned, in the sandbox, judged."""
+
+    def run(submitted, student="someone", **limits):
+        aligned, _ = realign(copy.deepcopy(submitted), released)
+        chosen = RunLimits(**{"cell_seconds": 4, "memory_mb": 700, "output_mb": 2, **limits})
+        graded = grade_notebook(
+            key, aligned, submitted, seed=f"secret/{student}", limits=chosen, sandbox=jail
+        )
+        return graded, dump(graded.notebook)
+
+    return run
+
+
+@pytest.fixture
+def untouched(jail):
+    """After an attack the sandbox is as it was: its warm process, no kernel, no file, no log."""
+    yield
+    until = time.monotonic() + 5
+    while time.monotonic() < until and _left(jail):
+        time.sleep(0.05)
+    assert _left(jail) == []
+    assert jail.alive()
+    assert [p.name for p in jail.run.iterdir()] == ["zygote.sock"]
+    assert os.path.getsize(jail._errors.name) < 10_000
+
+
+def _left(jail) -> list[str]:
+    inside = psutil.Process(jail._process.pid).children(recursive=True)
+    # bubblewrap's own first process, and the warm one
+    return [" ".join(p.cmdline())[:80] for p in inside][2:]
