@@ -12,6 +12,7 @@ from nbgrader.plugins import CsvExportPlugin
 
 from labsupport.grading.course_directory import CourseError, course_api, last_error, load_config
 from labsupport.grading.fanout import spread
+from labsupport.grading.handed_in import refusal
 from labsupport.grading.preprocessors import ExecuteAndJudge
 from labsupport.grading.sandbox.visible import bubblewrap
 from labsupport.grading.store import ResultStore, only_run
@@ -136,6 +137,8 @@ def unreadable(folder: Path, assignment: str, student: str) -> str:
     """Why the submitted notebook cannot be read, in one line, or ""."""
     place = folder / "submitted" / student / assignment
     path = place / f"{assignment}.ipynb"
+    if refused := refusal(folder, assignment, student):
+        return refused
     if not path.exists():
         others = ", ".join(p.name for p in sorted(place.glob("*.ipynb"))) or "no notebook"
         return f"{path.name} was not handed in (there is {others})"

@@ -26,6 +26,7 @@ from labsupport.grading.sandbox.visible import SandboxError
 from labsupport.grading.sandbox.warm import WarmSandbox
 
 INJECTED = "injected-parameters"
+_SILENT = CellTimeoutError  # nbclient's word for outputs that have no end; it is an OSError too
 MAX_DEATHS = 3  # kernels a notebook may lose before the rest of it is given up
 
 
@@ -108,14 +109,13 @@ def _run(
                 config=_sockets(Path(scratch) / "kernel"),
                 on_cell_executed=_record_reply_error,
             )
-        except (SandboxError, OSError):
-            raise
         except Exception as error:
             client = clients[0] if clients else None
-            if client is None or client.current is None:
-                raise  # it never began: not the notebook's doing
-            if isinstance(error, CellTimeoutError):
-                client.end("an output did not arrive; it was too large, or another process sent it")
+            ours = isinstance(error, SandboxError | OSError) and not isinstance(error, _SILENT)
+            if ours or client is None or client.current is None:
+                raise  # not the notebook's doing
+            if isinstance(error, _SILENT):
+                client.end("an output of it did not arrive: too large, or cut off")
             elif not isinstance(error, DeadKernelError):
                 client.end("it sent the grader a message that cannot be read")
             # a kernel that was ended after its cell's time is noticed in the next cell only

@@ -9,10 +9,20 @@ DIED = "crashed|timeout|out of memory"
 def inside(name: str, body: str, scale: str, words: str = "", **options) -> Attack:
     """An attack whose ``body`` runs when the grader calls the function; the checks pass."""
     lines = "".join(f"    {line}\n" for line in body.strip().splitlines())
-    code = ("import os, sys, time\ndef scale(x, factor):\n    if factor in (2, 3): return x * factor\n"
+    code = ("import os, sys, time\ndef scale(x, factor):\n"
+            "    if factor in (2, 3): return x * factor\n"
             f"{lines}    return x * factor\n")
     return Attack(name, code, scale, words, **options)
 
+
+SPEAK = """
+kernel = get_ipython().kernel
+parent = kernel.get_parent()
+who = parent["header"]["session"].encode()
+who = getattr(kernel, "_parent_ident", {}).get("shell") or who
+def tell(socket, kind, content, parent=parent, ident=b"x"):
+    kernel.session.send(socket, kind, content, parent=parent, ident=ident)
+"""
 
 EXHAUST = [
     inside("endless loop", "while True: pass", "timeout", "took too long", limits=SECONDS),
@@ -94,17 +104,62 @@ for n in range(10**6): display({"text/plain": "x"}, raw=True)
     inside("one output of 100 MB", """
 from IPython.display import display
 display({"text/plain": "x" * 10**8}, raw=True)
-""", "missing", "no response", limits={"memory_mb": 2000},
-           twice="passed|missing"),
+""", "crashed", "did not arrive", limits={"memory_mb": 2000}),
     inside("a display updated over and over", """
 from IPython.display import display, update_display
 for n in range(900): display(n, display_id="d")
 for n in range(10**6): update_display(n, display_id="d")
 """, "crashed", "outputs", limits={"cell_seconds": 30, "outputs": 1000}),
+    inside("tracebacks of any length", SPEAK + """
+long = {"ename": "x", "evalue": "y", "traceback": ["z" * 7_000_000]}
+for n in range(100): tell(kernel.iopub_socket, "error", long)
+time.sleep(2)
+""", "crashed", "printed more than 2 MB"),
+    inside("messages that belong to no cell", SPEAK + """
+for n in range(200):
+    tell(kernel.iopub_socket, "stream", {"name": "stdout", "text": "x" * 7_000_000}, parent=None)
+time.sleep(2)
+""", "crashed", "printed more than 2 MB"),
+    inside("questions that nobody reads", SPEAK + """
+for n in range(100):
+    tell(kernel.stdin_socket, "input_request", {"prompt": "x" * 7_000_000}, ident=who)
+time.sleep(1)
+""", "passed|crashed"),
+    inside("replies that nobody asked for", SPEAK + """
+for n in range(100):
+    try: tell(kernel.shell_stream.socket, "execute_reply", {"status": "x" * 7_000_000}, ident=who)
+    except AttributeError: break
+time.sleep(1)
+""", "passed|crashed"),
+    inside("outputs cleared over and over", SPEAK + """
+for n in range(10**6):
+    tell(kernel.iopub_socket, "clear_output", {"wait": bool(n % 2)})
+""", "crashed", "outputs", limits={"cell_seconds": 30, "outputs": 1000}),
+    inside("memory in the buffers of sockets", """
+import socket
+held = []
+try:
+    while True:
+        pair = socket.socketpair()
+        held.append(pair)
+        pair[0].setblocking(False)
+        try:
+            while True: pair[0].send(b"x" * 65536)
+        except BlockingIOError: pass
+except OSError: pass
+for one, other in held: one.close(); other.close()
+""", "passed"),
+    inside("a child that is stopped", """
+import signal
+if os.fork() == 0:
+    os.kill(os.getpid(), signal.SIGSTOP); os._exit(0)
+os.kill(os.getpid(), signal.SIGSTOP)
+""", "passed|timeout", limits=SECONDS),
     inside("endless recursion", "return scale(x, factor)", "error", "RecursionError"),
     inside("a segmentation fault", "import ctypes; ctypes.string_at(0)", "crashed"),
     inside("the end of the process", "os._exit(0)", "crashed"),
-    inside("death and a full table", "os.kill(os.getpid(), 9); os.kill(-1, 9)", "passed|crashed|error"),
+    inside("death and a full table", "os.kill(os.getpid(), 9); os.kill(-1, 9)",
+           "passed|crashed|error"),
     inside("input", "input()", "error", "StdinNotImplementedError"),
     Attack("sleep in every cell but within its time", HONEST + "import time\ntime.sleep(30)\n",
            "crashed|not reached|missing", limits={"cell_seconds": 60, "notebook_seconds": 4},

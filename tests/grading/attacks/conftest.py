@@ -4,6 +4,7 @@ import copy
 import os
 import shutil
 import socket
+import threading
 import time
 
 import psutil
@@ -18,6 +19,7 @@ from labsupport.grading.realign import realign
 from labsupport.grading.submission import grade_notebook
 
 SECRET = "canary-5e1f"
+MOST = 400 * 2**20  # bytes that the grader itself may take in while it looks at one submission
 os.environ["LABS_TEST_CANARY"] = SECRET  # before the sandbox starts
 
 
@@ -73,15 +75,33 @@ def hand_in(key, released, jail):
 
 @pytest.fixture
 def untouched(jail):
-    """After an attack the sandbox is as it was: its warm process, no kernel, no file, no log."""
+    """After an attack the sandbox is as it was: its warm process, no kernel, no file, no log. The
+    grader has kept no descriptor or thread of it, and has not taken in much."""
+    here = psutil.Process()
+    before, peak, over = _held(), [here.memory_info().rss], threading.Event()
+
+    def watch():
+        while not over.wait(0.02):
+            peak.append(here.memory_info().rss)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
     yield
+    over.set()
+    watching.join()
+    assert max(peak) - peak[0] < MOST, f"the grader took {(max(peak) - peak[0]) >> 20} MB"
     until = time.monotonic() + 5
     while time.monotonic() < until and _left(jail):
         time.sleep(0.05)
     assert _left(jail) == []
     assert jail.alive()
+    assert all(now <= then + 2 for now, then in zip(_held(), before)), (before, _held())
     assert [p.name for p in jail.run.iterdir()] == ["zygote.sock"]
     assert os.path.getsize(jail._errors.name) < 10_000
+
+
+def _held() -> tuple[int, int]:
+    return len(os.listdir("/proc/self/fd")), threading.active_count()
 
 
 def _left(jail) -> list[str]:

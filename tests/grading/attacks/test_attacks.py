@@ -6,10 +6,12 @@ import pytest
 from attack_exhaust import EXHAUST
 from attack_forge import FORGE
 from attack_reach import REACH
+from attack_sly import SLY
 from attack_values import VALUES
+from attack_wire import WIRE
 from conftest import SECRET
 
-EVERY = [*FORGE, *VALUES, *EXHAUST, *REACH]
+EVERY = [*FORGE, *SLY, *VALUES, *WIRE, *EXHAUST, *REACH]
 
 
 def attacked(perfect, source):
@@ -45,7 +47,7 @@ def _printed(graded) -> str:
 
 
 def test_the_catalogue_is_as_long_as_it_says():
-    assert len({a.name for a in EVERY}) == len(EVERY) >= 50
+    assert len({a.name for a in EVERY}) == len(EVERY) >= 120
 
 
 def test_after_all_attacks_an_honest_submission_has_full_marks(perfect, hand_in, untouched):

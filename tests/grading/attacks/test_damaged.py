@@ -176,8 +176,8 @@ def test_a_question_asked_early_gives_away_no_stand_in(perfect, hand_in):
         "def scale(x, factor):\n"
         "    names = {}\n"
         "    for source in In:\n"
-        "        if source.startswith('from labsupport') and 'stand_in' in source:\n"
-        "            text = eval(source.split('_respond(', 1)[1].rstrip(')'))\n"
+        "        if source.startswith('from labsupport.respond') and 'stand_in' in source:\n"
+        "            text = eval(source.split('\\n_respond(', 1)[1].strip()[:-1])\n"
         "            exec(decode(text)['driver'], names)\n"
         "    return names['stand_in'](x, factor) if names else x\n"
     )

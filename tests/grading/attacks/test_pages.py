@@ -97,7 +97,8 @@ def test_markdown_as_formgrader_renders_it(text):
 
 
 def test_the_detector_sees_what_is_live():
-    assert all(Acting(text).found for text in SCRIPTS if not text.startswith("<!"))
+    inert = ("<!", "<scr<")  # to a browser too; they are there for what a cleaner makes of them
+    assert [t for t in SCRIPTS if not Acting(t).found and not t.startswith(inert)] == []
 
 
 def test_honest_markdown_is_left_alone():
