@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 _PACKAGE = str(Path(__file__).parent)
-_LIBRARIES = ("site-packages", "dist-packages", "/lib/python", "<frozen", _PACKAGE)
+LIBRARIES = ("site-packages", "dist-packages", "/lib/python", "<frozen", _PACKAGE)
 _BOLD_RED, _PLAIN = "\x1b[1;31m", "\x1b[0m"
 
 
@@ -28,7 +28,7 @@ def explain_exception(exercise: str, error: Exception, trace: TracebackType | No
         owner = _raised_in(trace)
         same = _plain(owner) in ("", _plain(exercise))
         return f"{exercise}: " + ("" if same else f"{owner} is ") + "not implemented yet."
-    frames = [f for f in _frames(trace) if not any(part in f[0] for part in _LIBRARIES)]
+    frames = [f for f in _frames(trace) if not any(part in f[0] for part in LIBRARIES)]
     if isinstance(error, NameError) and len(frames) <= 1:
         return (f"{exercise}: the name {error.name} does not exist yet\n"
                 f"  likely    the cell that defines {error.name} has not been run; run the cells "

@@ -6,6 +6,7 @@ with a sentence that names it. This runs in the student's process and so is a co
 defence: the grader judges the bytes that arrive.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from torch import nn
 from labsupport.wire import WireError
 
 MAX_BYTES = 8 * 1024 * 1024  # of one answer: the cases of an exercise are a few small tensors
+WHOLE = "the result"  # what an answer is called that is no part of another
 MAX_VALUES = 100_000  # numbers, strings and tensors, not the numbers in a tensor
 
 
-def plain(value: Any, where: str = "the result") -> Any:
+def plain(value: Any, where: str = WHOLE) -> Any:
     """``value`` with every tensor plain, dense, on the CPU and free of lazy bits.
 
     Raises WireError for what is not a tensor of numbers, and for what is too large to send.
@@ -44,8 +46,25 @@ def _plain(value: Any, where: str, used: list[int]) -> Any:
         items = [_plain(item, f"value {i + 1} of {where}", used) for i, item in enumerate(value)]
         return tuple(items) if isinstance(value, tuple) else items
     if isinstance(value, dict):
-        return {key: _plain(item, f"{where}[{key!r}]", used) for key, item in value.items()}
+        inside = "" if where == WHOLE else f" in {where}"
+        return {key: _plain(item, f"{key}{inside}", used) for key, item in value.items()}
+    if not (value is None or isinstance(value, bool | int | float | str | np.generic)):
+        raise WireError(f"{where} {_no_value(value)}")
     return value
+
+
+def _no_value(value: Any) -> str:
+    """What is wrong with something that is neither a tensor nor a number."""
+    kind = type(value).__name__
+    if isinstance(value, nn.Module):
+        return f"is the layer {kind}; return what it gives for an input"
+    if isinstance(value, type) or callable(value):
+        return f"is not a value but a {kind} ({getattr(value, '__name__', kind)}); call it"
+    if isinstance(value, Iterator):
+        return f"is a {kind}, which has computed nothing yet; return a list or a tensor"
+    if isinstance(value, set | frozenset):
+        return f"is a {kind}, which has no order; return a list or a tensor"
+    return f"is a {kind}; return tensors, numbers, strings, lists or dicts"
 
 
 def _plain_tensor(tensor: torch.Tensor, where: str, used: list[int]) -> torch.Tensor:

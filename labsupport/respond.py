@@ -8,6 +8,7 @@ nothing it prints decides a grade: the outputs are compared elsewhere, in anothe
 import contextlib
 import copy
 import math
+import random
 import sys
 import zlib
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from labsupport.blame import student_line, unusable
 from labsupport.plain import plain
 from labsupport.wire import WireError, decode, encode
 
@@ -102,16 +104,22 @@ def answer_cases(driver: Any, lab: LabNamespace, cases: list[dict]) -> list[dict
     """Run the driver on every case: ``{"answer": wire}`` or ``{"error": kind, "text": line}``.
 
     The first case is asked twice. Where the second answer differs it is given as ``"again"``,
-    None where there is none: the grader knows whether it should have been the same.
+    None where there is none: the grader knows whether it should have been the same. ``"cause"``
+    is ``"random"`` where a third answer, made with the first one's random numbers, equals the
+    first, and ``"state"`` where it does not.
     """
     answers = []
     for index, inputs in enumerate(cases):
-        given = copy.deepcopy(inputs)
+        spare = [copy.deepcopy(inputs) for _ in range(2 * (index == 0))]
+        numbers = _random_numbers()
         answers.append(_answer(driver, lab, inputs))
         if index == 0 and "answer" in answers[0]:
-            again = _answer(driver, lab, given).get("answer")
+            again = _answer(driver, lab, spare[0]).get("answer")
             if again != answers[0]["answer"]:
-                answers[0]["again"] = again
+                _draw_again(*numbers)
+                third = _answer(driver, lab, spare[1]).get("answer")
+                cause = "random" if third == answers[0]["answer"] else "state"
+                answers[0] |= {"again": again, "cause": cause}
     return answers
 
 
@@ -127,8 +135,18 @@ def respond(challenge: str) -> None:
     display({MIME: {"nonce": message["nonce"], "answers": answers}}, raw=True)
 
 
+def _random_numbers() -> tuple:
+    return torch.get_rng_state(), np.random.get_state(), random.getstate()
+
+
+def _draw_again(for_torch: torch.Tensor, for_numpy: Any, for_python: Any) -> None:
+    torch.set_rng_state(for_torch)
+    np.random.set_state(for_numpy)
+    random.setstate(for_python)
+
+
 def _answer(driver: Any, lab: LabNamespace, inputs: dict) -> dict:
-    given = encode(inputs)
+    given = {name: encode(value) for name, value in inputs.items()}
     try:
         answer = encode(plain(driver(lab, **inputs)))
     except Missing as error:
@@ -138,16 +156,19 @@ def _answer(driver: Any, lab: LabNamespace, inputs: dict) -> dict:
     except (Exception, SystemExit) as error:  # a call of exit() must not end the response
         if type(error) is NotImplementedError and not error.args:  # as the exercise comes
             return {"error": "unsolved", "text": ""}
-        where = _student_line(sys.exc_info()[2])
-        return {"error": "raised", "text": _said(error) + where}
-    if _encoded(inputs) != given:
-        return {"error": "changed", "text": ""}
+        said, where = _said(error), student_line(sys.exc_info()[2])
+        if where or isinstance(error, SystemExit):
+            return {"error": "raised", "text": said + where}
+        return {"error": "unusable", "text": unusable(said)}
+    changed = [name for name, value in inputs.items() if _encoded(value) != given[name]]
+    if changed:
+        return {"error": "changed", "text": ", ".join(changed)}
     return {"answer": answer}
 
 
-def _encoded(inputs: dict) -> str | None:
+def _encoded(value: Any) -> str | None:
     try:
-        return encode(inputs)
+        return encode(value)
     except Exception:  # something that cannot be sent has been put into a list, say
         return None
 
@@ -158,13 +179,3 @@ def _said(error: BaseException) -> str:
     except Exception:  # an exception may fail to describe itself
         return type(error).__name__
 
-
-def _student_line(trace: Any) -> str:
-    """The innermost line of notebook code in a traceback, or nothing."""
-    found = ""
-    while trace is not None:
-        filename = trace.tb_frame.f_code.co_filename
-        if "ipykernel" in filename or filename.startswith(("<ipython", "<cell", "<answer")):
-            found = f" (in {trace.tb_frame.f_code.co_name}, line {trace.tb_lineno} of its cell)"
-        trace = trace.tb_next
-    return found

@@ -83,6 +83,9 @@ def build(lab: Lab, notebooks: Path, repository: str = "") -> Path:
 def graded_line(cell: LabCell) -> str:
     """The one line a student sees in the place of a judge."""
     points = f"{cell.points:g} point{'s' if cell.points != 1 else ''}"
+    if cell.parts:
+        each = ", ".join(f"{name} {share:g}" for name, share in cell.parts.items())
+        points += f" ({each})"
     return (
         f"# Graded here: {cell.name}, {points}. When you hand in, your code answers fresh "
         "inputs that are made for you alone."

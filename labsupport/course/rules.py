@@ -1,6 +1,7 @@
 """What a lab's source must obey; each broken rule is named with file, line and the mend."""
 
 import ast
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,34 @@ class SourceError(Exception):
     def __init__(self, path: Path, line: int, problem: str, mend: str):
         self.path, self.line, self.problem, self.mend = path, line, problem, mend
         super().__init__(f"{path}:{line}: {problem}; {mend}")
+
+
+def parts_of(path: Path, line: int, source: str) -> dict[str, float]:
+    """What a judge cell's ``parts = {"name": points, ...}`` says, {} where there is none.
+
+    It is read, not run: the student's notebook names the parts before there is any grading.
+    """
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:  # check_lab says so, with the line
+        return {}
+    for node in body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "parts":
+            try:
+                parts = ast.literal_eval(node.value)
+                good = len(parts) > 1 and all(
+                    isinstance(n, str) and n and type(p) in (int, float) and p > 0
+                    for n, p in parts.items()
+                )
+            except (ValueError, TypeError, AttributeError):
+                good = False
+            if not good:
+                raise SourceError(
+                    path, line + node.lineno, "parts is not a dict of names and points",
+                    'write it out for two parts or more: parts = {"encoder": 2, "decoder": 1}',
+                )
+            return {name: float(points) for name, points in parts.items()}
+    return {}
 
 
 def check_lab(lab: Any) -> None:
@@ -56,6 +85,11 @@ def _check_cell(lab: Any, cell: Any, exercises: set[str], ids: Counter) -> None:
         good = isinstance(cell.points, int | float) and not isinstance(cell.points, bool)
         if not good or cell.points <= 0:
             refuse(f"{cell.kind} {cell.name!r} has no points", "add points=N to its marker")
+        if cell.parts and not math.isclose(sum(cell.parts.values()), cell.points):
+            refuse(
+                f"the parts of judge {cell.name!r} make {sum(cell.parts.values()):g} points, its "
+                f"marker says {cell.points:g}", "give the parts the exercise's points",
+            )
     elif cell.points is not None:
         refuse(f"points on a {cell.kind} cell", "points belong on judge and question cells")
     if cell.kind in ("trap", "alternative") and not cell.label:

@@ -14,7 +14,7 @@ from typing import Any
 import jupytext
 import yaml
 
-from labsupport.course.rules import SourceError, check_lab
+from labsupport.course.rules import SourceError, check_lab, parts_of
 
 # kind -> is it in the student's notebook?
 KINDS = {
@@ -45,6 +45,7 @@ class LabCell:
     name: str | None = None
     label: str | None = None  # name= of a trap, an alternative or a given cell
     points: float | None = None
+    parts: dict[str, float] = field(default_factory=dict)  # of a judge: points by part, or none
     tags: list[str] = field(default_factory=list)
     id: str = ""
 
@@ -78,7 +79,11 @@ class Lab:
 
 def read_lab(path: Path) -> Lab:
     """Parse and check a lab's source. Raises SourceError with file, line and the mend."""
-    text = path.read_text(encoding="utf-8")
+    return parse_lab(path.read_text(encoding="utf-8"), path)
+
+
+def parse_lab(text: str, path: Path) -> Lab:
+    """The lab of a source's text; ``path`` names it, in errors too, and need not exist."""
     notebook = jupytext.reads(text, fmt="py:percent")
     if notebook.cells and notebook.cells[0].cell_type == "raw":  # the header's 'lab:' part
         del notebook.cells[0]
@@ -170,8 +175,9 @@ def _cell(path: Path, line: int, cell: Any) -> LabCell:
         kind = "prose"
     else:
         kind = "parameters" if "parameters" in tags else "given"
+    parts = parts_of(path, line, cell.source) if kind == "judge" else {}
     return LabCell(
-        kind, cell.source, line, cell.cell_type, meta.get(kind), label, points, list(tags)
+        kind, cell.source, line, cell.cell_type, meta.get(kind), label, points, parts, list(tags)
     )
 
 

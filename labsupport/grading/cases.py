@@ -12,14 +12,17 @@ class Case:
     """One question to the student's code.
 
     ``name`` is shown to the student when the case fails, so it says what is special about the
-    inputs ("3 heads, 7 tokens"), never what should come out.
+    inputs ("3 heads, 7 tokens"), never what should come out. ``part`` is one of the judge cell's
+    ``parts``, where it has them; it does not travel, so the driver looks at the inputs.
     """
 
     name: str
     inputs: dict[str, Any]
+    part: str = ""
 
-    def __init__(self, name: str, **inputs: Any):
+    def __init__(self, name: str, *, part: str = "", **inputs: Any):
         self.name = name
+        self.part = part
         self.inputs = inputs
 
 

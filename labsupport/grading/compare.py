@@ -5,19 +5,26 @@ from typing import Any
 
 import torch
 
+WHOLE = "the result"  # what an answer is called that is no part of another
+# A judge may change these, and add "float64": rtol and atol of float64 tensors, where an answer
+# that was rounded to float32 on the way has to show.
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def difference(answer: Any, expected: Any, tolerance: dict, where: str = "") -> str | None:
     """None where the two are equal within tolerance, else one sentence about the first difference.
 
-    Shapes and types are part of an exercise's statement, so they are named; values are not.
+    Shapes, types and names are part of an exercise's statement, so they are named; values are not.
     """
-    place = where or "the result"
+    place = where or WHOLE
+    if answer is None and expected is not None:
+        if "gradient" in where:
+            return f"{where} is None: no gradient arrives there"
+        return f"{where} is None" if where else "nothing was returned: is a return missing?"
     if isinstance(expected, torch.Tensor):
         return _tensor_difference(answer, expected, tolerance, place)
     if isinstance(expected, bool) or expected is None or isinstance(expected, str):
-        return None if answer == expected and type(answer) is type(expected) else f"{place} differs"
+        return _word_difference(answer, expected, place)
     if isinstance(expected, int | float):
         return _number_difference(answer, expected, tolerance, place)
     if isinstance(expected, list | tuple):
@@ -29,7 +36,7 @@ def difference(answer: Any, expected: Any, tolerance: dict, where: str = "") -> 
 
 def _tensor_difference(answer: Any, expected: torch.Tensor, tolerance: dict, place: str):
     if not isinstance(answer, torch.Tensor):
-        return f"{place} is a {type(answer).__name__}, not a tensor"
+        return f"{place} is {_kind(answer)}, not a tensor"
     if answer.shape != expected.shape:
         return f"{place} has shape {tuple(answer.shape)} instead of {tuple(expected.shape)}"
     if answer.dtype != expected.dtype:
@@ -42,18 +49,30 @@ def _tensor_difference(answer: Any, expected: torch.Tensor, tolerance: dict, pla
     if answer.isinf().any() and not expected.isinf().any():
         share = answer.isinf().float().mean().item()
         return f"{place} holds infinite values ({share:.0%} of them)"
-    if torch.allclose(answer, expected, equal_nan=True, **tolerance):
+    close = {name: tolerance[name] for name in ("rtol", "atol")}
+    if "float64" in tolerance and expected.dtype in (torch.float64, torch.complex128):
+        close = dict.fromkeys(close, tolerance["float64"])
+    if torch.allclose(answer, expected, equal_nan=True, **close):
         return None
     return f"the values of {place} differ"
+
+
+def _word_difference(answer: Any, expected: bool | str | None, place: str):
+    if type(answer) is type(expected):
+        if isinstance(expected, bool) and place != WHOLE:  # a claim: its name says what should be
+            return None if answer == expected else f"it is {'not ' * expected}so: {place}"
+        return None if answer == expected else f"{place} differs"
+    wanted = {bool: "True or False", str: "a string"}.get(type(expected), "None")
+    return f"{place} is {_kind(answer)}, not {wanted}"
 
 
 def _number_difference(answer: Any, expected: float, tolerance: dict, place: str):
     if isinstance(answer, torch.Tensor) and answer.ndim == 0:
         answer = answer.item()
     if isinstance(answer, bool) or not isinstance(answer, int | float):
-        return f"{place} is a {type(answer).__name__}, not a number"
-    if isinstance(expected, int):
-        return None if answer == expected else f"the value of {place} differs"
+        return f"{place} is {_kind(answer)}, not a number"
+    if isinstance(expected, int) and isinstance(answer, int):
+        return None if answer == expected else _number_differs(place)
     try:
         answer = float(answer)
     except OverflowError:  # an integer of some hundred digits
@@ -63,18 +82,24 @@ def _number_difference(answer: Any, expected: float, tolerance: dict, place: str
         return None if same else f"{place} is NaN" if math.isnan(answer) else f"{place} is no NaN"
     if math.isinf(answer) and not math.isinf(expected):
         return f"{place} is infinite"
+    if isinstance(expected, int):
+        return None if answer == expected else _number_differs(place)
     close = math.isclose(answer, expected, rel_tol=0, abs_tol=tolerance["atol"]
                          + tolerance["rtol"] * (0 if math.isinf(expected) else abs(expected)))
-    return None if close else f"the value of {place} differs"
+    return None if close else _number_differs(place)
+
+
+def _number_differs(place: str) -> str:
+    return f"{place} differs" if place.startswith("value ") else f"the value of {place} differs"
 
 
 def _sequence_difference(answer: Any, expected: Any, tolerance: dict, where: str):
     if not isinstance(answer, list | tuple):
-        return f"{where or 'the result'} is a {type(answer).__name__}, not {len(expected)} values"
+        return f"{where or WHOLE} is {_kind(answer)}, not {len(expected)} values"
     if len(answer) != len(expected):
-        return f"{where or 'the result'} has {len(answer)} values instead of {len(expected)}"
+        return f"{where or WHOLE} has {len(answer)} values instead of {len(expected)}"
     for i, (one, other) in enumerate(zip(answer, expected, strict=True)):
-        found = difference(one, other, tolerance, f"value {i + 1} of {where or 'the result'}")
+        found = difference(one, other, tolerance, f"value {i + 1} of {where or WHOLE}")
         if found:
             return found
     return None
@@ -82,7 +107,7 @@ def _sequence_difference(answer: Any, expected: Any, tolerance: dict, where: str
 
 def _dict_difference(answer: Any, expected: dict, tolerance: dict, where: str):
     if not isinstance(answer, dict):
-        return f"{where or 'the result'} is a {type(answer).__name__}, not a dict"
+        return f"{where or WHOLE} is {_kind(answer)}, not a dict"
     parts = f"the {where}" if where else "the result"
     missing = [k for k in expected if k not in answer]
     extra = [k for k in answer if k not in expected]
@@ -91,10 +116,21 @@ def _dict_difference(answer: Any, expected: dict, tolerance: dict, where: str):
         said += [f"has unknown {', '.join(extra)}"] if extra else []
         return f"{parts} {' and '.join(said)}"
     for key in expected:
-        found = difference(answer[key], expected[key], tolerance, key)
+        inside = f"{key} in {where}" if where else key
+        found = difference(answer[key], expected[key], tolerance, inside)
         if found:
             return found
     return None
+
+
+def _kind(answer: Any) -> str:
+    """What an answer of the wrong type is."""
+    if isinstance(answer, torch.Tensor):
+        return f"a tensor of shape {tuple(answer.shape)}"
+    if isinstance(answer, list | tuple):
+        return f"a {type(answer).__name__} of {len(answer)}"
+    kind = type(answer).__name__
+    return "None" if answer is None else f"an {kind}" if kind == "int" else f"a {kind}"
 
 
 def _short(dtype: torch.dtype) -> str:

@@ -1,13 +1,15 @@
 """The trusted half of grading: what to ask, what is right, and what a wrong answer means.
 
 A judge cell defines ``ask(rng)``, which yields cases, and optionally ``drive(lab, **inputs)``,
-``tolerance`` and ``accept(answer, expected)``. Only ``drive``, with the names it refers to, and
-the inputs ever travel to a student's process. What is right comes from running the same driver
-on the lab's own solution; what a wrong answer means, from running it on the lab's traps.
+``tolerance``, ``accept(answer, expected)`` and ``parts``, points by part of the exercise. Only
+``drive``, with the names it refers to, and the inputs ever travel to a student's process. What is
+right comes from running the same driver on the lab's own solution; what a wrong answer means, from
+running it on the lab's traps.
 """
 
 import hashlib
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,25 @@ from labsupport.course.source import Lab, LabCell
 from labsupport.grading.cases import Case
 from labsupport.grading.compare import contents, difference
 from labsupport.grading.lab_code import diagnosis_of, driver_source, namespace_of, read_judge
-from labsupport.grading.verdicts import STATUSES, Challenge, Verdict, error_verdict, one_line
+from labsupport.grading.verdicts import (
+    STATUSES,
+    Challenge,
+    Finding,
+    Verdict,
+    error_finding,
+    score,
+)
 from labsupport.respond import LabNamespace, answer_cases, make_driver
 from labsupport.wire import WireError, decode, encode
 
 __all__ = ["STATUSES", "AnswerKey", "Challenge", "Verdict", "driver_source", "namespace_of"]
+
+# Why a second call gave another answer, as far as the student's side can tell.
+CAUSES = {
+    "random": ": it draws random numbers, which this exercise does not ask for",
+    "state": ": something is kept from one call to the next (a global variable, a default "
+             "argument, an attribute), or random numbers are drawn from a generator of its own",
+}
 
 
 class AnswerKey:
@@ -34,7 +50,49 @@ class AnswerKey:
 
     def challenge(self, exercise: str, seed: str) -> Challenge:
         """Make the inputs for one student; the same seed gives the same inputs."""
+        return self._ask(exercise, self._cases(exercise, seed))
+
+    def challenges(self, exercise: str, seed: str) -> list[Challenge]:
+        """The same inputs, part by part, so that one part's crash leaves the others alone."""
         cases = self._cases(exercise, seed)
+        parts = self.lab.one("judge", exercise).parts or [""]
+        return [self._ask(exercise, [c for c in cases if c.part == part]) for part in parts]
+
+    def verdict(self, challenge: Challenge, response: dict | None) -> Verdict:
+        """Judge a response bundle ``{"nonce", "answers"}``; None means that there was none."""
+        return self.score(challenge.exercise, self.findings(challenge, response))
+
+    def unanswered(self, challenge: Challenge, status: str, message: str) -> Verdict:
+        """A verdict for an exercise whose cell never got to answer."""
+        return self.score(challenge.exercise, self.all_cases(challenge, status, message))
+
+    def score(self, exercise: str, findings: Iterable[Finding]) -> Verdict:
+        """The verdict on an exercise by the findings of all its challenges."""
+        return score(self.lab.one("judge", exercise), findings)
+
+    def findings(self, challenge: Challenge, response: dict | None) -> list[Finding]:
+        """What a response bundle is worth, case by case."""
+        answers = (response or {}).get("answers")
+        if response is None:
+            return self.all_cases(challenge, "missing", "the graded cell gave no response")
+        if response.get("nonce") != challenge.nonce or not isinstance(answers, list):
+            return self.all_cases(challenge, "tampered", "the response is not the grader's own")
+        if len(answers) != len(challenge.cases):
+            return self.all_cases(challenge, "tampered", "the response lacks cases")
+        found: list[Finding] = []
+        lost: set[str] = set()  # parts: what comes after their first mistake is not looked at
+        for index, (case, answer) in enumerate(zip(challenge.cases, answers, strict=True)):
+            if case.part not in lost:
+                found.append(self._case(challenge, index, answer))
+                if found[-1].status != "passed":
+                    lost.add(case.part)
+        return found
+
+    def all_cases(self, challenge: Challenge, status: str, message: str) -> list[Finding]:
+        """Findings for a challenge that has no answers to look at."""
+        return [Finding(case.part, status, message) for case in challenge.cases]
+
+    def _ask(self, exercise: str, cases: list[Case]) -> Challenge:
         nonce = uuid.uuid4().hex
         message = {
             "exercise": exercise,
@@ -44,53 +102,26 @@ class AnswerKey:
         }
         return Challenge(exercise, cases, nonce, encode(message))
 
-    def verdict(self, challenge: Challenge, response: dict | None) -> Verdict:
-        """Judge a response bundle ``{"nonce", "answers"}``; None means that there was none."""
-        answers = (response or {}).get("answers")
-        if response is None:
-            return self._verdict(challenge, "missing", "the graded cell gave no response")
-        if response.get("nonce") != challenge.nonce or not isinstance(answers, list):
-            return self._verdict(challenge, "tampered", "the response is not the grader's own")
-        if len(answers) != len(challenge.cases):
-            return self._verdict(challenge, "tampered", "the response lacks cases")
-        for index, answer in enumerate(answers):
-            found = self._case(challenge, index, answer)
-            if found:
-                status, message = found
-                return self._verdict(challenge, status, message)
-        count = len(challenge.cases)
-        return self._verdict(challenge, "passed", f"{count} case{'s' * (count > 1)} right")
-
-    def unanswered(self, challenge: Challenge, status: str, message: str) -> Verdict:
-        """A verdict for an exercise whose cell never got to answer."""
-        return self._verdict(challenge, status, message)
-
-    def _verdict(self, challenge: Challenge, status: str, message: str) -> Verdict:
-        most = float(self.lab.one("judge", challenge.exercise).points)
-        points = most if status == "passed" else 0.0
-        return Verdict(challenge.exercise, status, points, most, one_line(message))
-
-    def _case(self, challenge: Challenge, index: int, answer: Any):
-        """(status, message) of a case that is not right, or None."""
+    def _case(self, challenge: Challenge, index: int, answer: Any) -> Finding:
         case, exercise = challenge.cases[index], challenge.exercise
         if not isinstance(answer, dict):
-            return "tampered", "the response is malformed"
+            return Finding(case.part, "tampered", "the response is malformed")
         if "error" in answer:
-            return error_verdict(case, answer)
+            return error_finding(case, answer)
         try:
             value = decode(answer["answer"])
         except (WireError, KeyError, TypeError):
-            return "tampered", f"{case.name}: the answer does not decode"
+            return Finding(case.part, "tampered", "the answer does not decode", case.name)
         expected = self._expected(challenge)
-        if "again" in answer and "again" not in expected[0]:
-            changed = self._changes(exercise, value, answer["again"])
+        if "again" in answer and "again" not in expected[index]:
+            changed = self._changes(exercise, value, answer)
             if changed:
-                return "failed", f"{case.name}: {changed}"
+                return Finding(case.part, "failed", changed, case.name)
         found = self._compare(exercise, value, decode(expected[index]["answer"]))
         if found is None:
-            return None
-        diagnosis = self._diagnose(exercise, case, value)
-        return "failed", f"{case.name}: {found}." + (f" {diagnosis}" if diagnosis else "")
+            return Finding(case.part)
+        hint = self._diagnose(exercise, case, value) or ""
+        return Finding(case.part, "failed", found, case.name, hint)
 
     def _compare(self, exercise: str, value: Any, expected: Any) -> str | None:
         judge = self._judges[exercise]
@@ -106,17 +137,20 @@ class AnswerKey:
             return "the result is not of the form that the exercise asks for"
         return None if accepted is True else str(accepted or "the answer is not right")
 
-    def _changes(self, exercise: str, value: Any, again: Any) -> str | None:
+    def _changes(self, exercise: str, value: Any, answer: dict) -> str | None:
         """What is wrong where a second call on the same inputs gave another answer than the
         first, though the solution's gives the same."""
-        if again is None:
+        if answer["again"] is None:
             return "it works once, and fails when it is called again on the same inputs"
         try:
-            second = decode(again)
+            second = decode(answer["again"])
             differs = difference(second, value, self._judges[exercise]["tolerance"])
         except (WireError, TypeError):
             return "the second answer does not decode"
-        return "called twice on the same inputs, it gives two results" if differs else None
+        if not differs:
+            return None
+        cause = CAUSES.get(str(answer.get("cause")), "")
+        return f"called twice on the same inputs, it gives two results{cause}"
 
     def _diagnose(self, exercise: str, case: Case, value: Any) -> str | None:
         """The catalogue's word for an answer that equals a known mistake's on this case."""
@@ -155,4 +189,10 @@ class AnswerKey:
     def _cases(self, exercise: str, seed: str) -> list[Case]:
         digest = hashlib.sha256(f"{seed}/{self.lab.stem}/{exercise}".encode()).digest()
         rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
-        return list(self._judges[exercise]["ask"](rng))
+        cases = list(self._judges[exercise]["ask"](rng))
+        wanted, found = set(self.lab.one("judge", exercise).parts or [""]), {c.part for c in cases}
+        for part in [*sorted(found - wanted), *sorted(wanted - found)]:
+            what = "a case of the unknown part" if part in found else "no case of the part"
+            raise ValueError(f"{self.lab.stem}: the judge of {exercise} has {what} {part!r}; "
+                             "parts = {...} and the cases' part= must name the same")
+        return cases

@@ -1,14 +1,38 @@
 """Read a lab's code: its solved namespace, its judges, and the part of a judge that travels."""
 
 import ast
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from labsupport.course.source import Lab, LabCell, solution_code
+from labsupport.course.source import Lab, LabCell, parse_lab, solution_code
 from labsupport.grading.cases import Case, randn
 from labsupport.grading.compare import TOLERANCE
 from labsupport.respond import driver_names
+
+
+def fingerprint(lab: Lab) -> str:
+    """A hash of what a lab's grades depend on: its code, judges, traps, points and masks, and the
+    order and the ids of its cells. Prose, and the text of the written questions, do not count."""
+    unread = ("prose", "question")  # by the grader
+    cells = [
+        [c.kind, c.id, c.name, c.label, c.points, c.parts, sorted(c.tags),
+         "" if c.kind in unread else c.source]
+        for c in lab.cells
+        if c.kind != "alternative"
+    ]
+    text = json.dumps([lab.stem, sorted(lab.masks), cells])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=64)
+def fingerprint_of(stem: str, source: str) -> str:
+    """The fingerprint of a lab's source text; once a class, not once a submission."""
+    return fingerprint(parse_lab(source, Path(f"{stem}.py")))
 
 
 def namespace_of(lab: Lab, replace: dict[str, str] | None = None) -> dict[str, Any]:
@@ -17,17 +41,27 @@ def namespace_of(lab: Lab, replace: dict[str, str] | None = None) -> dict[str, A
     ``replace`` gives other code for some exercises: a trap, an alternative. Figures, checks and
     experiments are left out.
     """
-    names: dict[str, Any] = {"PROFILE": "smoke", "SEED": 0, "__name__": lab.stem}
+    return run_cells(lab.stem, solved_cells(lab, replace))
+
+
+def solved_cells(lab: Lab, replace: dict[str, str] | None = None) -> list[tuple[str, str]]:
+    """(id, code) of a lab's setup and exercise cells, solved."""
+    cells = []
+    for cell in lab.cells:
+        if cell.kind == "exercise":
+            cells.append((cell.id, (replace or {}).get(cell.name) or solution_code(cell.source)))
+        elif "setup" in cell.tags:
+            cells.append((cell.id, cell.source))
+    return cells
+
+
+def run_cells(stem: str, cells: list[tuple[str, str]]) -> dict[str, Any]:
+    """Run cells one after the other and return their names; torch's generator is left alone."""
+    names: dict[str, Any] = {"PROFILE": "smoke", "SEED": 0, "__name__": stem}
     state = torch.random.get_rng_state()
     try:
-        for cell in lab.cells:
-            if cell.kind == "exercise":
-                code = (replace or {}).get(cell.name) or solution_code(cell.source)
-            elif "setup" in cell.tags:
-                code = cell.source
-            else:
-                continue
-            exec(compile(code, f"<{lab.stem} {cell.id}>", "exec"), names)
+        for name, code in cells:
+            exec(compile(code, f"<{stem} {name}>", "exec"), names)
     finally:
         torch.random.set_rng_state(state)
     return names

@@ -27,7 +27,9 @@ from labsupport.grading.sandbox.warm import WarmSandbox
 
 INJECTED = "injected-parameters"
 _SILENT = CellTimeoutError  # nbclient's word for outputs that have no end; it is an OSError too
-MAX_DEATHS = 3  # kernels a notebook may lose before the rest of it is given up
+# Kernels a notebook may lose before the rest of it is given up. One exercise that kills its kernel
+# does so in its check and in each part that is graded.
+MAX_DEATHS = 6
 
 
 @dataclass

@@ -2,6 +2,7 @@
 nbgrader look for them. No gradebook here either: notebook in, graded notebook out.
 """
 
+import hashlib
 import html
 import importlib.metadata
 import platform
@@ -13,16 +14,17 @@ from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
 from labsupport.course.build import student_notebook
-from labsupport.grading.judge import AnswerKey, Challenge, Verdict
+from labsupport.grading.judge import AnswerKey
+from labsupport.grading.lab_code import fingerprint
 from labsupport.grading.limits import RunLimits
+from labsupport.grading.questions import SKIPPED, verdict_of, with_questions
 from labsupport.grading.realign import realign
-from labsupport.grading.run import Execution, execute
+from labsupport.grading.run import execute
 from labsupport.grading.sandbox.warm import WarmSandbox
 from labsupport.grading.sanitise import Patience, clean_markdown, clean_outputs
-from labsupport.respond import MIME
+from labsupport.grading.verdicts import Verdict
 
-# Kinds of cells that are not run when grading: they take long or need a person.
-SKIPPED = ("experiment", "widget")
+VERSIONS = ("labsupport", "numpy", "einops", "nbgrader", "papermill", "ipykernel")
 OWN_OUTPUT = "Output as the student handed it in; this cell is not run when grading.\n"
 
 
@@ -56,12 +58,23 @@ def grade_notebook(
         handed_in, repairs = realign(submitted, student_notebook(key.lab))
     kinds = {cell.id: cell for cell in key.lab.cells}
     roles = [kinds.get(_id(cell)) for cell in notebook.cells]
-    challenges = {name: key.challenge(name, seed) for name in key.lab.exercises}
-    asked = _with_questions(notebook, roles, challenges)
+    challenges = {name: key.challenges(name, seed) for name in key.lab.exercises}
+    asked, origins = with_questions(notebook, roles, challenges)
     run = execute(asked, {"PROFILE": profile, "SEED": 0}, limits, sandbox)
-    verdicts = _judge(key, run, roles, challenges)
-    graded = _with_verdicts(notebook, run, roles, verdicts, handed_in)
-    provenance = _provenance(run, profile, sandbox)
+    verdicts = {
+        name: verdict_of(key, run, name, parts, [
+            [i for i, origin in enumerate(origins) if origin == place]
+            for place, role in enumerate(roles)
+            if role and role.kind == "judge" and role.name == name
+        ])
+        for name, parts in challenges.items()
+    }
+    outputs = {o: c.get("outputs", []) for o, c in zip(origins, run.notebook.cells, strict=True)}
+    graded = _with_verdicts(notebook, outputs, roles, verdicts, handed_in)
+    deaths = {str(origins[place]): reason for place, reason in run.deaths.items()}
+    provenance = {"seconds": round(run.seconds, 2), "deaths": deaths} | _provenance(
+        key, seed, profile, limits or RunLimits(), sandbox
+    )
     graded.metadata["labsupport_grading"] = {
         "verdicts": [v.as_dict() for v in verdicts.values()],
         "provenance": provenance,
@@ -79,58 +92,9 @@ def _id(cell: NotebookNode) -> str:
     return str(name or cell.get("id", ""))
 
 
-def _with_questions(notebook, roles, challenges: dict[str, Challenge]) -> NotebookNode:
-    """The notebook to execute: graded cells ask their challenge, long-running ones are empty."""
-    asked = nbformat.from_dict(notebook)
-    for cell, role in zip(asked.cells, roles, strict=True):
-        if role is None or cell.cell_type != "code":
-            continue
-        if role.kind == "judge":
-            text = challenges[role.name].text
-            cell.source = f"from labsupport.respond import respond as _respond\n_respond({text!r})"
-        elif role.kind in SKIPPED:
-            cell.source = ""
-    return asked
-
-
-def _judge(key: AnswerKey, run: Execution, roles, challenges) -> dict[str, Verdict]:
-    verdicts = {}
-    for name, challenge in challenges.items():
-        places = [i for i, r in enumerate(roles) if r and r.kind == "judge" and r.name == name]
-        verdicts[name] = _verdict(key, run, challenge, places)
-    return verdicts
-
-
-def _verdict(key: AnswerKey, run: Execution, challenge: Challenge, places: list[int]) -> Verdict:
-    if len(places) != 1:
-        what = "is missing from" if not places else "stands more than once in"
-        return key.unanswered(challenge, "missing", f"the graded cell {what} the notebook")
-    place = places[0]
-    shown = [
-        o.get("data")
-        for o in run.notebook.cells[place].get("outputs", [])
-        if o.get("output_type") == "display_data"
-    ]
-    bundles = [data[MIME] for data in shown if isinstance(data, dict) and MIME in data]
-    if len(bundles) > 1:
-        return key.unanswered(challenge, "tampered", "the graded cell gave several responses")
-    if bundles:
-        return key.verdict(challenge, bundles[0] if isinstance(bundles[0], dict) else {})
-    if place in run.timeouts:
-        return key.unanswered(challenge, "timeout", "took too long and was stopped")
-    if place in run.deaths:
-        reason = run.deaths[place]
-        status = "out of memory" if " MB (" in reason else "crashed"
-        return key.unanswered(challenge, status, f"while this exercise ran, {reason}")
-    if place >= run.reached:
-        message = f"{len(run.deaths)} kernels died in the cells before it"
-        return key.unanswered(challenge, "not reached", message)
-    return key.verdict(challenge, None)
-
-
-def _with_verdicts(notebook, run: Execution, roles, verdicts, submitted) -> NotebookNode:
-    """The submission as a person reads it: its own cells, executed, with a verdict in each
-    graded cell, whose result is the number of points (that is how nbgrader reads a grade)."""
+def _with_verdicts(notebook, outputs, roles, verdicts, submitted) -> NotebookNode:
+    """The submission as a person reads it: its own cells with their ``outputs``, and a verdict in
+    each graded cell, whose result is the number of points (how nbgrader reads a grade)."""
     own = {c.id: c.get("outputs", []) for c in (submitted.cells if submitted else [])}
     graded = nbformat.from_dict(notebook)
     patience = Patience()
@@ -145,7 +109,7 @@ def _with_verdicts(notebook, run: Execution, roles, verdicts, submitted) -> Note
             if cell.outputs:
                 cell.outputs.insert(0, _stream(OWN_OUTPUT))
         else:
-            cell.outputs = clean_outputs(run.notebook.cells[index].outputs, patience)
+            cell.outputs = clean_outputs(outputs[index], patience)
         cell.execution_count = None
     return graded
 
@@ -177,15 +141,18 @@ def _verdict_outputs(verdict: Verdict) -> list[NotebookNode]:
     return nbformat.from_dict([result])
 
 
-def _provenance(run: Execution, profile: str, sandbox: WarmSandbox | None) -> dict:
+def _provenance(
+    key: AnswerKey, seed: str, profile: str, limits: RunLimits, sandbox: WarmSandbox | None
+) -> dict:
+    """What this grade was made of, the same on every machine. The seed is a secret: its hash
+    tells two seeds apart and gives none away."""
     return {
-        "seconds": round(run.seconds, 2),
+        "lab": fingerprint(key.lab),
+        "seed": hashlib.sha256(f"labs-seed/{seed}".encode()).hexdigest()[:16],
         "profile": profile,
         "sandbox": sandbox is not None,
-        "deaths": {str(place): reason for place, reason in run.deaths.items()},
+        "cell_seconds": limits.cell_seconds,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "labsupport": importlib.metadata.version("labsupport"),
-        "nbgrader": importlib.metadata.version("nbgrader"),
-        "papermill": importlib.metadata.version("papermill"),
+        **{name: importlib.metadata.version(name) for name in VERSIONS},
     }

@@ -18,6 +18,7 @@ from labsupport.course.build import dump
 from labsupport.course.source import read_lab
 from labsupport.grading.engine import RunLimits
 from labsupport.grading.judge import AnswerKey
+from labsupport.grading.lab_code import fingerprint_of
 from labsupport.grading.sandbox.warm import WarmSandbox
 from labsupport.grading.submission import grade_notebook
 
@@ -39,7 +40,8 @@ class GradingTask:
     def fingerprint(self) -> str:
         """A content hash, over the versions that a grade depends on too."""
         versions = [importlib.metadata.version(n) for n in ("labsupport", "torch", "nbgrader")]
-        text = json.dumps([asdict(self), versions], sort_keys=True)
+        about = asdict(self) | {"lab": fingerprint_of(self.stem, self.lab)}  # prose grades nobody
+        text = json.dumps([about, versions], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -1,15 +1,20 @@
 """The audit of the grading: it catches known mistakes, and it can fail."""
 
 import json
+import shutil
+import socket
 import time
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from labsupport.cli import app
 from labsupport.course.source import find_labs, read_lab
+from labsupport.grading.audit.command import run_audits
 from labsupport.grading.audit.equivalents import equivalents_file, read_equivalents
 from labsupport.grading.audit.isolated import Limits
+from labsupport.grading.audit.jailed import sandboxed
 from labsupport.grading.audit.mutants import mutants_of
 from labsupport.grading.audit.run import audit_lab
 from labsupport.grading.audit.workers import Job, judge_all
@@ -107,6 +112,36 @@ def test_what_the_judge_does_not_ask_survives(audited):
     survived = {r.mutant.after for r in audited.results if r.fate == "survived"}
     assert "return scale(x, 2.0).detach()" in survived  # its judge asks for no gradient
     assert not audited.good and audited.caught_share < 0.99
+
+
+PEEK = "import os\ndef scale(x, factor):\n    return x * factor * os.path.isdir({!r})\n"
+CALL = ("import socket\ndef scale(x, factor):\n    socket.create_connection(('127.0.0.1', {}), 2)\n"
+        "    return x * factor\n")
+
+
+@pytest.mark.skipif(not sandboxed(), reason="bubblewrap is not installed")
+def test_mutants_run_behind_the_wall_of_submissions(mini_path, audited):
+    assert audited.sandbox and audited.as_dict()["sandbox"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        codes = [PEEK.format(str(ROOT / "solutions")), CALL.format(server.getsockname()[1])]
+        jobs = [Job("scale", code, 1) for code in codes]
+        inside = [o.status for o in judge_all(mini_path, jobs, 1, Limits())]
+        outside = [o.status for o in judge_all(mini_path, jobs, 1, Limits(), sandbox=False)]
+    assert inside == ["failed", "error"] and outside == ["passed", "passed"]
+
+
+def test_several_labs_make_one_table_each_one_picture_and_one_file(tmp_path, mini_path):
+    console = Console(record=True, width=200)
+    for source in (mini_path, mini_path.parent / "forms" / "91_forms.py"):
+        shutil.copy(source, tmp_path)
+    good = run_audits(console, tmp_path, ["90", "91"], tmp_path / "a.json",
+                      tmp_path / "a.svg", fast=True, workers=1)
+    said = console.export_text()
+    assert "90_mini: a sample of mutants" in said and "91_forms: a sample of mutants" in said
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert [audit["lab"] for audit in found] == ["90_mini", "91_forms"]
+    assert "<svg" in (tmp_path / "a.svg").read_text()
+    assert good == all(a["caught_share"] >= 0.99 and not a["stale"] for a in found)
 
 
 def crippled(mini_path, tmp_path, old, new):

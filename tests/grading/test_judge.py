@@ -77,7 +77,7 @@ DIFFERENCES = [
     ([1], [1, 2], "has 1 values instead of 2"),
     ({"a": 1}, {"a": 1, "b": 2}, "lacks b"),
     ({"a": 1, "c": 1}, {"a": 1}, "has unknown c"),
-    ({"a": {"b": 2}}, {"a": {"b": 1}}, "the value of b differs"),
+    ({"a": {"b": 2}}, {"a": {"b": 1}}, "the value of b in a differs"),
     ("no", torch.zeros(1), "is a str, not a tensor"),
 ]
 

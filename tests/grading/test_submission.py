@@ -1,6 +1,9 @@
 """One submission: verdicts for whatever state a notebook arrives in."""
 
 import copy
+import json
+import platform
+from dataclasses import replace
 
 import nbformat
 import pytest
@@ -8,10 +11,13 @@ from nbformat.v4 import new_code_cell
 from nbgrader.utils import determine_grade
 
 from labsupport.course.build import student_notebook
+from labsupport.course.source import parse_lab
 from labsupport.grading.demo import solve
 from labsupport.grading.engine import RunLimits
 from labsupport.grading.judge import AnswerKey
+from labsupport.grading.lab_code import fingerprint
 from labsupport.grading.submission import grade_notebook
+from labsupport.grading.task import GradingTask
 
 PNG = {"output_type": "display_data", "metadata": {},
        "data": {"image/png": "aGk=", "text/html": "<script>alert(1)</script>"}}
@@ -100,3 +106,80 @@ def test_missing_and_doubled_graded_cells(grade, perfect):
     graded = grade(notebook)
     assert [(v.status, v.points) for v in graded.verdicts] == [("missing", 0), ("missing", 0)]
     assert "more than once" in graded.verdicts[1].message
+
+
+def test_a_second_response_never_earns_twice_or_in_place_of_the_first(grade, perfect):
+    """A right response displayed again, or by another cell, is no response."""
+    notebook = copy.deepcopy(perfect)
+    cell(notebook, "exercise-scale").source = (
+        "import labsupport.respond as asked\n"
+        "once = asked.respond\n"
+        "asked.respond = lambda text: (once(text), once(text))\n"
+        + cell(notebook, "exercise-scale").source)
+    verdicts = grade(notebook).verdicts
+    assert [(v.status, v.points) for v in verdicts] == [("tampered", 0), ("tampered", 0)]
+    assert "several responses" in verdicts[0].message
+
+    silent = copy.deepcopy(perfect)
+    cell(silent, "exercise-scale").source += (
+        "\nimport labsupport.respond as asked\nasked.respond = lambda text: None\n")
+    verdicts = grade(silent).verdicts
+    assert [(v.status, v.points) for v in verdicts] == [("missing", 0), ("missing", 0)]
+
+
+NOISE = """
+import logging, sys, warnings
+from tqdm.auto import tqdm
+
+def noise():
+    import textwrap  # late, in the middle of being graded
+    warnings.warn("an old option")
+    logging.getLogger("labs").error("nothing happened")
+    print(textwrap.dedent("   careful"), file=sys.stderr)
+    list(tqdm(range(3)))
+
+"""
+
+
+def test_noise_on_stderr_while_being_graded_costs_nothing(grade, perfect):
+    notebook = copy.deepcopy(perfect)
+    scale = cell(notebook, "exercise-scale")
+    scale.source = NOISE + "def scale(x, factor):\n    noise()\n    return x * factor"
+    graded = grade(notebook)
+    assert [(v.status, v.points) for v in graded.verdicts] == [("passed", 2), ("passed", 1.5)]
+    assert determine_grade(cell(graded.notebook, "judge-scale")) == (2.0, 2.0)
+
+
+def test_the_same_grades_and_provenance_again_whatever_the_seed_hides(grade, perfect):
+    one, two = grade(perfect), grade(perfect)
+    assert [v.as_dict() for v in one.verdicts] == [v.as_dict() for v in two.verdicts]
+    assert one.provenance | {"seconds": 0} == two.provenance | {"seconds": 0}
+    assert platform.node() not in json.dumps(one.provenance)
+    assert "someone" not in json.dumps(one.provenance) and len(one.provenance["seed"]) == 16
+
+
+def test_prose_grades_nobody_and_everything_else_does(mini_path):
+    text = mini_path.read_text()
+    whole = fingerprint(parse_lab(text, mini_path))
+    same = {"It has every kind of cell.": "It has them all.",
+            "Because that is what scaling means.": "By its meaning.",
+            '# %% alternative="scale" name="loop"': '# %% alternative="scale" name="a loop"'}
+    for old, new in same.items():
+        assert fingerprint(parse_lab(text.replace(old, new), mini_path)) == whole, old
+    other = {"return torch.as_tensor(x) * factor": "return factor * torch.as_tensor(x)",
+             "import torch\n": "import math, torch\n", "points=1.5": "points=2",
+             "randn(rng, 4)": "randn(rng, 5)", "Your output equals x squared": "You squared x",
+             'title: A lab as small as a lab can be\n':
+             'title: A lab\n#   masks: ["models/vit.py"]\n'}
+    for old, new in other.items():
+        assert old in text
+        assert fingerprint(parse_lab(text.replace(old, new), mini_path)) != whole, old
+
+
+def test_a_task_is_the_same_task_when_prose_changes(mini_path):
+    text = mini_path.read_text()
+    task = GradingTask("90_mini", text, "{}", "{}", "seed")
+    again = replace(task, lab=text.replace("It has every kind of cell.", "It has them all."))
+    assert task.fingerprint == again.fingerprint
+    assert task.fingerprint != replace(task, lab=text.replace("points=2", "points=3")).fingerprint
+    assert task.fingerprint != replace(task, seed="another").fingerprint

@@ -41,8 +41,9 @@ def test_at_least_twelve_and_each_gets_what_it_deserves(lab, grades):
         assert scores.pop(student) == total
     assert scores.pop("blank") == 0 == scores.pop("broken")
     for trap in lab.of("trap"):
-        lost = lab.one("judge", trap.name).points
-        assert scores.pop(f"trap-{slug(trap.label)}") == total - lost, trap.label
+        lost = total - scores.pop(f"trap-{slug(trap.label)}")
+        most = lab.one("judge", trap.name).points
+        assert most / 2 <= lost <= most, trap.label
     assert all(score == total for score in scores.values())  # what is left are other right answers
 
 

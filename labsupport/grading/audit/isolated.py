@@ -81,20 +81,25 @@ def _answer_and_exit(code: str, names: dict, challenge: str, pipe: int, limits: 
         silence = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(silence, stream)
-        message = decode(challenge)
-        names = dict(names)
         torch.manual_seed(0)  # else it would draw the very numbers that the judge draws next
-        try:
-            exec(compile(code, "<answer>", "exec"), names)
-            driver = make_driver(message["driver"], message["exercise"])
-            answers = answer_cases(driver, LabNamespace(names), message["cases"])
-        except Exception as error:  # the cell itself fails, as it would in a notebook
-            text = f"{type(error).__name__}: {error}"[:500]
-            answers = [{"error": "raised", "text": text}] * len(message["cases"])
+        response = answers_of(code, names, challenge)
         with os.fdopen(pipe, "w") as out:
-            json.dump({"nonce": message["nonce"], "answers": answers}, out)
+            json.dump(response, out)
     finally:
         os._exit(0)
+
+
+def answers_of(code: str, names: dict[str, Any], challenge: str) -> dict:
+    """The response of ``code``, run here and now among a copy of ``names``."""
+    message, names = decode(challenge), dict(names)
+    try:
+        exec(compile(code, "<answer>", "exec"), names)
+        driver = make_driver(message["driver"], message["exercise"])
+        answers = answer_cases(driver, LabNamespace(names), message["cases"])
+    except Exception as error:  # the cell itself fails, as it would in a notebook
+        text = f"{type(error).__name__}: {error}"[:500]
+        answers = [{"error": "raised", "text": text}] * len(message["cases"])
+    return {"nonce": message["nonce"], "answers": answers}
 
 
 def _limit(limits: Limits) -> None:

@@ -82,6 +82,7 @@ class LabAudit:
     exercises: list[ExerciseAudit]
     absent: list[Equivalent]
     seconds: float
+    sandbox: bool = False
 
     @property
     def results(self) -> list[Result]:
@@ -107,6 +108,7 @@ class LabAudit:
     def as_dict(self) -> dict:
         return {
             "lab": self.lab, "fast": self.fast, "seconds": round(self.seconds, 1),
+            "sandbox": self.sandbox,
             "versions": {name: version(name) for name in ("labsupport", "torch", "cosmic-ray")},
             "caught_share": self.caught_share, "accepted_share": self.accepted_share,
             "exercises": [{
@@ -124,7 +126,8 @@ class LabAudit:
 def show(console: Console, audit: LabAudit) -> None:
     """Print the counts of each exercise, then all survivors, equivalents and stale entries."""
     table = Table(title=f"{audit.lab}: {'a sample of ' if audit.fast else ''}mutants of the "
-                  f"solutions, {audit.seconds:.0f} s", title_justify="left")
+                  f"solutions, {audit.seconds:.0f} s"
+                  f"{'' if audit.sandbox else ', without a sandbox'}", title_justify="left")
     table.add_column("exercise", no_wrap=True)
     for name in ("mutants", "caught", "by wrong answer", "by error", "by timeout", "survived",
                  "equi- valent", "caught, %", "other right answers"):

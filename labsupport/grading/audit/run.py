@@ -9,6 +9,7 @@ from pathlib import Path
 from labsupport.course.source import Lab, read_lab, solution_code
 from labsupport.grading.audit.equivalents import read_equivalents
 from labsupport.grading.audit.isolated import Limits
+from labsupport.grading.audit.jailed import sandboxed
 from labsupport.grading.audit.mutants import Mutant, mutants_of
 from labsupport.grading.audit.report import Alternative, ExerciseAudit, LabAudit, Result
 from labsupport.grading.audit.workers import SEEDS, Job, judge_all
@@ -21,6 +22,7 @@ def audit_lab(
     fast: bool = False,
     workers: int | None = None,
     limits: Limits | None = None,
+    sandbox: bool = True,
     progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
 ) -> LabAudit:
     """Judge every mutant and every alternative of the lab in ``source``.
@@ -40,7 +42,8 @@ def audit_lab(
     seeds = 1 if fast else len(SEEDS)
     jobs = [Job(answer.exercise, answer.code, seeds) for answer in right]
     jobs += [Job(mutant.exercise, mutant.code) for mutant in chosen]
-    outcomes = judge_all(source, jobs, workers or os.cpu_count() or 1, limits or Limits())
+    outcomes = judge_all(source, jobs, workers or os.cpu_count() or 1, limits or Limits(),
+                         sandbox)
     outcomes = iter(progress(outcomes, len(jobs)))
 
     audits = {name: ExerciseAudit(name) for name in lab.exercises}
@@ -56,7 +59,8 @@ def audit_lab(
         audits[mutant.exercise].results.append(result)
     absent = [entry for entry in declared.values() if entry.identity not in known]
     seconds = time.monotonic() - begin
-    return LabAudit(lab.stem, fast, list(audits.values()), absent, seconds)
+    return LabAudit(lab.stem, fast, list(audits.values()), absent, seconds,
+                    sandbox and sandboxed())
 
 
 def _right_answers(lab: Lab) -> list[Alternative]:

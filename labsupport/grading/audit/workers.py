@@ -1,6 +1,6 @@
 """Judge many answers in a few processes, each answer as a student's would be judged."""
 
-import contextlib
+import atexit
 import multiprocessing
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labsupport.grading.audit.isolated import Limits, answer_isolated
+from labsupport.grading.audit.isolated import Limits
+from labsupport.grading.audit.jailed import Jail, sandboxed
 
 # The first seed stands for one student; who gets by it is asked with the others as well.
 SEEDS = ("audit", "audit-2", "audit-3", "audit-4")
@@ -39,14 +40,18 @@ class Outcome:
 _worker: dict[str, Any] = {}  # what a worker process makes once
 
 
-def judge_all(source: Path, jobs: Iterable[Job], workers: int, limits: Limits) -> Iterator[Outcome]:
-    """Outcomes of jobs on one lab, in order. Raises RuntimeError when a worker process dies."""
-    # Not forked from here: a worker forks for every answer, and only a process that never had a
-    # second thread (a test run, a notebook may have many) can do so safely. The fork server is a
-    # fresh process that imports torch once, however many labs are audited.
+def judge_all(
+    source: Path, jobs: Iterable[Job], workers: int, limits: Limits, sandbox: bool = True
+) -> Iterator[Outcome]:
+    """Outcomes of jobs on one lab, in order. Raises RuntimeError when a worker process dies.
+
+    Each worker judges, and keeps a warm process (``jailed``) that answers; in bubblewrap, if
+    ``sandbox`` says so and there is one.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "labsupport.grading.judge", "einops"])
-    with ProcessPoolExecutor(workers, context, _prepare, (str(source), limits)) as pool:
+    about = (str(source), limits, sandbox and sandboxed())
+    with ProcessPoolExecutor(workers, context, _prepare, about) as pool:
         try:
             yield from pool.map(_judge, jobs, chunksize=4)
         except BrokenProcessPool:
@@ -56,24 +61,20 @@ def judge_all(source: Path, jobs: Iterable[Job], workers: int, limits: Limits) -
             pool.shutdown(cancel_futures=True)
 
 
-def _prepare(source: str, limits: Limits) -> None:
+def _prepare(source: str, limits: Limits, sandbox: bool) -> None:
     import torch
 
     torch.set_num_threads(1)
     from labsupport.course.source import read_lab
-    from labsupport.grading.judge import AnswerKey, namespace_of
-    from labsupport.respond import LabNamespace, answer_cases, make_driver
-    from labsupport.wire import decode
+    from labsupport.grading.judge import AnswerKey
 
     lab = read_lab(Path(source))
-    _worker.update(key=AnswerKey(lab), names=namespace_of(lab), limits=limits, challenges={})
+    _worker.update(key=AnswerKey(lab), challenges={})
     # The lab's own right answers load what they load late (torch.device("meta") takes seconds)
     # once, here, and not in every fork, where it would count as their own processor time.
-    for cell in lab.of("alternative"):
-        with contextlib.suppress(Exception):  # one that fails is refused later, when it is judged
-            names = LabNamespace(namespace_of(lab, {cell.name: cell.source}))
-            message = decode(_challenge(cell.name, SEEDS[0]).text)
-            answer_cases(make_driver(message["driver"], cell.name), names, message["cases"])
+    warm = [(c.source, _challenge(c.name, SEEDS[0]).text) for c in lab.of("alternative")]
+    _worker["jail"] = Jail(lab, limits, warm, sandbox)
+    atexit.register(_worker["jail"].close)
 
 
 def _judge(job: Job) -> Outcome:
@@ -98,7 +99,7 @@ def _challenge(exercise: str, seed: str):
 
 def _verdict(job: Job, seed: str):
     key, challenge = _worker["key"], _challenge(job.exercise, seed)
-    answer = answer_isolated(job.code, _worker["names"], challenge.text, _worker["limits"])
+    answer = _worker["jail"].answer(job.code, challenge.text)
     if isinstance(answer, str):
         return key.unanswered(challenge, answer, f"no answer: {answer}")
     return key.verdict(challenge, answer)

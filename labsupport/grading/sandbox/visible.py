@@ -11,6 +11,7 @@ import labsupport
 from labsupport.data.locate import data_root
 
 RUN = "/run/labs"  # where the sandbox finds the grader's sockets
+ZYGOTE = "labsupport.grading.sandbox.zygote"
 INSTALL = "install it (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap)"
 # Environment variables that a kernel may know; all others, tokens among them, stay outside.
 PASSED_ON = ("LANG", "LC_ALL", "TZ", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -31,11 +32,11 @@ def bubblewrap() -> str:
     return found
 
 
-def command(run: Path, masked: list[str]) -> list[str]:
+def command(run: Path, masked: list[str], module: str = ZYGOTE) -> list[str]:
     """The bwrap command line of a sandbox whose sockets are in the folder ``run``.
 
     ``masked`` are module files (relative to the package) that read as empty inside: the
-    reference models of the lab that is being graded.
+    reference models of the lab that is being graded. ``module`` is what runs inside.
     """
     words = [
         bubblewrap(), "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
@@ -60,7 +61,7 @@ def command(run: Path, masked: list[str]) -> list[str]:
         words += ["--remount-ro", path]
     for key, value in _environment().items():
         words += ["--setenv", key, value]
-    return [*words, sys.executable, "-m", "labsupport.grading.sandbox.zygote", RUN]
+    return [*words, sys.executable, "-m", module, RUN]
 
 
 def _hidden(package: Path, masked: list[str]) -> list[str]:
