@@ -23,8 +23,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "attacks"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from catalogue import ATTACKS, RIGHT, Attack  # noqa: E402
-from course import HONEST, SECONDS, SECRET, TESTS, attacked, hand_in  # noqa: E402
+from catalogue import ATTACKS, Attack  # noqa: E402
+from course import HONEST, SECONDS, SECRET, TESTS, attacked, hand_in, honest  # noqa: E402
 from outcome import harms, score_of, tree  # noqa: E402
 
 STEM = "90_mini"
@@ -41,6 +41,7 @@ def plain_side(folder: Path) -> dict[str, dict]:
         if os.path.exists(path):
             words += ["--ro-bind", path, path]
     for name, value in {"PATH": f"{sys.prefix}/bin:/usr/bin:/bin", "HOME": "/tmp/home",
+                        "INSTRUCTORS_TOKEN": SECRET,
                         "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
                         "JUPYTER_RUNTIME_DIR": "/tmp/runtime", "LANG": "C.UTF-8"}.items():
         words += ["--setenv", name, value]
@@ -79,7 +80,7 @@ def our_side(folder: Path) -> dict[str, dict]:
     import plain
 
     names = {"home": str(home), "course": str(course), "port": str(plain.listen()), "wait": "0"}
-    hand_in(course, HONEST, STEM, attacked(released, Attack("", "", RIGHT), True, names))
+    hand_in(course, HONEST, STEM, honest(released, True))
     students = {}
     for number, attack in enumerate(ATTACKS):
         student = students[attack.name] = attack.student or f"student-{number}"

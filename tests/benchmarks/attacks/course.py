@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import nbformat
-from catalogue import Attack
+from catalogue import RIGHT, Attack
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 HONEST = "zoe"  # a student whose marks, files and page must stay what they are
@@ -82,6 +82,11 @@ def attacked(released, attack: Attack, ours: bool, names: dict[str, str]) -> str
     own += [new_markdown_cell(attack.markdown, id="words")] if attack.markdown else []
     notebook.cells[place:place] = own
     return damaged(notebook, attack.damage)
+
+
+def honest(released, ours: bool) -> str | bytes:
+    """The notebook of the student who does no harm; nobody else is to see what is in it."""
+    return attacked(released, Attack("", "", f"{RIGHT}# {SECRET}\n"), ours, {})
 
 
 def filled(text: str, names: dict[str, str]) -> str:

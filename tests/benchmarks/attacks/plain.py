@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import sys
 import threading
 import time
@@ -13,9 +14,9 @@ from pathlib import Path
 
 import nbformat
 from catalogue import ATTACKS
-from course import HONEST, PLAIN_CONFIG, SECRET, attacked, hand_in, plain_source
+from course import HONEST, PLAIN_CONFIG, SECRET, attacked, hand_in, honest, plain_source
 from nbgrader.apps.api import NbGraderAPI
-from outcome import harms, score_of, tree
+from outcome import FULL, harms, score_of, tree
 from traitlets.config import Config
 
 STEM = "mini"
@@ -26,7 +27,6 @@ def main(course: Path, home: Path) -> None:
     course.mkdir(parents=True)
     home.mkdir(parents=True, exist_ok=True)
     (home / "token.txt").write_text(SECRET)
-    os.environ |= {"HOME": str(home), "INSTRUCTORS_TOKEN": SECRET}
     (course / "nbgrader_config.py").write_text(PLAIN_CONFIG)
     source = course / "source" / STEM / f"{STEM}.ipynb"
     source.parent.mkdir(parents=True)
@@ -38,9 +38,7 @@ def main(course: Path, home: Path) -> None:
     assert alone(lambda: NbGraderAPI(config=config).generate_assignment(STEM, create=True))
     released = nbformat.read(course / "release" / STEM / f"{STEM}.ipynb", as_version=4)
     names = {"home": str(home), "course": str(course), "port": str(listen()), "wait": "0"}
-    from catalogue import RIGHT, Attack
-    text = attacked(released, Attack("", "", RIGHT), False, names)
-    hand_in(course, HONEST, STEM, text)
+    hand_in(course, HONEST, STEM, honest(released, False))
     grade(config, HONEST)
     results = {}
     for number, attack in enumerate(ATTACKS):
@@ -59,7 +57,7 @@ def main(course: Path, home: Path) -> None:
         found += ["left a process"] if left else []
         results[attack.name] = {"score": score, "harms": found, "seconds": round(seconds, 1)}
         print(attack.name, results[attack.name], file=sys.stderr, flush=True)
-        mend(course, released, names, before, home, config)
+        mend(course, released, before, home, config)
     json.dump(results, sys.stdout)
 
 
@@ -110,17 +108,15 @@ def end_others() -> list[int]:
     return left
 
 
-def mend(course, released, names, before, home, config) -> None:
+def mend(course, released, before, home, config) -> None:
     """What one attack has done is not to count against the next."""
     for path in set(tree(course, home)) - set(before):
         os.remove(path)
     source = course / "source" / STEM / f"{STEM}.ipynb"
-    honest = course / "submitted" / HONEST / STEM / f"{STEM}.ipynb"
     nbformat.write(plain_source(), source)
-    from catalogue import RIGHT, Attack
-    honest.write_text(attacked(released, Attack("", "", RIGHT), False, names))
-    if score_of(course, STEM, HONEST) != 3.5:
-        import sqlite3
+    handed_in = course / "submitted" / HONEST / STEM / f"{STEM}.ipynb"
+    handed_in.write_text(honest(released, False))
+    if score_of(course, STEM, HONEST) != FULL:
         base = sqlite3.connect(course / "gradebook.db")
         base.execute("update grade set manual_score = NULL")
         base.commit()

@@ -3,6 +3,7 @@
 import copy
 import os
 import shutil
+import signal
 import socket
 import threading
 import time
@@ -19,6 +20,7 @@ from labsupport.grading.realign import realign
 from labsupport.grading.submission import grade_notebook
 
 SECRET = "canary-5e1f"
+SECONDS = 90  # for one test
 MOST = 400 * 2**20  # bytes that the grader itself may take in while it looks at one submission
 os.environ["LABS_TEST_CANARY"] = SECRET  # before the sandbox starts
 
@@ -71,6 +73,19 @@ def hand_in(key, released, jail):
         return graded, dump(graded.notebook)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def in_time():
+    """A watchdog: a grader that an attack holds up is a failure, not a test run without end."""
+    def late(*_):
+        raise AssertionError(f"the grader was held up for {SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

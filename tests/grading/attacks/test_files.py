@@ -19,6 +19,7 @@ from labsupport.grading.course_directory import init_course, release
 from labsupport.grading.course_grades import grade_course
 from labsupport.grading.demo import ON_TIME, submit
 
+pytestmark = pytest.mark.slow
 STEM = "90_mini"
 SIZE = 5_000_000  # characters of the large file's text
 
