@@ -2,6 +2,7 @@
 
 import ast
 import warnings
+from functools import lru_cache
 
 from IPython.core.inputtransformer2 import TransformerManager
 
@@ -20,6 +21,7 @@ def defined_names(source: str) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, kinds)} if tree else set()
 
 
+@lru_cache(maxsize=1024)  # most of a class's cells are the lab's own
 def transformed(source: str) -> str | None:
     """A cell's code as Python, its magics and shell lines as calls; None where it is broken."""
     if len(source) > MAX_SOURCE:
@@ -34,6 +36,7 @@ def transformed(source: str) -> str | None:
         return None
 
 
+@lru_cache(maxsize=1024)
 def _tree(source: str) -> ast.Module | None:
     if len(source) > MAX_SOURCE:
         return None

@@ -12,6 +12,7 @@ from nbgrader.plugins import CsvExportPlugin
 from labsupport.grading.course_directory import CourseError, course_api, load_config
 from labsupport.grading.fanout import spread
 from labsupport.grading.gradebook import db_url, open_gradebook
+from labsupport.grading.handed_in import refusal
 from labsupport.grading.preprocessors import ExecuteAndJudge
 from labsupport.grading.recording import feedback_pages, is_recorded, record
 from labsupport.grading.sandbox.visible import bubblewrap
@@ -145,6 +146,8 @@ def unreadable(folder: Path, assignment: str, student: str) -> str:
     """Why the submitted notebook cannot be read, in one line, or ""."""
     place = folder / "submitted" / student / assignment
     path = place / f"{assignment}.ipynb"
+    if refused := refusal(folder, assignment, student):
+        return refused
     if not path.exists():
         others = ", ".join(p.name for p in sorted(place.glob("*.ipynb"))) or "no notebook"
         return f"{path.name} was not handed in (there is {others})"

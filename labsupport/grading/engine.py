@@ -23,13 +23,14 @@ class LimitedClient(PapermillNotebookClient):
 
     ``current`` is the cell it is at, None before the first; ``ended`` says which limit was
     passed, in cell ``ended_at``. What a kernel sends is a student's to write: any message may be
-    forged, malformed or endless.
+    forged, malformed or endless, and so all of them count, whatever they claim to belong to.
     """
 
     limits = Anything()
     current: int | None = None
     ended = ""
     ended_at: int | None = None
+    overdue: tuple[int, ...] = ()  # the cells that were stopped because their time was up
     _written = 0
     _messages = 0
 
@@ -37,13 +38,25 @@ class LimitedClient(PapermillNotebookClient):
         self.current = cell_index
         return super().execute_cell(cell, cell_index, *args, **kwargs)
 
+    def start_new_kernel_client(self):
+        client = super().start_new_kernel_client()
+        read = client.session.deserialize
+
+        def count_and_read(frames, *args, **kwargs):
+            self._count(sum(map(len, frames)))
+            if self.ended:
+                raise RuntimeError(self.ended)  # what is left in the pipe is not worth reading
+            return read(frames, *args, **kwargs)
+
+        client.session.deserialize = count_and_read
+        return client
+
     def process_message(self, msg, cell, cell_index):
         if self.ended:
             return None  # what is left in the pipe
         try:
             content, kind = msg["content"], msg["msg_type"]
-            self._count(content)
-            if self.ended or kind.startswith("comm"):
+            if kind.startswith("comm"):
                 return None  # widgets need a person; their state is not kept
             data = content.get("data")
             if isinstance(data, dict) and MIME in data:
@@ -51,16 +64,23 @@ class LimitedClient(PapermillNotebookClient):
                     return None
                 # without its display id no later cell can put another response in its place
                 content["transient"] = {}
-            return super().process_message(msg, cell, cell_index)
+            self._count_places(content)
+            return None if self.ended else super().process_message(msg, cell, cell_index)
         except CellExecutionComplete:
             raise
         except Exception:
             self.end("it sent the grader a malformed message")
             return None
 
-    def _count(self, content: dict) -> None:
-        self._written += _size(content)
-        self._messages += 1
+    def _count_places(self, content: dict) -> None:
+        """A display that stands in many places costs as many outputs when it changes."""
+        name = (content.get("transient") or {}).get("display_id")
+        places = self._display_id_map.get(name, {}) if name else {}
+        self._count(0, messages=sum(map(len, places.values())))
+
+    def _count(self, size: int, messages: int = 1) -> None:
+        self._written += size
+        self._messages += messages
         if self._written > self.limits.output_mb * MIB:
             self.end(f"it printed more than {self.limits.output_mb:g} MB")
         elif self._messages > self.limits.outputs:
@@ -69,6 +89,7 @@ class LimitedClient(PapermillNotebookClient):
     async def _async_handle_timeout(self, timeout, cell=None):
         """Interrupt the cell; a kernel that does not come back from that is ended at once, for
         every cell after this one would wait its whole time too."""
+        self.overdue += (self.current,)
         reply = await super()._async_handle_timeout(timeout, cell)
         if not await self._answers(seconds=5):
             self.end("it could not be interrupted after its time was up")
@@ -91,11 +112,14 @@ class LimitedClient(PapermillNotebookClient):
 
 
 class LimitedEngine(Engine):
-    """``limits`` is a RunLimits; ``manager`` a kernel manager, or None for a plain local kernel;
-    ``report(client)`` is called at the end, whatever happened."""
+    """``limits`` is a RunLimits, ``seconds`` what is left of the notebook's time; ``manager`` a
+    kernel manager, or None for a plain local kernel; ``report(client)`` is called at the end,
+    whatever happened."""
 
     @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, *, limits, manager, report, **options):
+    def execute_managed_notebook(
+        cls, nb_man, kernel_name, *, limits, seconds, manager, report, **options
+    ):
         options.pop("log_output", None)
         client = LimitedClient(
             nb_man,
@@ -104,12 +128,16 @@ class LimitedEngine(Engine):
             limits=limits,
             timeout=limits.cell_seconds,
             interrupt_on_timeout=True,
+            # A cell whose outputs have no end has lost some: they were too large, or another
+            # process of the kernel's holds the socket. What comes after needs a kernel that speaks.
+            raise_on_iopub_timeout=True,
+            iopub_timeout=10,
             error_on_timeout=_timeout_error(limits.cell_seconds),
             shutdown_kernel="immediate",
             **options,
         )
         try:
-            with Watch(client):
+            with Watch(client, seconds):
                 return client.execute(
                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cleanup_kc=True
                 )
@@ -120,12 +148,6 @@ class LimitedEngine(Engine):
 
 
 papermill_engines.register("labs", LimitedEngine)
-
-
-def _size(content: dict) -> int:
-    data = content.get("data")
-    parts = data.values() if isinstance(data, dict) else [content.get("text", "")]
-    return sum(len(p) if isinstance(p, str) else len(str(p)) for p in parts) + 64
 
 
 def _timeout_error(seconds: float) -> dict:

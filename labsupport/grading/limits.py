@@ -52,11 +52,13 @@ def kernel_process(manager: AsyncKernelManager) -> psutil.Process | None:
 class Watch:
     """Ends a client's kernel when the notebook takes too long, too much memory, too many tasks.
 
-    ``client`` has ``limits``, its kernel manager ``km``, and ``end(reason)``.
+    ``client`` has ``limits``, its kernel manager ``km``, and ``end(reason)``; ``seconds`` are
+    what is left of the notebook's time.
     """
 
-    def __init__(self, client: Any):
+    def __init__(self, client: Any, seconds: float):
         self._client = client
+        self._seconds = seconds
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -71,8 +73,8 @@ class Watch:
     def _look(self) -> None:
         limits, begin = self._client.limits, time.monotonic()
         while not self._over.wait(0.25):
-            memory, tasks = usage(kernel_process(self._client.km), limits.tasks)
-            if time.monotonic() - begin > limits.notebook_seconds:
+            memory, tasks = usage(kernel_process(self._client.km), limits)
+            if time.monotonic() - begin > self._seconds:
                 self._client.end(f"the notebook took more than {limits.notebook_seconds:g} s")
             elif memory > limits.memory_mb * MIB:
                 self._client.end(f"it used more than {limits.memory_mb:g} MB ({memory / MIB:.0f})")
@@ -80,31 +82,42 @@ class Watch:
                 self._client.end(f"it started more than {limits.tasks} processes and threads")
 
 
-def usage(process: psutil.Process | None, most: int) -> tuple[int, int]:
+def usage(process: psutil.Process | None, limits: RunLimits) -> tuple[int, int]:
     """(bytes, tasks) that a process and its children use.
 
-    Memory is what they hold for themselves and what they share by mappings without a file:
-    libraries do not count, a shared mapping counts in each process. A process that has many
-    children is not looked at further than ``most`` of them.
+    Memory is what they hold for themselves and what they share by mappings without a file;
+    libraries do not count. A process that has very many children is not looked at further.
     """
-    memory = tasks = 0
     if process is None:
-        return memory, tasks
+        return 0, 0
     with contextlib.suppress(psutil.Error):
         children = process.children(recursive=True)
-        tasks = len(children)
-        for one in [process, *children[:most]]:
-            held, threads = _status(one.pid)
-            memory += held
-            tasks += threads - 1 if one is not process else threads
-    return memory, tasks
+        pids = [process.pid, *(child.pid for child in children[: limits.tasks])]
+        found = [_status(pid) for pid in pids]
+        memory = sum(held for held, _ in found)
+        if memory > limits.memory_mb * MIB:
+            # pages that a fork shares with its parent have been counted in both: look closer
+            memory = sum(_proportional(pid, held) for pid, (held, _) in zip(pids, found))
+        return memory, max(len(children), sum(threads for _, threads in found))
+    return 0, 0
 
 
 def _status(pid: int) -> tuple[int, int]:
-    found = {"RssAnon": 0, "RssShmem": 0, "Threads": 1}
+    found = _fields(f"/proc/{pid}/status", ("RssAnon", "RssShmem", "Threads"))
+    return (found.get("RssAnon", 0) + found.get("RssShmem", 0)) * 1024, found.get("Threads", 0)
+
+
+def _proportional(pid: int, otherwise: int) -> int:
+    found = _fields(f"/proc/{pid}/smaps_rollup", ("Pss_Anon", "Pss_Shmem"))
+    return sum(found.values()) * 1024 if found else otherwise
+
+
+def _fields(path: str, names: tuple[str, ...]) -> dict[str, int]:
+    """Numbers from a file of lines "Name: number"; none where it cannot be read."""
+    found = {}
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        for line in Path(path).read_text().splitlines():
             name, _, value = line.partition(":")
-            if name in found:
+            if name in names:
                 found[name] = int(value.split()[0])
-    return (found["RssAnon"] + found["RssShmem"]) * 1024, found["Threads"]
+    return found

@@ -12,14 +12,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nbclient.exceptions import DeadKernelError
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat.notebooknode import NotebookNode
 from papermill.engines import papermill_engines
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from traitlets.config import Config
 
-from labsupport.grading.engine import TIMEOUT, LimitedClient
+from labsupport.grading.engine import LimitedClient
 from labsupport.grading.limits import RunLimits
 from labsupport.grading.sandbox.provisioner import SandboxKernelManager
 from labsupport.grading.sandbox.visible import SandboxError
@@ -27,6 +27,7 @@ from labsupport.grading.sandbox.warm import WarmSandbox
 from labsupport.grading.scratch import scratch
 
 INJECTED = "injected-parameters"
+_SILENT = CellTimeoutError  # nbclient's word for outputs that have no end; it is an OSError too
 # Kernels a notebook may lose before the rest of it is given up. One exercise that kills its kernel
 # does so in its check and in each part that is graded.
 MAX_DEATHS = 6
@@ -67,14 +68,21 @@ def execute(
     done = 0  # cells whose outputs are settled
     spare = 1  # something outside may have killed a kernel (want of memory, say): look once more
     for _ in range(MAX_DEATHS):
-        executed, died, reason = _run(todo, parameters or {}, limits, sandbox)
-        if died is not None and reason == DIED and spare:
+        for again in (False, True):
+            # each kernel has time for one more cell, so that a slow one costs its exercise only
+            left = max(limits.notebook_seconds - (time.monotonic() - begin), limits.cell_seconds)
+            seconds = min(left, limits.notebook_seconds)
+            executed, died, reason, overdue = _run(
+                todo, parameters or {}, limits, seconds, sandbox
+            )
+            if died is None or reason != DIED or not spare or again:
+                break
             spare -= 1
-            executed, died, reason = _run(todo, parameters or {}, limits, sandbox)
         until = len(notebook.cells) if died is None else died + 1
         for index in range(done, until):
             if executed.cells[index].cell_type == "code":
                 result.notebook.cells[index].outputs = executed.cells[index].outputs
+        result.timeouts += [i for i in overdue if done <= i < until]
         done = result.reached = max(until, done)
         if died is None:
             break
@@ -82,17 +90,15 @@ def execute(
         todo.cells[died].source = ""  # the next kernel passes over it
         if not _code_after(notebook, died):
             break
-    result.timeouts = [
-        i
-        for i, cell in enumerate(result.notebook.cells)
-        if any(o.get("ename") == TIMEOUT for o in cell.get("outputs", []))
-    ]
     result.seconds = time.monotonic() - begin
     return result
 
 
-def _run(notebook, parameters, limits, sandbox) -> tuple[NotebookNode, int | None, str]:
-    """One kernel's life: the executed notebook, and where and why the kernel died, if it did."""
+def _run(
+    notebook, parameters, limits, seconds, sandbox
+) -> tuple[NotebookNode, int | None, str, list[int]]:
+    """One kernel's life: the executed notebook, where and why the kernel died, if it did, and the
+    cells that took too long."""
     prepared = _parameterised(notebook, parameters)
     clients: list[LimitedClient] = []
     died = None
@@ -106,28 +112,31 @@ def _run(notebook, parameters, limits, sandbox) -> tuple[NotebookNode, int | Non
                 kernel_name="python3",
                 progress_bar=False,
                 limits=limits,
+                seconds=seconds,
                 manager=SandboxKernelManager(sandbox) if sandbox else None,
                 report=clients.append,
                 allow_errors=True,
                 resources={"metadata": {"path": str(workdir)}},
                 config=_sockets(Path(folder) / "kernel"),
-                raise_on_iopub_timeout=False,
                 on_cell_executed=_record_reply_error,
             )
-        except (SandboxError, OSError):
-            raise
         except Exception as error:
             client = clients[0] if clients else None
-            if client is None or client.current is None:
-                raise  # it never began: not the notebook's doing
-            if not isinstance(error, DeadKernelError):
+            ours = isinstance(error, SandboxError | OSError) and not isinstance(error, _SILENT)
+            if ours or client is None or client.current is None:
+                raise  # not the notebook's doing
+            if isinstance(error, _SILENT):
+                client.end("an output of it did not arrive: too large, or cut off")
+            elif not isinstance(error, DeadKernelError):
                 client.end("it sent the grader a message that cannot be read")
             # a kernel that was ended after its cell's time is noticed in the next cell only
             died = client.current if client.ended_at is None else client.ended_at
     executed, injected = _without_injected(prepared)
-    if died is not None and injected is not None and died > injected:
-        died -= 1
-    return executed, died, clients[0].ended or DIED
+    overdue = list(clients[0].overdue)
+    if injected is not None:
+        died = died - 1 if died is not None and died > injected else died
+        overdue = [i - (i > injected) for i in overdue]
+    return executed, died, clients[0].ended or DIED, overdue
 
 
 def _code_after(notebook: NotebookNode, index: int) -> bool:
@@ -175,5 +184,5 @@ def _record_reply_error(cell: NotebookNode, cell_index: int, execute_reply: dict
         return
     error = {k: str(content.get(k)) for k in ("ename", "evalue")}
     if not any(o.get("ename") == error["ename"] for o in cell.outputs):
-        trace = [str(line) for line in content["traceback"]]
+        trace = [str(line)[:10_000] for line in content["traceback"][-100:]]
         cell.outputs.append(NotebookNode(output_type="error", traceback=trace, **error))

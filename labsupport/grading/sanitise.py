@@ -188,7 +188,8 @@ def _text(value: Any) -> str:
 
 def _joined(value: Any) -> str:
     parts = value if isinstance(value, list) else [value]
-    return "".join(part for part in parts if isinstance(part, str))
+    text = "".join(part for part in parts if isinstance(part, str))
+    return text.encode(errors="replace").decode()  # half a surrogate pair cannot be written
 
 
 def _note(what: str) -> dict:

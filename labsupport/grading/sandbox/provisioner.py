@@ -1,10 +1,15 @@
 """A jupyter_client kernel provisioner whose kernels come warm out of a sandbox."""
 
 import asyncio
+import contextlib
 import signal
+import time
+from functools import lru_cache
+from queue import Empty
 from typing import Any
 
 import zmq.asyncio
+from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import KernelProvisionerBase
@@ -12,19 +17,69 @@ from jupyter_client.provisioning import KernelProvisionerBase
 from labsupport.grading.sandbox.warm import JailedKernel, WarmSandbox
 
 NAME = "labs-sandbox"
-MAX_MESSAGE = 32 * 1024 * 1024  # bytes; a larger one is dropped before it takes our memory
+# A larger message is dropped before it takes our memory: as much of it as JSON can be made to take
+# is some twenty times its size.
+MAX_MESSAGE = 8 * 1024 * 1024  # bytes
+WAITING = 8  # messages that a socket holds for us until they are read, but for outputs
+OUTPUTS_WAITING = 1000
+
+
+@lru_cache(maxsize=1)
+def _context() -> zmq.asyncio.Context:
+    """This process's sockets to sandboxed kernels."""
+    context = zmq.asyncio.Context()
+    context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
+    context.setsockopt(zmq.RCVHWM, WAITING)
+    return context
+
+
+class SandboxKernelClient(AsyncKernelClient):
+    """A client that holds little of what nobody reads: questions to a person, say."""
+
+    def connect_iopub(self, identity: bytes | None = None) -> zmq.Socket:
+        self.context.setsockopt(zmq.RCVHWM, OUTPUTS_WAITING)  # takes effect on new sockets
+        try:
+            return super().connect_iopub(identity)
+        finally:
+            self.context.setsockopt(zmq.RCVHWM, WAITING)
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
+        """Until the kernel has answered on both channels. The base class goes on to wait for a
+        fifth of a second of silence, in every submission."""
+        until = time.monotonic() + (timeout or 60)
+        while time.monotonic() < until:
+            asked = self.kernel_info()
+            reply = await _heard(self.get_shell_msg, asked, "kernel_info_reply")
+            if reply and await _heard(self.get_iopub_msg, asked, "status"):
+                self._handle_kernel_info_reply(reply)
+                return
+            if not await self.is_alive():
+                raise RuntimeError("the kernel died before it was ready")
+        raise RuntimeError("the kernel was not ready in time")
+
+
+async def _heard(get, asked: str, kind: str) -> dict | None:
+    """The answer to one question; None where it does not come: outputs sent before a socket was
+    connected are lost, so it has to be asked again."""
+    with contextlib.suppress(Empty):
+        while True:
+            message = await get(timeout=1)
+            if (message["parent_header"].get("msg_id"), message["msg_type"]) == (asked, kind):
+                return message
+    return None
 
 
 class SandboxKernelManager(AsyncKernelManager):
     """A kernel manager whose kernels come from ``sandbox``, a :class:`WarmSandbox`."""
 
     def __init__(self, sandbox: WarmSandbox, **options: Any):
-        super().__init__(**options)
-        self.context = zmq.asyncio.Context()
-        self.context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
-        self._created_context = True  # so that it is closed with the manager
+        super().__init__(context=_context(), **options)
+        self.client_factory = SandboxKernelClient
         self.sandbox = sandbox
         self.cache_ports = False
+
+    def client(self, **options: Any) -> SandboxKernelClient:
+        return super().client(context=self.context, **options)
 
     @property
     def kernel_spec(self) -> KernelSpec:
