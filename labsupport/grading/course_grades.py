@@ -51,8 +51,9 @@ def grade_course(
     jobs: int = 1,
     scheduler: str = "",
     again: bool = False,
+    feedback: bool = True,
 ) -> list[Row]:
-    """Grade every submission, write feedback, and return a row for each.
+    """Grade every submission, write ``feedback`` pages, and return a row for each.
 
     The notebooks are executed and judged by ``jobs`` processes, or by the cluster behind
     ``scheduler``; this process alone records, each as it comes. What an earlier run has done is
@@ -79,9 +80,9 @@ def grade_course(
             for pair, reason in _grade(api, folder, readable, progress, jobs, scheduler, again):
                 if reason:
                     errors[pair] = reason
-                else:
+                elif feedback:
                     pages.make(*pair)
-            failed = progress(pages.wait(), desc="feedback", total=pages.count)
+            failed = progress(pages.wait(), desc="feedback", total=pages.count) if feedback else ()
             errors |= {pair: reason for pair, reason in failed if reason}
         for _, student in errors:
             _register(api.gradebook, student)

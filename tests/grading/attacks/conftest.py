@@ -60,7 +60,7 @@ def host(tmp_path_factory, root):
 
 
 @pytest.fixture(scope="session")
-def hand_in(key, released, jail):
+def hand_in(key, perfect, jail):
     """Grade a submission as the pipeline does: realigned, in the sandbox, judged."""
 
     def run(submitted, student="someone", **limits):
@@ -70,6 +70,7 @@ def hand_in(key, released, jail):
         )
         return graded, dump(graded.notebook)
 
+    run(perfect)  # makes what a process makes once: its sockets' context and its thread
     return run
 
 
@@ -87,7 +88,7 @@ def in_time():
 
 
 @pytest.fixture
-def untouched(jail):
+def untouched(jail, hand_in):
     """After an attack the sandbox is as it was: its warm process, no kernel, no file, no log. The
     grader has kept no descriptor or thread of it, and has not taken in much."""
     here = psutil.Process()
