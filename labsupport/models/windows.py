@@ -50,17 +50,16 @@ def shift_mask(rows: int, columns: int, window: int, shift: int) -> Tensor:
     """What shifted windows add to the scores: (windows, window², window²), 0 or -100.
 
     After a cyclic shift the last windows of a row or column hold tokens from opposite rims of the
-    map. Tokens may hear each other only when they were neighbours before: the map falls into up to
-    nine regions, and a pair from two regions gets -100.
+    map. Tokens may hear each other only when they were neighbours before, that is when both or
+    neither of them came round the rim; any other pair in a window gets -100.
     """
-    regions = torch.zeros(rows, columns, device="cpu")  # kept for later calls on any device
+    # made on the CPU and kept for later calls on any device
+    came_round = torch.zeros(rows, columns, device="cpu")  # 0 to 3: along no axis, one, both
     for axis, size in enumerate((rows, columns)):
-        moved = axis_shift(size, window, shift)
-        place = torch.arange(size, device="cpu")
-        if moved:
-            label = (place >= size - window).float() + (place >= size - moved).float()
-            regions += (3**axis) * label.view((-1, 1) if axis == 0 else (1, -1))
-    label = window_partition(regions[None, :, :, None], window)[..., 0]  # (windows, window²)
+        first = size - axis_shift(size, window, shift)
+        shape = (-1, 1) if axis == 0 else (1, -1)
+        came_round += 2**axis * (torch.arange(size, device="cpu") >= first).view(shape)
+    label = window_partition(came_round[None, :, :, None], window)[..., 0]  # (windows, window²)
     return (label[:, :, None] != label[:, None, :]) * BLOCKED
 
 
