@@ -97,3 +97,27 @@ def show_footprints(image: Tensor, filled: Tensor, window: int, token: int,
         draw_footprint(ax, image, heard, token, *rims(variant, side, window))
         ax.set_title(variant + (f"\n{captions[i]}" if captions else ""), fontsize=12)
     finish(fig, title)
+
+
+def show_shift(image: Tensor, side: int, window: int, *, title: str = "") -> None:
+    """Draw shifted windows on `image` (channels, height, width) as they lie, and as a cyclic shift
+    makes them: rolled by half a window, the old windows, and where opposite rims meet (orange)."""
+    import matplotlib.pyplot as plt
+
+    shift = window // 2
+    pixel = image.shape[-1] // side
+    rolled = torch.roll(image, (-shift * pixel, -shift * pixel), dims=(-2, -1))
+    fig, axes = plt.subplots(1, 3, figsize=(12, 4.4), layout="constrained")
+    panels = ((image, 0, "a layer with windows"), (image, shift, "shifted windows, as they lie"),
+              (rolled, 0, "rolled: equal windows, mixed at the rim"))
+    for ax, (shown, first, label) in zip(axes, panels):
+        ax.imshow(pixels(shown), extent=(0, side, side, 0))
+        for edge in [0, *range(first, side, window), side]:
+            ax.axhline(edge, color="white", linewidth=2)
+            ax.axvline(edge, color="white", linewidth=2)
+        ax.set(xlim=(0, side), ylim=(side, 0), title=label)
+        ax.axis("off")
+    for draw in (axes[2].axhline, axes[2].axvline):
+        draw(side - shift, color="black", linewidth=4.5)
+        draw(side - shift, color=ORANGE, linewidth=3)
+    finish(fig, title)

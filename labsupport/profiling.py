@@ -80,8 +80,9 @@ def memory_events(fn: Callable[..., Any], *inputs: Any) -> list[int]:
     """What one call `fn(*inputs)` takes and gives back of the CPU's memory, in order, in bytes.
 
     A tensor that is made is a positive number, one that is freed a negative one; views cost
-    nothing. The inputs are there before and do not count, the result does. Exact and the same on
-    every run, because it is what PyTorch asks for and not what the system sees.
+    nothing, and a Python number in an expression a few bytes. The inputs are there before and do
+    not count, the result does. The same on every run and every machine, because it is what PyTorch
+    asks for and not what the system sees.
     """
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU],
                                 profile_memory=True) as profiler:

@@ -101,11 +101,11 @@ def test_measure_seconds_needs_a_warm_up():
 
 
 def test_memory_events_are_what_tensors_take_and_give_back():
-    x = torch.ones(10, 10)
+    x, y = torch.ones(10, 10), torch.ones(5)
 
     def twice_freed():
-        a = x + 1  # 400 bytes
-        b = a.view(-1)[:5] * 2  # 20 bytes; the view costs nothing
+        a = x + x  # 400 bytes
+        b = a.view(-1)[:5] + y  # 20 bytes; the view costs nothing
         del a
         return b
 
