@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import NullFormatter, NullLocator
 from torch import Tensor
 
 from labsupport.attention_study import series
@@ -45,6 +45,7 @@ def show_costs(records: Sequence[dict], fits: Mapping[str, Mapping[str, tuple[fl
         chosen = ticks[:: max(1, len(ticks) // 4)]
         ax.set_xticks(chosen, [f"{tick:,}" for tick in chosen])
         ax.xaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_minor_formatter(NullFormatter())
         ax.grid(alpha=0.25)
         ax.legend(title="exponent of N", fontsize=10, loc="upper center",
                   bbox_to_anchor=(0.5, -0.16))
@@ -80,7 +81,7 @@ def show_news(image: Tensor, heard: Sequence[Tensor], titles: Sequence[str], win
               title: str = "") -> None:
     """Draw `image` once for each map of `heard` (side, side): bright where the top left token has
     heard from."""
-    fig, axes = plt.subplots(1, len(heard), figsize=(2.6 * len(heard), 3.3), squeeze=False,
+    fig, axes = plt.subplots(1, len(heard), figsize=(2.6 * len(heard), 3.7), squeeze=False,
                              layout="constrained")
     for ax, known, label in zip(axes.flat, heard, titles):
         draw_footprint(ax, image, known, 0, window)

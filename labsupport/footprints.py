@@ -91,7 +91,9 @@ def show_footprints(image: Tensor, filled: Tensor, window: int, token: int,
     import matplotlib.pyplot as plt
 
     side = len(filled)
-    fig, axes = plt.subplots(1, len(VARIANTS), figsize=(13, 3.4), layout="constrained")
+    lines = 1 + max((caption.count("\n") + 1 for caption in captions), default=0)
+    fig, axes = plt.subplots(1, len(VARIANTS), figsize=(13, 3.2 + 0.26 * lines),
+                             layout="constrained")
     for i, (ax, variant) in enumerate(zip(axes, VARIANTS)):
         heard = heard_by(variant, side, window, token, filled)
         draw_footprint(ax, image, heard, token, *rims(variant, side, window))
@@ -107,7 +109,7 @@ def show_shift(image: Tensor, side: int, window: int, *, title: str = "") -> Non
     shift = window // 2
     pixel = image.shape[-1] // side
     rolled = torch.roll(image, (-shift * pixel, -shift * pixel), dims=(-2, -1))
-    fig, axes = plt.subplots(1, 3, figsize=(12, 4.4), layout="constrained")
+    fig, axes = plt.subplots(1, 3, figsize=(12, 4.9), layout="constrained")
     panels = ((image, 0, "a layer with windows"), (image, shift, "shifted windows, as they lie"),
               (rolled, 0, "rolled: equal windows, mixed at the rim"))
     for ax, (shown, first, label) in zip(axes, panels):

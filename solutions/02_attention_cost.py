@@ -90,7 +90,7 @@ picture, drawn = scene.images[0], scene.instance_map[0]
 filled = footprints.filled_tokens(drawn, 28)  # (28, 28)
 
 # %% experiment="footprints"
-footprints.show_footprints(picture, filled, window=7, token=13 * 28 + 12, captions=[
+footprints.show_footprints(picture, filled, window=7, token=6 * 28 + 19, captions=[
     "hears all, N² pairs", "hears its window", "across the old rims", "hears its group",
     "hears a summary of all"], title="Five kinds of attention: whom the orange token hears")
 
@@ -198,8 +198,14 @@ with Check("attention_cost", read="section 1, the table of steps") as check:
         "each token hears the 49 of its window, not all 294": 2 * 294**2 * 8})
     check.values([attention_cost(9, 16, 8, 2, 7)[key] for key in wanted],
                  [inside[key] for key in wanted],
-                 "the cost of 9 x 16 tokens in windows of 7, which is that of 14 x 21",
-                 likely="the map is padded to whole windows, and padding costs like tokens do")
+                 "the cost of 9 x 16 tokens in windows of 7, which is that of 14 x 21", otherwise={
+        "the padding is left out: windows are rounded up, and padding costs like tokens":
+            [36864, 112896, 299520, 56448],
+        "only attention is padded; the projections work on the padded map too":
+            [36864] + [inside[key] for key in wanted[1:]],
+        "the number of windows is rounded down": [attention_cost(7, 14, 8, 2, 7)[key]
+                                                  for key in wanted],
+    })
 
 # %% judge="attention_cost" points=3
 def ask(rng):
@@ -882,10 +888,10 @@ maps.show_maps([where, where[24].reshape(7, 7), where[0].reshape(7, 7),
 # stacked. Swin's remedy: every other layer **shifts the windows** by half a window, $s = \lfloor
 # M/2 \rfloor$ rows down and columns to the right, so that the new windows lie across the old rims.
 #
-# Shifted windows leave strips and corners at the rim of the map (left picture), 25 windows instead
-# of 16, and of four different sizes. The trick that keeps all windows equal is a **cyclic shift**:
-# roll the map by $(-s, -s)$ so that what leaves at the top comes in again at the bottom, cut it
-# into the *old* windows (right picture), attend, and roll back.
+# Shifted windows leave strips and corners at the rim of the map (the picture in the middle): 25
+# windows instead of 16, of nine different shapes. The trick that keeps all windows equal is a
+# **cyclic shift**: roll the map by $(-s, -s)$, so that what leaves at the top comes in again at
+# the bottom, cut it into the *old* windows (right), attend, and roll back.
 
 # %%
 footprints.show_shift(picture, side=28, window=7,
@@ -1268,8 +1274,7 @@ charts.Table(["map", "shift asked for", "largest difference", "of the gradients"
              title="Your shifted windows with torchvision's weights")
 
 # %% [markdown]
-# Outputs are of the order of one, so differences around 10⁻⁶ are rounding: **you have written the
-# attention of Swin.** A Swin is this layer and an MLP, in blocks that shift in turn, with $2
+# Differences around 10⁻⁷ are rounding: **you have written the attention of Swin.** A Swin is this layer and an MLP, in blocks that shift in turn, with $2
 # \times 2$ tokens merged into one after each stage.
 
 # %% [markdown]
@@ -1298,7 +1303,7 @@ charts.Table(["map", "shift asked for", "largest difference", "of the gradients"
 # | **Shapes** | `coords` `(tokens, 2)`: row and column; groups `(groups, size)`: indices; `x` `(tokens, channels)` to the same |
 # | **Given** | `attend(groups)`: `(groups, size, channels)` to the same shape |
 # | **Order** | windows row by row, inside a window row by row; with fewer tokens than `size`, one group of them all |
-# | **Read** | FlatFormer paper, section 3.1 (which runs through the windows in serpentines) |
+# | **Read** | FlatFormer paper, on flattened window attention (its code runs through the windows in serpentines) |
 #
 # <details><summary>Hint 1: how do I sort by four things at once?</summary>
 #
@@ -1619,7 +1624,8 @@ for share in shares:
 fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), width_ratios=(1, 1.5),
                                   layout="constrained")
 left.imshow(figures.pixels(picture), extent=(0, 28, 28, 0), alpha=0.35)
-left.imshow(owner, extent=(0, 28, 28, 0), alpha=0.8, cmap="tab10", vmax=9)
+colours = plt.matplotlib.colors.ListedColormap(figures.PALETTE)
+left.imshow(owner, extent=(0, 28, 28, 0), alpha=0.8, cmap=colours, vmin=0, vmax=5)
 left.set(xticks=range(0, 29, 7), yticks=range(0, 29, 7),
          title=f"{len(places)} of 784 tokens, {len(grouping)} groups of 49")
 left.grid(color="black", linewidth=1)
@@ -1756,7 +1762,7 @@ with Check("linear_attention", read="section 6, both sides of the formula") as c
     check.values(relu_attention_linear(*big, eps=5.0), relu_attention_quadratic(*big, eps=5.0),
                  "the two with a large eps", rtol=1e-3, atol=1e-4,
                  likely="eps is added to the sum in one and somewhere else in the other")
-    check.cost(count_macs(relu_attention_linear, *big), 2 * 3 * 60 * (2 * 8 * 8 + 8),
+    check.cost(count_macs(relu_attention_linear, *big), 2 * 3 * 60 * 2 * 8 * (8 + 1),
                "relu_attention_linear for 60 tokens",
                likely="Kᵀ V must be multiplied first: brackets")
     q = torch.randn(1, 2, 5, 4, requires_grad=True)
@@ -2339,10 +2345,11 @@ charts.Table(["attention", "MACs", "memory", "time, yours", "time, long run",
 # question: memory 1, time 2. It does away with the table without changing the formula, which is why
 # memory alone is no longer a reason against softmax attention; time is.
 #
-# Small maps tell little. There all six take about as long, because starting the operations is what
-# the clock sees. Between 25 and 80 MB of table, the written-out softmax gets slower by more than
-# its MACs: such pieces are too large for the processor's caches, and the system hands out fresh
-# memory every time. This is why the fit begins at $56^2$ tokens.
+# Small maps (grey) tell little. There all six take about as long, because starting the operations
+# is what the clock sees. And between $42^2$ and $56^2$ tokens, 24 and 75 MB of table, the
+# written-out softmax slows down by far more than its MACs grow. A likely reason is that pieces of
+# this size fit in no cache, and that the system hands out fresh memory for them every time. Beyond,
+# the law holds again, so this is where the fit begins.
 
 # %% [markdown]
 # ## 9 · The fourth power, and where the lines cross
@@ -2489,17 +2496,17 @@ def bills(side, window):
 
 # %% widget="costs"
 cost_explorer(picture, drawn, bills, sides=(14, 28, 42, 56), windows=(2, 7, 14),
-              variant="shifted window", start=(28, 7), token=(0.47, 0.44))
+              variant="shifted window", start=(28, 7), token=(0.24, 0.7))
 
 # %% experiment="bills"
 # Where widgets do not run: the same, for two resolutions
 for side in (14, 56):
-    middle = int(0.47 * side) * side + int(0.44 * side)
-    captions = [f"{bills(side, WINDOW)[name][0] / 1e6:,.1f} M MACs\n"
-                f"{bills(side, WINDOW)[name][1] / 2**20:,.2f} MB between"
-                for name in footprints.VARIANTS]
-    footprints.show_footprints(picture, footprints.filled_tokens(drawn, side), WINDOW, middle, captions,
-                     title=f"{side} × {side} tokens: whom one token hears, and what it costs")
+    token = int(0.24 * side) * side + int(0.7 * side)
+    captions = [f"{macs / 1e6:,.1f} M MACs\n{between / 2**20:,.2f} MB between"
+                for macs, between in bills(side, WINDOW).values()]
+    footprints.show_footprints(
+        picture, footprints.filled_tokens(drawn, side), WINDOW, token, captions,
+        title=f"{side} × {side} tokens: whom one token hears, and what it costs")
 
 # %% [markdown] question="q_cost" points=2
 # ### Question 1 · 2 points
@@ -2545,9 +2552,8 @@ for side in (14, 56):
 # Model answer. (a) Softmax and linear attention, in a single layer. Windows never, shifted windows
 # after 15 layers (2 · 8 − 1, measured), so not in four; sparse windows only if both tokens fall into
 # one group, which here they do not. (b) About 30 places a token in padded windows (the student's own
-# figure, near 49 · (share of windows that are not empty) / 0.98), against 1.1 in groups. (c) Its
-# table has at most rank d = 32, and its shares are flat: the best of 196 keys gets about 3%, against
-# more than half with softmax. It cannot pick one token out of many.
+# figure), against 1.2 in groups. (c) Its table has at most rank d = 32, and its shares are flat: the
+# best of 196 keys gets about 1%, against about half with softmax. It cannot pick one token out of many.
 #
 # Rubric. ½ point: (a) softmax and linear. ½ point: 15 layers. ½ point: (b) both ratios. ½ point: (c)
 # rank or share of the best key, with the number.

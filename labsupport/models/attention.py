@@ -46,8 +46,8 @@ def sparse_groups(coords: Tensor, window: int, size: int) -> Tensor:
     `coords` (tokens, 2) are row and column of each, integers. Returns indices (groups, size):
     windows and the tokens in them in reading order. The last group takes the last `size` tokens,
     so where sizes do not divide it repeats some of the group before; fewer than `size` tokens
-    are one smaller group. Z. Liu et al., "FlatFormer" (CVPR 2023), section 3.1, whose code runs
-    through the windows in serpentines and alternates rows and columns.
+    are one smaller group. After Z. Liu et al., "FlatFormer" (CVPR 2023), whose code runs through
+    the windows in serpentines and alternates rows and columns.
     """
     row, column = coords.unbind(dim=1)
     order = torch.arange(len(coords))
