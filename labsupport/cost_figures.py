@@ -42,7 +42,10 @@ def show_costs(records: Sequence[dict], fits: Mapping[str, Mapping[str, tuple[fl
             ax.axvspan(ticks[0] * 0.8, large * 0.93, color=GREY, alpha=0.12, linewidth=0)
         ax.set(xscale="log", yscale="log", xlabel="tokens N", title=label,
                xlim=(ticks[0] * 0.8, ticks[-1] * 1.25))
-        chosen = ticks[:: max(1, len(ticks) // 4)]
+        chosen = ticks[:1]
+        for tick in ticks:
+            if tick >= 3.9 * chosen[-1]:  # labels must not touch
+                chosen.append(tick)
         ax.set_xticks(chosen, [f"{tick:,}" for tick in chosen])
         ax.xaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_minor_formatter(NullFormatter())

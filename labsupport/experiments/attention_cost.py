@@ -34,7 +34,7 @@ ROUNDS = 12
 
 
 class Layer(nn.Module):
-    """Projections around a `core` of queries, keys and values: (groups, tokens, DIM) to the same."""
+    """Projections around a `core` of queries, keys, values: (groups, tokens, DIM) to the same."""
 
     def __init__(self, core: Callable[[Tensor, Tensor, Tensor], Tensor]):
         super().__init__()
