@@ -39,7 +39,7 @@
 # | 8 to 11 The claim | two written questions | 4 | 30 | ●●○ |
 #
 # **30 points, about three hours.** You need lab 01's attention and heads, `reshape` and `permute`.
-# With all exercises solved the notebook runs in about two minutes on a laptop, in under 2 GB of
+# With all exercises solved the notebook runs in two to three minutes on a laptop, in under 2 GB of
 # memory; nothing is downloaded.
 
 # %% [markdown]
@@ -361,7 +361,7 @@ figures.show_patches(picture, 56, title="Sixteen windows: sixteen short sentence
 # <details><summary>Hint 2: "RuntimeError: view size is not compatible with input tensor's size and stride"</summary>
 #
 # After `permute` the numbers are no longer in order in memory, so `view` refuses; `reshape` copies.
-# The map of a student may also come out of `torch.roll` or a slice.
+# The map may also come out of a slice or a transpose, and then it is not in order to begin with.
 # </details>
 # <details><summary>Hint 3: window_reverse gives back a scrambled map</summary>
 #
@@ -1274,8 +1274,9 @@ charts.Table(["map", "shift asked for", "largest difference", "of the gradients"
              title="Your shifted windows with torchvision's weights")
 
 # %% [markdown]
-# Differences around 10⁻⁷ are rounding: **you have written the attention of Swin.** A Swin is this layer and an MLP, in blocks that shift in turn, with $2
-# \times 2$ tokens merged into one after each stage.
+# Differences around 10⁻⁷ are rounding: **you have written the attention of Swin.** A Swin is this
+# layer and an MLP, in blocks that shift in turn, with $2 \times 2$ tokens merged into one after
+# each stage.
 
 # %% [markdown]
 # ## 5 · Skip what is empty
@@ -2343,9 +2344,11 @@ charts.Table(["attention", "MACs", "memory", "time, yours", "time, long run",
 # %% [markdown]
 # **What it shows.** MACs have the exponents of the formulas to the last digit, because they are
 # counted. Memory follows: two copies of the table are held at once (scores and shares), and
-# nothing else matters. Time follows within the noise of a machine. The *fused* line answers the
-# question: memory 1, time 2. It does away with the table without changing the formula, which is why
-# memory alone is no longer a reason against softmax attention; time is.
+# nothing else matters. Time follows, within the noise of a machine, and with exponents a little
+# above 1 where 1 is expected: the larger maps no longer fit in the caches, so each token costs a
+# little more. The *fused* line answers the question: memory 1, time 2. It does away with the table
+# without changing the formula, which is why memory alone is no longer a reason against softmax
+# attention; time is.
 #
 # Small maps (grey) tell little. There all six take about as long, because starting the operations
 # is what the clock sees. And between $42^2$ and $56^2$ tokens, 24 and 75 MB of table, the
