@@ -54,7 +54,7 @@ def cost_explorer(image: Tensor, instance_map: Tensor, costs: Callable[[int, int
 
 def _png(image: Tensor, instance_map: Tensor, costs: Callable[[int, int], Costs], variant: str,
          side: int, window: int, token: int, biggest: Sequence[float]) -> bytes:
-    fig = Figure(figsize=(11, 4.2), dpi=80, layout="constrained")
+    fig = Figure(figsize=(11, 4.6), dpi=80, layout="constrained")
     left, middle, right = fig.subplots(1, 3, width_ratios=(1.15, 1, 1))
     filled = filled_tokens(instance_map, side)
     heard = heard_by(variant, side, window, token, filled)
