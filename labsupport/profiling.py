@@ -1,4 +1,4 @@
-"""What a model costs: parameters, multiply-accumulates, seconds.
+"""What a model costs: parameters, multiply-accumulates, seconds, memory.
 
 **MACs and FLOPs.** A multiply-accumulate (MAC) is one multiplication and the addition of its
 result to a running sum; a matrix product (n, k) @ (k, m) takes n·k·m of them. Counted as
@@ -74,3 +74,21 @@ def measure_seconds(fn: Callable[..., Any], *inputs: Any, warmup: int = 2,
         num_threads=threads or torch.get_num_threads(),
     )
     return timer.blocked_autorange(min_run_time=max(min_seconds, 3 * once)).median
+
+
+def memory_events(fn: Callable[..., Any], *inputs: Any) -> list[int]:
+    """What one call `fn(*inputs)` takes and gives back of the CPU's memory, in order, in bytes.
+
+    A tensor that is made is a positive number, one that is freed a negative one; views cost
+    nothing, and a Python number in an expression a few bytes. The inputs are there before and do
+    not count, the result does. The same on every run and every machine, because it is what PyTorch
+    asks for and not what the system sees.
+    """
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU],
+                                profile_memory=True) as profiler:
+        result = fn(*inputs)
+    del result  # only after the events are over
+    events = [event for event in profiler.profiler.kineto_results.events()
+              if event.name() == "[memory]" and event.device_type().name == "CPU"]
+    events.sort(key=lambda event: event.start_ns())
+    return [event.nbytes() for event in events]

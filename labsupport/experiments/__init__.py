@@ -10,6 +10,7 @@ from pathlib import Path
 
 EXPERIMENTS = {
     "01": ("learning_rates", "data_scaling", "checkpoint"),
+    "02": ("attention_cost",),
 }
 
 

@@ -3,6 +3,11 @@
 import json
 import re
 
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 
@@ -10,6 +15,7 @@ from labsupport.course.build import BEGIN, END, dump, student_notebook
 from labsupport.course.publication import repository_of
 from labsupport.course.solve import execute_solution, solved_notebook
 from labsupport.course.source import find_labs, read_lab
+from labsupport.failures import CheckFailed
 from labsupport.grading.judge import AnswerKey, diagnosis_of, namespace_of
 from labsupport.respond import LabNamespace, answer_cases, make_driver
 from labsupport.wire import decode
@@ -101,6 +107,19 @@ def test_each_trap_loses_in_its_own_exercise_only_and_is_told_why(lab, key):
                 assert verdict.status == "failed", trap.label
                 assert verdict.points <= verdict.max_points / 2, trap.label
                 assert diagnosis_of(trap) in verdict.message
+
+
+def test_visible_checks_accept_every_right_way_and_catch_every_trap(lab, monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: None)
+    for cell in lab.of("alternative") + lab.of("trap"):
+        names = namespace_of(lab, {cell.name: cell.source})
+        check = lab.one("check", cell.name).source
+        if cell.kind == "alternative":
+            exec(check, names)
+        else:
+            with pytest.raises(CheckFailed):
+                exec(check, names)
+        plt.close("all")
 
 
 def test_nothing_solved_is_nothing_gained(lab, key):

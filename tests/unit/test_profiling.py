@@ -8,7 +8,12 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from labsupport.profiling import count_macs, count_parameters, measure_seconds
+from labsupport.profiling import (
+    count_macs,
+    count_parameters,
+    measure_seconds,
+    memory_events,
+)
 
 BATCH, HEADS, TOKENS, HEAD_DIM = 2, 3, 10, 8
 ATTENTION_MACS = 2 * BATCH * HEADS * TOKENS * TOKENS * HEAD_DIM  # q·k, then weights·v
@@ -93,3 +98,16 @@ def test_measure_seconds_is_near_a_known_pause_and_keeps_the_threads():
 def test_measure_seconds_needs_a_warm_up():
     with pytest.raises(ValueError, match="warmup=0 must be at least 1"):
         measure_seconds(time.sleep, 0, warmup=0)
+
+
+def test_memory_events_are_what_tensors_take_and_give_back():
+    x, y = torch.ones(10, 10), torch.ones(5)
+
+    def twice_freed():
+        a = x + x  # 400 bytes
+        b = a.view(-1)[:5] + y  # 20 bytes; the view costs nothing
+        del a
+        return b
+
+    assert memory_events(twice_freed) == [400, 20, -400]
+    assert memory_events(torch.add, x, x) == [400]
