@@ -1,38 +1,14 @@
 """Read a lab's code: its solved namespace, its judges, and the part of a judge that travels."""
 
 import ast
-import hashlib
-import json
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from labsupport.course.source import Lab, LabCell, parse_lab, solution_code
+from labsupport.course.source import Lab, LabCell, solution_code
 from labsupport.grading.cases import Case, randn
 from labsupport.grading.compare import TOLERANCE
 from labsupport.respond import driver_names
-
-
-def fingerprint(lab: Lab) -> str:
-    """A hash of what a lab's grades depend on: its code, judges, traps, points and masks, and the
-    order and the ids of its cells. Prose, and the text of the written questions, do not count."""
-    unread = ("prose", "question")  # by the grader
-    cells = [
-        [c.kind, c.id, c.name, c.label, c.points, c.parts, sorted(c.tags),
-         "" if c.kind in unread else c.source]
-        for c in lab.cells
-        if c.kind != "alternative"
-    ]
-    text = json.dumps([lab.stem, sorted(lab.masks), cells])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@lru_cache(maxsize=64)
-def fingerprint_of(stem: str, source: str) -> str:
-    """The fingerprint of a lab's source text; once a class, not once a submission."""
-    return fingerprint(parse_lab(source, Path(f"{stem}.py")))
 
 
 def namespace_of(lab: Lab, replace: dict[str, str] | None = None) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
 from labsupport.course.build import student_notebook
+from labsupport.course.fingerprint import fingerprint
 from labsupport.grading.judge import AnswerKey
-from labsupport.grading.lab_code import fingerprint
 from labsupport.grading.limits import RunLimits
 from labsupport.grading.passive import passive_cells
 from labsupport.grading.questions import SKIPPED, verdict_of, with_questions

@@ -1,6 +1,7 @@
 """One submission as a task that any process can do: plain text in, plain text out.
 
-A worker needs no course directory and no gradebook, and shares no files with whoever asks it.
+A worker needs no course directory and no gradebook, and shares no files with whoever asks it. What
+takes seconds to import is imported by who grades, not by who hands out tasks and keeps the grades.
 """
 
 import hashlib
@@ -9,20 +10,20 @@ import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nbformat
-import torch
 from nbformat.notebooknode import NotebookNode
 
 import labsupport
 from labsupport.course.build import dump, student_notebook
+from labsupport.course.fingerprint import fingerprint_of
 from labsupport.course.source import parse_lab
-from labsupport.grading.engine import RunLimits
-from labsupport.grading.judge import AnswerKey
-from labsupport.grading.lab_code import fingerprint_of
 from labsupport.grading.sandbox.visible import SandboxError
-from labsupport.grading.sandbox.warm import WarmSandbox
-from labsupport.grading.submission import grade_submission
+
+if TYPE_CHECKING:
+    from labsupport.grading.judge import AnswerKey
+    from labsupport.grading.sandbox.warm import WarmSandbox
 
 # Parts of the package on which no grade depends: a change to them has nothing graded again.
 GRADES_NOTHING = (
@@ -72,11 +73,11 @@ def perform(task: GradingTask) -> str:
     dies meanwhile takes the submission's kernel with it, and a kernel may die before it has begun:
     the submission is tried once more. Raises SandboxError where the sandbox dies again.
     """
-    key = answer_key(task.stem, task.lab)
+    masks = _masks(task.stem, task.lab)
     for last in (False, True):
-        sandbox = _sandbox(key.lab.masks) if task.sandbox else None
+        sandbox = _sandbox(masks) if task.sandbox else None  # it warms while we make the key
         try:
-            graded = _grade(task, key, sandbox)
+            graded = _grade(task, answer_key(task.stem, task.lab), sandbox)
         except Exception:
             if last and (sandbox is None or not sandbox.lost()):
                 raise
@@ -86,7 +87,12 @@ def perform(task: GradingTask) -> str:
     raise SandboxError("the sandbox died twice while this submission was graded")
 
 
-def _grade(task: GradingTask, key: AnswerKey, sandbox: WarmSandbox | None) -> str:
+def _grade(task: GradingTask, key: "AnswerKey", sandbox: "WarmSandbox | None") -> str:
+    import torch
+
+    from labsupport.grading.limits import RunLimits
+    from labsupport.grading.submission import grade_submission
+
     torch.set_num_threads(1)  # many small tensors: threads would cost more than they bring
     graded = grade_submission(
         key,
@@ -102,8 +108,10 @@ def _grade(task: GradingTask, key: AnswerKey, sandbox: WarmSandbox | None) -> st
 
 
 @lru_cache(maxsize=16)
-def answer_key(stem: str, source: str) -> AnswerKey:
+def answer_key(stem: str, source: str) -> "AnswerKey":
     """The answer key of a lab's source, made once for a class."""
+    from labsupport.grading.judge import AnswerKey
+
     return AnswerKey(parse_lab(source, Path(f"{stem}.py")))
 
 
@@ -113,11 +121,18 @@ def released_notebook(stem: str, source: str) -> NotebookNode:
     return student_notebook(parse_lab(source, Path(f"{stem}.py")))
 
 
-_sandboxes: dict[tuple[str, ...], WarmSandbox] = {}
+@lru_cache(maxsize=16)
+def _masks(stem: str, source: str) -> tuple[str, ...]:
+    return tuple(parse_lab(source, Path(f"{stem}.py")).masks)
 
 
-def _sandbox(masks: tuple[str, ...]) -> WarmSandbox:
+_sandboxes: dict[tuple[str, ...], "WarmSandbox"] = {}
+
+
+def _sandbox(masks: tuple[str, ...]) -> "WarmSandbox":
     """This process's warm sandbox with these files masked; a dead one is replaced."""
+    from labsupport.grading.sandbox.warm import WarmSandbox
+
     known = _sandboxes.get(masks)
     if known is not None and known.lost():
         known.close()

@@ -11,11 +11,11 @@ from nbformat.v4 import new_code_cell
 from nbgrader.utils import determine_grade
 
 from labsupport.course.build import student_notebook
+from labsupport.course.fingerprint import fingerprint
 from labsupport.course.source import parse_lab
 from labsupport.grading.demo import solve
 from labsupport.grading.engine import RunLimits
 from labsupport.grading.judge import AnswerKey
-from labsupport.grading.lab_code import fingerprint
 from labsupport.grading.submission import grade_submission
 from labsupport.grading.task import GradingTask
 

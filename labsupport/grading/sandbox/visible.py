@@ -8,7 +8,6 @@ import sysconfig
 from pathlib import Path
 
 import labsupport
-from labsupport.data.locate import data_root
 
 RUN = "/run/labs"  # where the sandbox finds the grader's sockets
 ZYGOTE = "labsupport.grading.sandbox.zygote"
@@ -81,7 +80,7 @@ def _read_only() -> list[str]:
     wanted = ["/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/fonts",
               "/etc/alternatives", "/etc/ssl", "/etc/localtime"]
     wanted += [sys.prefix, sys.base_prefix, sysconfig.get_paths()["purelib"]]
-    wanted += [str(Path(labsupport.__file__).parent), str(data_root())]
+    wanted += [str(Path(labsupport.__file__).parent), _data()]
     found = sorted({os.path.abspath(p) for p in wanted if os.path.exists(p)}, key=len)
     kept: list[str] = []
     for path in found:
@@ -103,8 +102,15 @@ def _environment() -> dict[str, str]:
         "MPLCONFIGDIR": "/tmp/matplotlib",
         # read when matplotlib is imported, which is before there is a kernel to set it
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        "LABSUPPORT_DATA": str(data_root()),
+        "LABSUPPORT_DATA": _data(),
         # one thread a kernel: workers share the cores, and sums come out the same on any machine
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
     }
+
+
+def _data() -> str:
+    # torch comes with it, which not everybody needs who asks for bubblewrap
+    from labsupport.data.locate import data_root
+
+    return str(data_root())
