@@ -193,7 +193,8 @@ def _show(rows) -> None:
         score = "-" if row.error else f"{row.score:g}"
         waiting = f"{row.waiting} wait" if row.waiting else ""
         table.add_row(
-            row.assignment[:2], _as_text(row.student), score, f"{row.max_score:g}", late, waiting, why
+            row.assignment[:2], _as_text(row.student), score, f"{row.max_score:g}", late,
+            waiting, why,
         )
     console.print(table)
 
