@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 CORES = os.cpu_count() or 1
@@ -132,7 +133,7 @@ def check(notebook: Annotated[Path, typer.Argument(help="your notebook")]):
         for result in results:
             colour = "green" if result.passed else "red"
             word = "passed" if result.passed else "not yet"
-            table.add_row(result.exercise, f"[{colour}]{word}[/{colour}]", result.message)
+            table.add_row(result.exercise, f"[{colour}]{word}[/{colour}]", _as_text(result.message))
         console.print(table)
         passed = sum(r.passed for r in results)
         console.print(f"Visible checks: {passed} of {len(results)}. Points are given on other "
@@ -243,13 +244,19 @@ def _show(rows) -> None:
     table = Table(*columns, box=box.SIMPLE_HEAD)
     for row in rows:
         late = f"{row.late_seconds / 3600:.0f} h" if row.late_seconds else ""
-        why = f"[red]{row.error}[/red]" if row.error else _lost(row.lost)
+        why = f"[red]{_as_text(row.error)}[/red]" if row.error else _lost(row.lost)
         score = "-" if row.error else f"{row.score:g}"
         waiting = f"{row.waiting} wait" if row.waiting else ""
         table.add_row(
-            row.assignment[:2], row.student, score, f"{row.max_score:g}", late, waiting, why
+            row.assignment[:2], _as_text(row.student), score, f"{row.max_score:g}", late,
+            waiting, why,
         )
     console.print(table)
+
+
+def _as_text(words: str) -> str:
+    """A student's words as they are: no markup of rich's, nothing that a terminal obeys."""
+    return escape("".join(c if c.isprintable() else "?" for c in words))
 
 
 def _lost(lost: dict[str, str]) -> str:

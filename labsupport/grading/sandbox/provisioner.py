@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import os
+import signal
+import time
 import signal
 import time
 from functools import lru_cache
@@ -25,8 +28,8 @@ OUTPUTS_WAITING = 1000
 
 
 @lru_cache(maxsize=1)
-def _context() -> zmq.asyncio.Context:
-    """This process's sockets to sandboxed kernels."""
+def _context(pid: int) -> zmq.asyncio.Context:
+    """A process's sockets to sandboxed kernels; after a fork the child needs its own."""
     context = zmq.asyncio.Context()
     context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
     context.setsockopt(zmq.RCVHWM, WAITING)
@@ -73,7 +76,7 @@ class SandboxKernelManager(AsyncKernelManager):
     """A kernel manager whose kernels come from ``sandbox``, a :class:`WarmSandbox`."""
 
     def __init__(self, sandbox: WarmSandbox, **options: Any):
-        super().__init__(context=_context(), **options)
+        super().__init__(context=_context(os.getpid()), **options)
         self.client_factory = SandboxKernelClient
         self.sandbox = sandbox
         self.cache_ports = False

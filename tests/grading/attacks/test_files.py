@@ -14,9 +14,10 @@ from nbformat.v4 import new_code_cell
 from nbgrader.api import Gradebook
 from test_pages import Acting
 
+from labsupport import cli
 from labsupport.course.build import dump
 from labsupport.grading.course_directory import init_course, release
-from labsupport.grading.course_grades import grade_course
+from labsupport.grading.course_grades import Row, grade_course
 from labsupport.grading.demo import ON_TIME, submit
 
 pytestmark = pytest.mark.slow
@@ -197,6 +198,12 @@ def test_links_pipes_and_names_that_are_patterns_are_refused(rows, course, stude
     assert row.score == 0 and row.error and row.error.isprintable() and len(row.error) < 400
     done = [p for top in ("autograded", "feedback") for p in (course / top).iterdir()]
     assert student not in {p.name for p in done}
+
+
+def test_the_table_of_grades_shows_every_name_as_it_is(rows, capsys):
+    cli._show([*rows.values(), Row("[/red][link=file:///etc]x", STEM, error="[/nothing] \x1b[2J")])
+    shown = capsys.readouterr().out
+    assert "\x1b[2J" not in shown and "[/red]" in shown.replace("\n", "")
 
 
 def test_nothing_is_written_where_it_does_not_belong(rows, course):
