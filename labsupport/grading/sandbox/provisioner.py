@@ -5,8 +5,6 @@ import contextlib
 import os
 import signal
 import time
-import signal
-import time
 from functools import lru_cache
 from queue import Empty
 from typing import Any
