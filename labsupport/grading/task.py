@@ -67,25 +67,20 @@ def versions() -> dict[str, str]:
 def perform(task: GradingTask) -> str:
     """Grade and return the graded notebook as JSON; its metadata hold the verdicts.
 
-    A sandbox that dies meanwhile takes the submission's kernel with it, which is no fault of the
-    submission's: another takes its place, once. Raises SandboxError where that dies too.
+    What goes wrong outside of the submission is tried once more: a kernel that did not start, or
+    a sandbox that died, which takes the submission's kernel along and is no fault of its. Raises
+    whatever went wrong the second time.
     """
-    for _ in range(2):
-        key = answer_key(task.stem, task.lab)
-        sandbox = _sandbox(key.lab.masks) if task.sandbox else None
-        try:
-            graded = _grade(task, key, sandbox)
-        except Exception:
-            if sandbox is None or not sandbox.lost():
-                raise
-        else:
-            if sandbox is None or not sandbox.lost():
-                return graded
-    raise SandboxError("the sandbox died twice while this submission was graded")
+    try:
+        return _grade(task)
+    except Exception:
+        return _grade(task)
 
 
-def _grade(task: GradingTask, key: AnswerKey, sandbox: WarmSandbox | None) -> str:
+def _grade(task: GradingTask) -> str:
     torch.set_num_threads(1)  # many small tensors: threads would cost more than they bring
+    key = answer_key(task.stem, task.lab)
+    sandbox = _sandbox(key.lab.masks) if task.sandbox else None
     graded = grade_notebook(
         key,
         nbformat.reads(task.notebook, as_version=4),
@@ -95,6 +90,8 @@ def _grade(task: GradingTask, key: AnswerKey, sandbox: WarmSandbox | None) -> st
         limits=RunLimits(cell_seconds=task.cell_seconds),
         sandbox=sandbox,
     )
+    if sandbox is not None and sandbox.lost():
+        raise SandboxError("the sandbox died while a submission was graded")
     return dump(graded.notebook)
 
 
