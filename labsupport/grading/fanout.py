@@ -5,6 +5,7 @@ reasons of the machine's is tried again; a student's failure is a result and is 
 """
 
 import contextlib
+import pkgutil
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -28,7 +29,7 @@ from labsupport.grading.scratch import scratch
 from labsupport.grading.task import GradingTask, perform, versions
 
 Label = TypeVar("Label")
-RETRIES = 2  # of a task that fails: a full disk, a kernel that does not start
+RETRIES = 1  # of a task that fails: a full disk, a sandbox that does not start; maybe elsewhere
 ANSWER_SECONDS = 30  # a scheduler that does not answer in this time is not there
 LOOK_SECONDS = 10  # between two looks at whether there is any worker
 IDLE_SECONDS = 300  # a cluster without any worker is waited for as long as this
@@ -64,6 +65,8 @@ def spread(
     """
     todo, sent, here = iter(tasks), {}, versions()
     with _client(jobs, scheduler) as client:
+        if scheduler:
+            _see_that_workers_can_grade(client)
         # not all at once: the scheduler may live in this process, and holds what it is sent
         most = max(2 * sum(client.nthreads().values()), LEAST_SENT if scheduler else 0)
         while True:
@@ -90,11 +93,18 @@ def _on_worker(task: GradingTask, wanted: dict[str, str]) -> str | Unfit:
     if worker.state.nthreads != 1:
         return Unfit(f"{worker.address} has {worker.state.nthreads} threads, and grading changes "
                      "its process: start it with --nthreads 1, and --nworkers for several")
-    try:
-        return perform(task)
-    except (ImportError, AttributeError) as error:
-        # from outside of this function, these say that the worker's labsupport is not ours
-        raise RuntimeError(f"{type(error).__name__}: {error}") from error
+    return perform(task)
+
+
+def _see_that_workers_can_grade(client: Client) -> None:
+    """Raise CourseError where a worker lacks what grading needs: it would end without a word."""
+    found = client.run(pkgutil.resolve_name, f"{__name__}:_on_worker", on_error="return")
+    for address, error in found.items():
+        if isinstance(error, Exception):
+            raise CourseError(
+                f"worker {address} cannot grade: {error}: install the same labsupport[grading] "
+                "there"
+            )
 
 
 def _next_done(client: Client, futures: list[Future], scheduler: str) -> set[Future]:
@@ -126,11 +136,6 @@ def _outcome(future: Future, scheduler: str) -> str | Exception:
     except CancelledError:
         raise _gone(scheduler) from None
     except Exception as error:  # reported with the submission; the others go on
-        if isinstance(error, ImportError | AttributeError):
-            raise CourseError(
-                f"a worker of {scheduler or 'this machine'} cannot grade: {error}: "
-                "install the same labsupport[grading] there"
-            ) from None
         return error
     if isinstance(result, Unfit):
         raise CourseError(f"worker {result.reason}")

@@ -69,31 +69,26 @@ def versions() -> dict[str, str]:
 def perform(task: GradingTask) -> str:
     """Grade and return the graded notebook as JSON; its metadata hold the verdicts.
 
-    What a submission does wrong is in the result; an exception is the machine's. A sandbox that
-    dies meanwhile takes the submission's kernel with it, and a kernel may die before it has begun:
-    the submission is tried once more. Raises SandboxError where the sandbox dies again.
+    What goes wrong outside of the submission is tried once more: a kernel that did not start, or
+    a sandbox that died, which takes the submission's kernel along and is no fault of its. Raises
+    whatever went wrong the second time.
     """
-    masks = _masks(task.stem, task.lab)
-    for last in (False, True):
-        sandbox = _sandbox(masks) if task.sandbox else None  # it warms while we make the key
-        try:
-            graded = _grade(task, answer_key(task.stem, task.lab), sandbox)
-        except Exception:
-            if last and (sandbox is None or not sandbox.lost()):
-                raise
-        else:
-            if sandbox is None or not sandbox.lost():
-                return graded
-    raise SandboxError("the sandbox died twice while this submission was graded")
+    try:
+        return _grade(task)
+    except Exception:
+        return _grade(task)
 
 
-def _grade(task: GradingTask, key: "AnswerKey", sandbox: "WarmSandbox | None") -> str:
+def _grade(task: GradingTask) -> str:
     import torch
 
     from labsupport.grading.limits import RunLimits
     from labsupport.grading.submission import grade_submission
 
     torch.set_num_threads(1)  # many small tensors: threads would cost more than they bring
+    # the sandbox warms while we make the key
+    sandbox = _sandbox(_masks(task.stem, task.lab)) if task.sandbox else None
+    key = answer_key(task.stem, task.lab)
     graded = grade_submission(
         key,
         nbformat.reads(task.submitted, as_version=4),
@@ -103,6 +98,8 @@ def _grade(task: GradingTask, key: "AnswerKey", sandbox: "WarmSandbox | None") -
         sandbox=sandbox,
         demonstrations=task.demonstrations,
     )
+    if sandbox is not None and sandbox.lost():
+        raise SandboxError("the sandbox died while a submission was graded")
     graded.notebook.metadata["labsupport_grading"]["fingerprint"] = task.fingerprint
     return dump(graded.notebook)
 
