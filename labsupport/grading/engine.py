@@ -108,6 +108,7 @@ class LimitedClient(PapermillNotebookClient):
     def end(self, reason: str) -> None:
         if not self.ended:
             self.ended, self.ended_at = reason, self.current
+            self.iopub_timeout = 0  # nothing more will come
         end_kernel(self.km)
 
 
