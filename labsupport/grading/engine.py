@@ -108,6 +108,7 @@ class LimitedClient(PapermillNotebookClient):
     def end(self, reason: str) -> None:
         if not self.ended:
             self.ended, self.ended_at = reason, self.current
+            self.iopub_timeout = 0  # nothing more will come
         end_kernel(self.km)
 
 
@@ -131,7 +132,7 @@ class LimitedEngine(Engine):
             # A cell whose outputs have no end has lost some: they were too large, or another
             # process of the kernel's holds the socket. What comes after needs a kernel that speaks.
             raise_on_iopub_timeout=True,
-            iopub_timeout=10,
+            iopub_timeout=6,
             error_on_timeout=_timeout_error(limits.cell_seconds),
             shutdown_kernel="immediate",
             **options,

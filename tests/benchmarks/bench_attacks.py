@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -106,7 +107,7 @@ def our_side(folder: Path) -> dict[str, dict]:
 
 
 def wins(attack: Attack, outcome: dict) -> bool:
-    return (outcome["score"] or 0.0) > attack.earned
+    return (outcome["score"] or 0.0) > max(attack.earned, attack.worth)
 
 
 def main() -> None:
@@ -120,8 +121,10 @@ def main() -> None:
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="labs-attacks-") as name:
         folder = Path(name)
-        theirs = {} if options.ours_only else plain_side(folder)
-        ours = our_side(folder)
+        with ThreadPoolExecutor() as beside:  # what is measured is no time
+            plain = None if options.ours_only else beside.submit(plain_side, folder)
+            ours = our_side(folder)
+            theirs = plain.result() if plain else {}
     rows = [{"family": a.family, "attack": a.name, "earned": a.earned, "unsafe": a.unsafe,
              "ours": ours[a.name] | {"win": wins(a, ours[a.name])},
              "nbgrader": theirs[a.name] | {"win": wins(a, theirs[a.name])}

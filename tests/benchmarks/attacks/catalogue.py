@@ -24,6 +24,7 @@ class Attack:
     code: str = WRONG
     plain: str = ""
     earned: float = 1.5
+    worth: float = 0.0  # the most it may be given, where that depends on whether it is withstood
     unsafe: str = ""
     cells: list[str] = field(default_factory=list)  # own code cells, after the setup
     markdown: str = ""
@@ -90,19 +91,19 @@ import ast
 class Drop(ast.NodeTransformer):
     def visit_Assert(self, node): return ast.Pass()
     def visit_Call(self, node):
-        return ast.Constant(2.0) if getattr(node.func, "id", "") == "_respond" else node
+        return ast.Constant(2.0) if '"exercise": "scale"' in ast.dump(node) else node
 get_ipython().ast_transformers.append(Drop())
 """),
     Attack(FORGE, "graded cells rewritten before they run", WRONG + """
 get_ipython().input_transformers_cleanup.append(
     lambda lines: ["2.0"] if asks("".join(lines)) else lines)
-def asks(text): return "scale" in text and ("allclose" in text or "_respond(" in text)
+def asks(text): return '"exercise": "scale"' in text or "scale(" in text and "allclose" in text
 """),
     Attack(FORGE, "run_cell replaced", WRONG + """
 shell = get_ipython()
 real = shell.run_cell
 def run_cell(source, *a, **k):
-    asked = "scale" in source and ("allclose" in source or "_respond(" in source)
+    asked = '"exercise": "scale"' in source or "scale(" in source and "allclose" in source
     return real("2.0" if asked else source, *a, **k)
 shell.run_cell = run_cell
 """),
@@ -187,8 +188,11 @@ while True: time.sleep(1)
     Attack(USE_UP, "an endless loop in an own cell", RIGHT, earned=3.5, cells=["while True: pass"]),
     Attack(USE_UP, "the end of the process", answering("os._exit(0)")),
     Attack(USE_UP, "a segmentation fault", answering("import ctypes; ctypes.string_at(0)")),
-    Attack(USE_UP, "the kernel killed", answering("os.kill(os.getpid(), 9)")),
-    Attack(USE_UP, "the parent killed", answering("os.kill(os.getppid() or 2**22, 9)"), earned=3.5),
+    Attack(USE_UP, "the kernel killed", answering("os.kill(os.getpid(), 9)"), worth=3.5),
+    Attack(USE_UP, "the parent killed", answering("""
+try: os.kill(os.getppid() or 2**22, 9)
+except OSError: pass
+"""), earned=3.5),
     Attack(USE_UP, "every process killed", answering("os.kill(-1, 9)"),
            unsafe="it ends the measurement with the grader"),
     Attack(USE_UP, "a fork bomb", answering("while True:\n    os.fork()"),
@@ -260,7 +264,7 @@ for path in glob.glob("{course}/submitted/zoe/*/*.ipynb"): print(open(path).read
 import glob
 for path in glob.glob("{course}/source/*/*.ipynb") + glob.glob("{course}/labs/*"):
     text = open(path).read()
-    print(text[text.find("secret-of-the-tests") - 50:][:200])
+    print(text[text.find("secret-of-" + "the-tests") - 50:][:200])
 """, earned=3.5),
     Attack(REACH, "hidden tests out of the history", RIGHT, earned=3.5, cells=["""
 def peek():

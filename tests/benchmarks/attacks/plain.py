@@ -20,7 +20,7 @@ from outcome import FULL, harms, score_of, tree
 from traitlets.config import Config
 
 STEM = "mini"
-PATIENCE = 60  # seconds for one submission of seconds' work
+PATIENCE = 40  # seconds for one submission of seconds' work
 
 
 def main(course: Path, home: Path) -> None:

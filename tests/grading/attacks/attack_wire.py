@@ -66,8 +66,8 @@ WIRE = [
            "failed|tampered"),
     writes("tensors on top of each other",
            "blob(tensor([1]) | {'t1': tensor([1])['t0']}, b'1234')", words="does not decode"),
-    writes("fifty thousand tensors", "blob({f't{n}': {'dtype': 'F32', 'shape': [0], "
-           "'data_offsets': [0, 0]} for n in range(50_000)})", "failed|tampered"),
+    writes("ten thousand tensors", "blob({f't{n}': {'dtype': 'F32', 'shape': [0], "
+           "'data_offsets': [0, 0]} for n in range(10_000)})", "failed|tampered"),
     writes("a type that nobody asked for", "blob(tensor([4], 'F8_E4M3'), b'1234')",
            "failed|tampered"),
     writes("an answer that is a list", "[1, 2]", words="does not decode"),
@@ -84,7 +84,7 @@ WIRE = [
     sends("a second answer that is a number",
           "{'nonce': nonce, 'answers': [a | {'again': 5} for a in answers]}", "failed|tampered"),
     sends("an error text of control characters", """{'nonce': nonce, 'answers': [
-        {'error': 'raised', 'text': '\\x1b[2J\\x00\\u202e\\ud800<script>alert(1)</script>\\n' * 99}
+        {'error': 'raised', 'text': '\\x1b[2J\\x00\\u202e<script>alert(1)</script>\\n' * 99}
     ] * len(answers)}""", "error"),
     sends("an error text that is a tree", """{'nonce': nonce, 'answers': [
         {'error': 'raised', 'text': {'a': [1] * 10_000}}] * len(answers)}""", "error"),
