@@ -101,7 +101,8 @@ def _grade(task: GradingTask) -> str:
     if sandbox is not None and sandbox.lost():
         raise SandboxError("the sandbox died while a submission was graded")
     graded.notebook.metadata["labsupport_grading"]["fingerprint"] = task.fingerprint
-    return dump(graded.notebook)
+    # half a character, which JSON can spell and no file can hold, becomes a question mark
+    return dump(graded.notebook).encode("utf-8", "replace").decode()
 
 
 @lru_cache(maxsize=16)
