@@ -335,7 +335,8 @@ parts.append(b'{{"name": "stdout", "text": "\\\\ud800"}}')
 k.iopub_socket.send_multipart([b"x", b"<IDS|MSG>", k.session.sign(parts), *parts])
 """]),
     Attack(FILES, "a kernel that does not exist", RIGHT, earned=3.5, damage="kernelspec"),
-    Attack(FILES, "a file that begins with a byte order mark", RIGHT, earned=0, worth=3.5, damage="bom"),
+    Attack(FILES, "a file that begins with a byte order mark", RIGHT, earned=0, worth=3.5,
+           damage="bom"),
     Attack(FILES, "a student named like a pattern", RIGHT, earned=0, worth=3.5, student="*"),
     Attack(FILES, "a student named like a tag", RIGHT, earned=3.5,
            student="<img src=x onerror=alert(1)>"),
