@@ -29,6 +29,7 @@ from course import HONEST, SECONDS, SECRET, TESTS, attacked, hand_in, honest  # 
 from outcome import harms, score_of, tree  # noqa: E402
 
 STEM = "90_mini"
+THEIRS: set[int] = set()  # the plain side's first process, which is no matter of ours
 
 
 def plain_side(folder: Path) -> dict[str, dict]:
@@ -50,10 +51,12 @@ def plain_side(folder: Path) -> dict[str, dict]:
     words += ["--chdir", "/tmp", "sh", "-c", limits + " ".join([
         sys.executable, str(HERE / "attacks" / "plain.py"), "/tmp/course", "/tmp/home"])]
     with (folder / "plain.log").open("w") as log:
-        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=log, timeout=900)
+        done = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log)
+        THEIRS.add(done.pid)
+        said, _ = done.communicate(timeout=900)
     if done.returncode != 0:
         sys.exit(f"the plain side failed: {(folder / 'plain.log').read_text()[-2000:]}")
-    return json.loads(done.stdout)
+    return json.loads(said)
 
 
 def our_side(folder: Path) -> dict[str, dict]:
@@ -91,9 +94,9 @@ def our_side(folder: Path) -> dict[str, dict]:
     processes = {p.pid for p in psutil.process_iter()}
     rows = {row.student: row for row in grade_course(course)}
     seconds = time.monotonic() - begin
-    ours = psutil.Process().children(recursive=True)
-    left = [p for p in ours if p.pid not in processes and "resource_tracker" not in
-            " ".join(p.cmdline())]
+    left = [p for p in psutil.Process().children(recursive=True) if p.pid not in processes
+            and not THEIRS & {one.pid for one in [p, *p.parents()]}
+            and "resource_tracker" not in " ".join(p.cmdline())]
     results = {}
     for attack in ATTACKS:
         student = students[attack.name]

@@ -323,9 +323,9 @@ display(HTML("<img src='http://tracker.invalid/x.png'>"))
     Attack(FILES, "a graded cell twice", RIGHT, earned=3.5, damage="duplicated"),
     Attack(FILES, "an exercise split in two", RIGHT, earned=3.5, damage="split"),
     Attack(FILES, "cells in reverse", RIGHT, earned=3.5, damage="reversed"),
-    Attack(FILES, "a link to an instructor's file", RIGHT, earned=0, damage="link"),
+    Attack(FILES, "a link to an instructor's file", RIGHT, earned=0, worth=3.5, damage="link"),
     Attack(FILES, "another student's notebook by a link", earned=0, damage="notebook link"),
-    Attack(FILES, "a pipe that nobody writes to", RIGHT, earned=0, damage="pipe"),
+    Attack(FILES, "a pipe that nobody writes to", RIGHT, earned=0, worth=3.5, damage="pipe"),
     Attack(FILES, "a module that hides numpy", RIGHT, earned=3.5, damage="module"),
     Attack(FILES, "half a surrogate pair in an output", RIGHT, earned=3.5, cells=["""
 k = get_ipython().kernel
@@ -335,8 +335,9 @@ parts.append(b'{{"name": "stdout", "text": "\\\\ud800"}}')
 k.iopub_socket.send_multipart([b"x", b"<IDS|MSG>", k.session.sign(parts), *parts])
 """]),
     Attack(FILES, "a kernel that does not exist", RIGHT, earned=3.5, damage="kernelspec"),
-    Attack(FILES, "a file that begins with a byte order mark", RIGHT, earned=0, damage="bom"),
-    Attack(FILES, "a student named like a pattern", RIGHT, earned=0, student="*"),
+    Attack(FILES, "a file that begins with a byte order mark", RIGHT, earned=0, worth=3.5,
+           damage="bom"),
+    Attack(FILES, "a student named like a pattern", RIGHT, earned=0, worth=3.5, student="*"),
     Attack(FILES, "a student named like a tag", RIGHT, earned=3.5,
            student="<img src=x onerror=alert(1)>"),
 ]

@@ -58,7 +58,8 @@ def seen(jail):
 def test_own_namespaces_and_no_one_elses_process(seen):
     for name, inside in seen["namespaces"].items():
         assert inside != os.readlink(f"/proc/self/ns/{name}"), name
-    assert min(seen["processes"]) == 1 and len(seen["processes"]) <= 3
+    # bubblewrap's, the warm one, this kernel and the one that keeps its door
+    assert min(seen["processes"]) == 1 and len(seen["processes"]) <= 4
 
 
 def test_no_network(seen):
