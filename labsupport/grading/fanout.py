@@ -166,7 +166,7 @@ def _client(jobs: int, scheduler: str) -> Iterator[Client]:
         LocalCluster(
             n_workers=max(jobs, 1),
             threads_per_worker=1,  # a worker changes its process while it grades
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any free port
             host="127.0.0.1",
             silence_logs=50,
         ) as cluster,
