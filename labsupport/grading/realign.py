@@ -14,7 +14,7 @@ from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from labsupport.grading.cell_code import compiles, defined_names
-from labsupport.grading.sanitise import clean_attachments
+from labsupport.grading.sanitise import clean_attachments, writable
 
 STUDENTS = ("exercise", "answer", "parameters")  # kinds of cells whose content is the student's
 TEXT = ("prose", "question")  # not graded and not run: as the student left them
@@ -56,7 +56,7 @@ class _Piece:
         about = metadata.get("nbgrader")
         self.cell = cell
         self.type = cell.get("cell_type")
-        self.source = "".join(cell.get("source") or "")
+        self.source = writable("".join(cell.get("source") or ""))
         self.key = _key(self.source)
         self.names = [str(about.get("grade_id"))] if isinstance(about, dict) else []
         self.names.append(str(cell.get("id", "")))

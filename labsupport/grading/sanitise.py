@@ -188,8 +188,12 @@ def _text(value: Any) -> str:
 
 def _joined(value: Any) -> str:
     parts = value if isinstance(value, list) else [value]
-    text = "".join(part for part in parts if isinstance(part, str))
-    return text.encode(errors="replace").decode()  # half a surrogate pair cannot be written
+    return writable("".join(part for part in parts if isinstance(part, str)))
+
+
+def writable(text: str) -> str:
+    """Text without halves of surrogate pairs: JSON can hold them, a file cannot."""
+    return text.encode(errors="replace").decode()
 
 
 def _note(what: str) -> dict:
