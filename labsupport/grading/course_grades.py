@@ -29,7 +29,7 @@ class Row:
     max_score: float = 0.0
     late_seconds: float = 0.0
     waiting: int = 0  # answers that wait to be graded by hand
-    lost: dict[str, str] = field(default_factory=dict)  # exercise -> verdict's status
+    lost: dict[str, str] = field(default_factory=dict)  # exercise -> its verdict, points if any
     error: str = ""
 
 
@@ -181,7 +181,9 @@ def read_rows(folder: Path, todo: list[tuple[str, str]], errors: dict) -> list[R
             except MissingEntry:
                 rows.append(row)
                 continue
-            row.score, row.late_seconds = found.score, found.total_seconds_late
+            penalty = sum(n.late_submission_penalty or 0 for n in found.notebooks)
+            row.score = max(found.score - penalty, 0.0)  # as nbgrader exports it
+            row.late_seconds = found.total_seconds_late
             grades = [g for notebook in found.notebooks for g in notebook.grades]
             row.waiting = sum(g.needs_manual_grade for g in grades)
             if row.error and any(g.auto_score is not None for g in grades):
@@ -219,5 +221,7 @@ def _lost(folder: Path, assignment: str, student: str) -> dict[str, str]:
         return {}
     about = nbformat.read(path, as_version=4).metadata.get("labsupport_grading", {})
     return {
-        v["exercise"]: v["status"] for v in about.get("verdicts", []) if v["status"] != "passed"
+        v["exercise"]: v["status"] + (f", {v['points']:g} of {v['max_points']:g}"
+                                      if v["points"] else "")
+        for v in about.get("verdicts", []) if v["status"] != "passed"
     }
