@@ -12,6 +12,9 @@ import psutil
 from jupyter_client.manager import AsyncKernelManager
 
 MIB = 1024 * 1024
+# MiB of one message; a larger one is dropped before it takes our memory: JSON can be written so
+# that reading it takes twenty times its size.
+MESSAGE_MB = 8
 
 
 @dataclass
@@ -71,15 +74,24 @@ class Watch:
         self._thread.join()
 
     def _look(self) -> None:
-        limits, begin = self._client.limits, time.monotonic()
+        limits, begin, lost = self._client.limits, time.monotonic(), False
+        kernel = None  # its client, once there is one
         while not self._over.wait(0.25):
-            memory, tasks = usage(kernel_process(self._client.km), limits)
+            process = kernel_process(self._client.km)
+            memory, tasks = usage(process, limits)
+            if lost and process is not None and process.is_running():
+                self._client.end(f"it printed more than {min(limits.output_mb, MESSAGE_MB):g} MB")
+            kernel = kernel or self._client.kc
+            if hasattr(kernel, "lost_outputs"):
+                lost = kernel.lost_outputs()  # one that has just died is gone next time
             if time.monotonic() - begin > self._seconds:
                 self._client.end(f"the notebook took more than {limits.notebook_seconds:g} s")
             elif memory > limits.memory_mb * MIB:
                 self._client.end(f"it used more than {limits.memory_mb:g} MB ({memory / MIB:.0f})")
             elif tasks > limits.tasks:
                 self._client.end(f"it started more than {limits.tasks} processes and threads")
+        if hasattr(kernel, "events"):
+            kernel.events.close()
 
 
 def usage(process: psutil.Process | None, limits: RunLimits) -> tuple[int, int]:

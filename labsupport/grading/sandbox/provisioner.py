@@ -15,12 +15,10 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import KernelProvisionerBase
 
+from labsupport.grading.limits import MESSAGE_MB, MIB
 from labsupport.grading.sandbox.warm import JailedKernel, WarmSandbox
 
 NAME = "labs-sandbox"
-# A larger message is dropped before it takes our memory: as much of it as JSON can be made to take
-# is some twenty times its size.
-MAX_MESSAGE = 8 * 1024 * 1024  # bytes
 WAITING = 8  # messages that a socket holds for us until they are read, but for outputs
 OUTPUTS_WAITING = 1000
 
@@ -29,7 +27,7 @@ OUTPUTS_WAITING = 1000
 def _context(pid: int) -> zmq.asyncio.Context:
     """A process's sockets to sandboxed kernels; after a fork the child needs its own."""
     context = zmq.asyncio.Context()
-    context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
+    context.setsockopt(zmq.MAXMSGSIZE, MESSAGE_MB * MIB)
     context.setsockopt(zmq.RCVHWM, WAITING)
     return context
 
@@ -40,9 +38,24 @@ class SandboxKernelClient(AsyncKernelClient):
     def connect_iopub(self, identity: bytes | None = None) -> zmq.Socket:
         self.context.setsockopt(zmq.RCVHWM, OUTPUTS_WAITING)  # takes effect on new sockets
         try:
-            return super().connect_iopub(identity)
+            outputs = super().connect_iopub(identity)
         finally:
             self.context.setsockopt(zmq.RCVHWM, WAITING)
+        address = f"inproc://labs-{self.session.session}"
+        outputs.monitor(address, zmq.EVENT_DISCONNECTED)
+        self.events = zmq.Context.shadow(self.context.underlying).socket(zmq.PAIR)
+        self.events.connect(address)
+        return outputs
+
+    def lost_outputs(self) -> bool:
+        """Whether the connection for outputs has ended: with the kernel, or because a message was
+        too large. For one thread only, which closes ``events`` when it is done."""
+        return self.events.poll(0) != 0
+
+    def stop_channels(self) -> None:
+        if self._iopub_channel is not None and self._iopub_channel.socket is not None:
+            self._iopub_channel.socket.disable_monitor()
+        super().stop_channels()
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:
         """Until the kernel has answered on both channels. The base class goes on to wait for a
