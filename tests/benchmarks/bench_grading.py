@@ -30,7 +30,7 @@ from labsupport.grading.demo import make_class
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-THEIRS_AT_ONCE = 4  # submissions of a round of nbgrader's and of otter's
+THEIRS_AT_ONCE = 2  # submissions of a round of nbgrader's and of otter's
 
 
 def main() -> None:
@@ -125,7 +125,7 @@ def otter(folder: Path) -> float:
 
     notebooks = [str(p) for p in sorted((folder / "submitted").glob("*/*/*.ipynb"))]
     script = ("import sys\nfrom otter.execute import grade_notebook\n"
-              "for path in sys.argv[1:]: grade_notebook(path)\n")
+              "for path in sys.argv[1:]: grade_notebook(path, test_dir=\".\", cwd=\".\")\n")
     begin = time.monotonic()
     call(folder, "-c", script, *notebooks)
     return time.monotonic() - begin
