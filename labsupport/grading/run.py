@@ -72,9 +72,14 @@ def execute(
             # each kernel has time for one more cell, so that a slow one costs its exercise only
             left = max(limits.notebook_seconds - (time.monotonic() - begin), limits.cell_seconds)
             seconds = min(left, limits.notebook_seconds)
-            executed, died, reason, overdue = _run(
-                todo, parameters or {}, limits, seconds, sandbox
-            )
+            try:
+                executed, died, reason, overdue = _run(
+                    todo, parameters or {}, limits, seconds, sandbox
+                )
+            except RuntimeError as error:
+                if again or isinstance(error, SandboxError):
+                    raise
+                continue  # a kernel that died before it had begun
             if died is None or reason != DIED or not spare or again:
                 break
             spare -= 1
