@@ -10,30 +10,32 @@ from labsupport.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, finish
 def show_orders(tokens: int, dim: int, *, title: str = "") -> None:
     """Draw both orders of the product Q Kᵀ V for `tokens` x `dim` matrices, to scale: which of
     them passes through a matrix of tokens x tokens, and which through one of dim x dim."""
-    fig, axes = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
-    thin, tall = max(0.12, dim / tokens), 1.0
-    quadratic = [("Q", thin, tall, BLUE), ("Kᵀ", tall, thin, ORANGE), ("=", 0, 0, GREY),
-                 (f"{tokens:,} × {tokens:,}", tall, tall, RED), ("V", thin, tall, GREEN)]
-    linear = [("Kᵀ", tall, thin, ORANGE), ("V", thin, tall, GREEN), ("=", 0, 0, GREY),
-              ("Q", thin, tall, BLUE), (f"{dim} × {dim}", thin, thin, RED)]
+    fig, axes = plt.subplots(1, 2, figsize=(12, 4.2), width_ratios=(3.0, 2.4), layout="constrained")
+    thin, tall = max(0.1, dim / tokens), 1.0
+    pairs, small = f"{tokens:,} × {tokens:,}", f"{dim} × {dim}"
+    quadratic = (("Q", thin, tall, BLUE), ("Kᵀ", tall, thin, ORANGE), None,
+                 (pairs, tall, tall, RED), ("V", thin, tall, GREEN))
+    linear = (("Kᵀ", tall, thin, ORANGE), ("V", thin, tall, GREEN), None,
+              ("Q", thin, tall, BLUE), (small, thin, thin, RED))
     names = (f"(Q Kᵀ) V: {2 * tokens**2 * dim / 1e6:,.0f} million MACs",
              f"Q (Kᵀ V): {2 * tokens * dim**2 / 1e6:,.1f} million MACs")
     for ax, parts, name in zip(axes, (quadratic, linear), names):
         x = 0.0
-        for label, width, height, colour in parts:
-            if label == "=":
-                ax.text(x + 0.05, 0.5, "then", ha="center", va="center", color=GREY)
-                x += 0.28
+        for part in parts:
+            if part is None:
+                ax.annotate("", (x + 0.26, 0.5), (x, 0.5),
+                            arrowprops={"arrowstyle": "->", "color": GREY, "linewidth": 2})
+                x += 0.42
                 continue
-            ax.add_patch(Rectangle((x, 0.5 - height / 2), width, height, facecolor=colour,
-                                   edgecolor="white", alpha=0.9 if colour != RED else 1))
+            label, width, height, colour = part
+            ax.add_patch(Rectangle((x, 0.5 - height / 2), width, height, facecolor=colour))
             inside = width > 0.3 and height > 0.3
-            ax.text(x + width / 2, 0.5 if inside else 0.5 - height / 2 - 0.04, label,
-                    ha="center", va="center" if inside else "top", fontsize=13,
-                    color="white" if inside else colour, weight="bold")
-            x += width + 0.12
-        ax.set(xlim=(-0.05, 3.0), ylim=(-0.16, 1.05), aspect="equal")
-        ax.set_title(name, loc="left")
+            ax.text(x + width / 2, 0.5 if inside else 0.5 - height / 2 - 0.04, label, fontsize=14,
+                    ha="center", va="center" if inside else "top", weight="bold",
+                    color="white" if inside else colour)
+            x += width + 0.16
+        ax.set(xlim=(-0.1, x + 0.25), ylim=(-0.15, 1.02), aspect="equal")
+        ax.set_title(name, fontsize=15, loc="left")
         ax.axis("off")
     finish(fig, title)
 
@@ -49,7 +51,7 @@ def show_module(*, title: str = "") -> None:
         (5.2, 0.7, 3.0, "5 × 5 depthwise\n1 × 1 grouped", ORANGE),
         (9.7, 4.3, 3.0, "ReLU linear\nattention", RED),
         (9.7, 0.7, 3.0, "ReLU linear\nattention", RED), (14.2, 2.5, 2.2, "1 × 1\nproject", BLUE),
-        (18.3, 2.5, 4.0, "1 × 1 · depthwise 3 × 3 · 1 × 1", GREEN),
+        (18.3, 2.5, 4.0, "1 × 1 · depthwise\n3 × 3 · 1 × 1", GREEN),
     ]
     for x, y, width, text, colour in boxes:
         ax.add_patch(FancyBboxPatch((x, y), width, 1.2, facecolor=colour, edgecolor="none",

@@ -32,7 +32,7 @@ def bars(groups: Mapping[str, Sequence[float]], *, title: str = "", xlabel: str 
         ax.text(max(max(runs), mean(runs) + (spread or 0)), y, f"  {shown}", va="center")
     if line:
         ax.axvline(line[0] * factor, color="black", linestyle=":", linewidth=1.5)
-        ax.text(line[0] * factor, len(values) - 0.45, line[1], ha="center", va="bottom",
+        ax.text(line[0] * factor, len(values) - 0.5, line[1], ha="center", va="bottom",
                 fontsize=11)
     ax.set_yticks(places, list(values))
     top = max(max(runs) for runs in values.values())

@@ -3,8 +3,11 @@
     labs experiment 03 segmentation
 
 Also writes data/checkpoints/03_efficientvit.safetensors and 03_segformer.safetensors: the nets of
-the first seed.
+the first seed. Results are written after every net; started again with the same settings, it goes
+on where it stopped.
 """
+
+import json
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -86,11 +89,14 @@ def run(seeds: Sequence[int] = SEEDS, nets: Sequence[str] = tuple(NETS), steps: 
     `keep(name, net, record)` gets every net of the first seed once it is trained.
     """
     test = rule_scenes(test_images, SIZE, split="test", seed=TEST_SEED)
-    records = []
+    records = list(done)
+    finished = {(record["net"], record["seed"]) for record in done}
     for seed in seeds:
         train = rule_scenes(train_images, SIZE, split="train", seed=seed)
         images = normalize(train.images)
         for name in nets:
+            if (name, seed) in finished:
+                continue
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 net = NETS[name]()
@@ -106,9 +112,8 @@ def run(seeds: Sequence[int] = SEEDS, nets: Sequence[str] = tuple(NETS), steps: 
                 "loss": round(sum(history.loss[-20:]) / len(history.loss[-20:]), 4),
                 "seconds": round(history.seconds, 1),
             })
-            print(records[-1], flush=True)
-            if keep and seed == seeds[0]:
-                keep(name, net, records[-1])
+            if keep:
+                keep(name, net, records)
     return records
 
 
@@ -117,13 +122,18 @@ def main(root: Path) -> None:
     torch.set_num_threads(1)
     start = perf_counter()
     command = "labs experiment 03 segmentation"
+    path = root / "data/results/03_segmentation.json"
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    if before.get("settings") != json.loads(json.dumps(settings())):
+        before = {}
 
-    def keep(name: str, net: nn.Module, record: dict) -> None:
-        if name in CHECKPOINTS:
+    def keep(name: str, net: nn.Module, records: list[dict]) -> None:
+        record = records[-1]
+        if name in CHECKPOINTS and record["seed"] == SEEDS[0]:
             notes = {"command": command, "net": name, "seed": str(SEEDS[0]),
                      "miou": f"{record['miou']:.4f}"}
             save_checkpoint(net, root / f"data/checkpoints/{CHECKPOINTS[name]}.safetensors", notes)
+        write_result(path, command=command, settings=settings(), records=records,
+                     seconds=before.get("seconds", 0) + perf_counter() - start)
 
-    records = run(keep=keep)
-    write_result(root / "data/results/03_segmentation.json", command=command,
-                 settings=settings(), records=records, seconds=perf_counter() - start)
+    run(done=before.get("records", ()), keep=keep)
