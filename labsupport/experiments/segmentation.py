@@ -8,7 +8,6 @@ on where it stopped.
 """
 
 import json
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -33,9 +32,9 @@ TRAIN_IMAGES, TEST_IMAGES = 3000, 400
 TEST_SEED = 1_000_000
 STEPS, BATCH_SIZE, WEIGHT_DECAY = 400, 16, 0.05
 CLASS_WEIGHTS = (0.2, 1.0, 1.0, 1.0)  # nine tenths of the pixels are background
-LR = 3e-3
+LR, LR_SEGFORMER = 3e-3, 1e-3
 SEEDS = (0, 1, 2)
-CHECKPOINTS = {"EfficientViT": "03_efficientvit", "SegFormer-like, softmax": "03_segformer"}
+LONGER = 3  # times the steps, once more for the SegFormer-like nets, which learn more slowly
 
 
 def lab_net(context: Callable[[int], nn.Module | None] = lambda dim: None) -> Segmenter:
@@ -58,59 +57,72 @@ NETS: Mapping[str, Callable[[], nn.Module]] = {
 }
 
 
+RUNS = tuple((name, STEPS) for name in NETS) + tuple(
+    (name, LONGER * STEPS) for name in NETS if name.startswith("SegFormer"))
+CHECKPOINTS = {("EfficientViT", STEPS): "03_efficientvit",
+               ("SegFormer-like, softmax", LONGER * STEPS): "03_segformer"}
+
+
+def lr_of(name: str) -> float:
+    """The peak learning rate of a net."""
+    return LR_SEGFORMER if name.startswith("SegFormer") else LR
+
+
 def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of every pixel, background counting less."""
     return F.cross_entropy(logits, targets, weight=logits.new_tensor(CLASS_WEIGHTS))
 
 
-def settings(steps: int = STEPS, train_images: int = TRAIN_IMAGES,
-             test_images: int = TEST_IMAGES) -> dict:
+def settings(train_images: int = TRAIN_IMAGES, test_images: int = TEST_IMAGES) -> dict:
     """All that a record depends on, for the result file."""
     image = torch.zeros(1, 3, SIZE, SIZE, device="meta")
     nets = {}
     for name, make in NETS.items():
         with torch.device("meta"):
             net = make().eval()
-        nets[name] = {"parameters": count_parameters(net), "macs": count_macs(net, image)}
+        nets[name] = {"parameters": count_parameters(net), "macs": count_macs(net, image),
+                      "lr": lr_of(name)}
     return {
-        "size": SIZE, "train_images": train_images, "test_images": test_images, "steps": steps,
-        "batch_size": BATCH_SIZE, "lr": LR, "weight_decay": WEIGHT_DECAY,
+        "size": SIZE, "train_images": train_images, "test_images": test_images, "steps": STEPS,
+        "longer_steps": LONGER * STEPS, "batch_size": BATCH_SIZE, "weight_decay": WEIGHT_DECAY,
         "class_weights": CLASS_WEIGHTS, "classes": CLASSES, "widths": WIDTHS, "depths": DEPTHS,
         "head_dim": HEAD_DIM, "head_width": HEAD_WIDTH, "nets": nets,
     }
 
 
-def run(seeds: Sequence[int] = SEEDS, nets: Sequence[str] = tuple(NETS), steps: int = STEPS,
+def run(seeds: Sequence[int] = SEEDS, runs: Sequence[tuple[str, int]] = RUNS,
         train_images: int = TRAIN_IMAGES, test_images: int = TEST_IMAGES, progress: bool = True,
-        keep: Callable[[str, nn.Module, dict], None] | None = None) -> list[dict]:
-    """One record a net and seed: mIoU and IoU of every class on held-out scenes (0 to 1).
+        done: Sequence[dict] = (),
+        keep: Callable[[str, nn.Module, list[dict]], None] | None = None) -> list[dict]:
+    """One record a run (net, steps) and seed: mIoU, and IoU of each class, on held-out scenes.
 
     A seed fixes the initial weights, the scenes and their order; all nets meet the same scenes.
-    `keep(name, net, record)` gets every net of the first seed once it is trained.
+    What is in the records `done` is not repeated. `keep(name, net, records)` is called after every
+    run with all records so far.
     """
     test = rule_scenes(test_images, SIZE, split="test", seed=TEST_SEED)
     records = list(done)
-    finished = {(record["net"], record["seed"]) for record in done}
+    finished = {(record["net"], record["steps"], record["seed"]) for record in done}
     for seed in seeds:
         train = rule_scenes(train_images, SIZE, split="train", seed=seed)
         images = normalize(train.images)
-        for name in nets:
-            if (name, seed) in finished:
+        for name, steps in runs:
+            if (name, steps, seed) in finished:
                 continue
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 net = NETS[name]()
             history = train_classifier(
-                net, images, train.targets, steps=steps, batch_size=BATCH_SIZE, lr=LR,
+                net, images, train.targets, steps=steps, batch_size=BATCH_SIZE, lr=lr_of(name),
                 weight_decay=WEIGHT_DECAY, seed=seed, loss_of=loss_of,
                 progress=f"{name}, seed {seed}" if progress else False)
             found = predict(net, normalize(test.images)).argmax(1)
             iou = class_iou(found, test.targets, len(CLASSES))
+            last = history.loss[-20:]
             records.append({
-                "net": name, "seed": seed, "miou": round(iou.nanmean().item(), 4),
+                "net": name, "steps": steps, "seed": seed, "miou": round(iou.nanmean().item(), 4),
                 "iou": [round(v, 4) for v in iou.tolist()],
-                "loss": round(sum(history.loss[-20:]) / len(history.loss[-20:]), 4),
-                "seconds": round(history.seconds, 1),
+                "loss": round(sum(last) / len(last), 4), "seconds": round(history.seconds, 1),
             })
             if keep:
                 keep(name, net, records)
@@ -129,10 +141,11 @@ def main(root: Path) -> None:
 
     def keep(name: str, net: nn.Module, records: list[dict]) -> None:
         record = records[-1]
-        if name in CHECKPOINTS and record["seed"] == SEEDS[0]:
+        file = CHECKPOINTS.get((name, record["steps"]))
+        if file and record["seed"] == SEEDS[0]:
             notes = {"command": command, "net": name, "seed": str(SEEDS[0]),
                      "miou": f"{record['miou']:.4f}"}
-            save_checkpoint(net, root / f"data/checkpoints/{CHECKPOINTS[name]}.safetensors", notes)
+            save_checkpoint(net, root / f"data/checkpoints/{file}.safetensors", notes)
         write_result(path, command=command, settings=settings(), records=records,
                      seconds=before.get("seconds", 0) + perf_counter() - start)
 

@@ -102,6 +102,21 @@ class SegFormerLike(nn.Module):
         self.fuse = nn.Sequential(nn.Conv2d(len(dims) * width, width, 1, bias=False),
                                   nn.BatchNorm2d(width), nn.ReLU())
         self.output = nn.Conv2d(width, num_classes, 1)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Xavier-uniform weights (depthwise ones normal) and zero biases.
+
+        With PyTorch's smaller defaults the attention stays uniform for long.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                if module.groups == 1:
+                    nn.init.xavier_uniform_(module.weight.view(module.out_channels, -1))
+                else:
+                    nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, images: Tensor) -> Tensor:
         x, parts = images, []
