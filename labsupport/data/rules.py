@@ -16,8 +16,8 @@ SIGNS = ("star", "heart")  # with the first in the scene, take the fruit; with t
 FRUIT = ("apple", "banana", "strawberry", "pineapple")
 VEHICLES = ("car", "airplane", "rocket", "sailboat")
 CLASSES = ("background", "sign", "take", "leave")
-NEAR, FAR = 0.25, 0.60  # the sign lies before NEAR, the things behind FAR, in shares of the side
-_SIGN_SIDE, _THING_SIDE = 0.20, (0.28, 0.36)  # longest sides, in shares of the image's
+NEAR, FAR = 0.30, 0.64  # the sign lies before NEAR, the things behind FAR, in shares of the side
+_SIGN_SIDE, _THING_SIDE = 0.27, (0.26, 0.34)  # longest sides, in shares of the image's
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,11 @@ def rule_scenes(n: int, size: int = 96, *, style: str = "noto", split: str = "al
     """n scenes of one sign and two things on the far side of the image.
 
     What a thing is called depends on the sign: with a star, fruit is "take" and vehicles are
-    "leave"; with a heart it is the other way round. The sign lies within the first quarter of the
-    image and the things in the last two fifths, counted from one of the four sides, so at least
-    0.35 · size pixels are between them. Each rule and each group of things is equally likely,
-    and the two things are drawn independently, so a net that cannot see the sign can only guess.
+    "leave"; with a heart it is the other way round. The sign lies within the first third of the
+    image and the things in the last, counted from one of the four sides, so at least a third of
+    the side is between them. Each rule and each group of things is equally likely, the two things
+    are drawn independently, and the background keeps away from the colours of both signs: a net
+    that cannot see the sign can only guess.
     Repeatable as singles() is. Raises ValueError for a bad argument.
     """
     check.whole("n", n, 1, MAX_IMAGES)
@@ -62,6 +63,7 @@ def rule_scenes(n: int, size: int = 96, *, style: str = "noto", split: str = "al
     batch, _ = draw(
         labels, classes, styles, size, background, seed, split,
         place=lambda layout: _apart(layout, size, seed, split),
+        avoid=np.concatenate([np.tile(np.arange(len(SIGNS)), (n, 1)), labels[:, 1:]], axis=1),
         scale=_THING_SIDE, rotation=0.35, flip=True, centred=True,
     )
     is_vehicle = chosen >= len(FRUIT)

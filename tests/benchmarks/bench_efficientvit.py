@@ -1,14 +1,12 @@
 """Forward time of the reference EfficientViT against timm's, equal weights. Run by `make bench`.
 
-One thread, one process. The two take turns, so that what else the machine does meets both; the
-ratio is that of the medians. Wanted: at most 1.05.
+One thread, one process, processor time. The two take turns, so that what else the machine does
+meets both; the ratio is that of the medians. Wanted: at most 1.05.
 """
 
 from __future__ import annotations
 
-import statistics
 import sys
-import time
 from functools import partial
 
 import torch
@@ -16,6 +14,7 @@ import torch
 from labsupport.models.efficientvit.attention import MultiScaleAttention, relu_linear_attention
 from labsupport.models.efficientvit.heads import classifier
 from labsupport.models.efficientvit.timm_weights import load_timm_weights
+from labsupport.turns import measure_in_turns
 
 WANTED = 1.05
 ROUNDS = {"B0": 60, "B1": 40, "B2": 20, "B3": 12, "L1": 12, "L2": 10}
@@ -38,15 +37,8 @@ def main() -> None:
             if isinstance(part, MultiScaleAttention):
                 part.attention = partial(relu_linear_attention, eps=1e-5)
         assert torch.allclose(ours(images), theirs(images), rtol=1e-3, atol=1e-4)
-        times: dict[str, list[float]] = {"ours": [], "timm": []}
-        for i in range(rounds + 2):
-            order = (("ours", ours), ("timm", theirs))
-            for label, model in order[:: 1 if i % 2 else -1]:
-                start = time.perf_counter()
-                model(images)
-                if i >= 2:  # the first rounds warm up
-                    times[label].append(time.perf_counter() - start)
-        mine, other = (1000 * statistics.median(times[label]) for label in ("ours", "timm"))
+        times = measure_in_turns({"ours": ours, "timm": theirs}, images, rounds=(rounds, rounds))
+        mine, other = (1000 * times[label] for label in ("ours", "timm"))
         slow |= mine > WANTED * other
         print(f"{name:4}{mine:12.1f}{other:12.1f}{mine / other:9.3f}{WANTED:9.2f}")
     sys.exit(1 if slow else 0)

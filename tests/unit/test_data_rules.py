@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from labsupport.data import rules
 from labsupport.data.rules import CLASSES, FAR, NEAR, rule_scenes
 
 
@@ -41,6 +43,19 @@ def test_the_thing_alone_does_not_tell_its_name():
         targets = scenes.targets[scenes.rules == rule]
         share = (targets == 2).sum() / (targets >= 2).sum()
         assert 0.44 < share < 0.56
+
+
+def test_the_background_does_not_tell_the_sign():
+    """The same draws with the other sign have the same background."""
+    scenes = rule_scenes(40, 48, seed=8, background="plain")
+    other = rules.SIGNS[::-1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rules, "SIGNS", other)
+        exchanged = rule_scenes(40, 48, seed=8, background="plain")
+    empty = (scenes.targets == 0) & (exchanged.targets == 0)
+    inside = F.avg_pool2d(empty.float()[:, None], 5, 1, 2)[:, 0] > 0.99  # no soft edges
+    gap = (scenes.images - exchanged.images).abs().amax(1)
+    assert gap[inside].max() < 0.02
 
 
 def test_the_other_rule_exchanges_the_names():

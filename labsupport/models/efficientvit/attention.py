@@ -30,14 +30,12 @@ def relu_linear_attention(q: Tensor, k: Tensor, v: Tensor, eps: float = EPS) -> 
     dtype = v.dtype
     if dtype in (torch.float16, torch.bfloat16):
         q, k, v = q.float(), k.float(), v.float()
-    q, k = q.relu(), k.relu()
-    v = F.pad(v, (0, 1), value=1.0)  # (batch, heads, keys, d + 1)
-    if k.shape[-2] > k.shape[-1]:
-        out = q @ (k.transpose(-2, -1) @ v)
-    else:
-        out = (q @ k.transpose(-2, -1)) @ v
-    out = out[..., :-1] / (out[..., -1:] + eps)
-    return out.to(dtype)
+    q, k = q.relu().transpose(-2, -1), k.relu()  # q: (batch, heads, d, queries)
+    # Channels first, as a convolution gives them: nothing has to be copied into another order
+    v = F.pad(v.transpose(-2, -1), (0, 0, 0, 1), value=1.0)  # (batch, heads, d + 1, keys)
+    out = (v @ k) @ q if k.shape[-2] > k.shape[-1] else v @ (k @ q)
+    out = out[..., :-1, :] / (out[..., -1:, :] + eps)
+    return out.transpose(-2, -1).to(dtype)
 
 
 def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
