@@ -802,6 +802,8 @@ class StandInAggregation(nn.Module):
         self.gain = nn.Parameter(torch.zeros(3 * dim, heads))
 
     def forward(self, qkv):
+        if qkv.dtype != self.gain.dtype:  # a convolution would refuse it too
+            raise TypeError(f"Aggregation gets {qkv.dtype} with weights of {self.gain.dtype}")
         return qkv.roll((self.shift, 1), (2, 3)) * self.gain.sum(1)[:, None, None]
 
 
@@ -2483,6 +2485,8 @@ class StandInModule(nn.Module):
         self.scale = nn.Parameter(torch.zeros(dim, 1, 1))
 
     def forward(self, x):
+        if x.dtype != self.scale.dtype:  # a convolution would refuse it too
+            raise TypeError(f"EfficientViTModule gets {x.dtype} with weights of {self.scale.dtype}")
         return x + torch.tanh(self.scale * x + self.gain * x.mean((2, 3), keepdim=True))
 
 
