@@ -29,7 +29,7 @@ def test_segmentation_runs_repeats_nothing_and_keeps_every_net():
     kept = []
     done = [{"net": "EfficientViT", "seed": 0, "miou": 0.5}]
     records = segmentation.run(
-        seeds=[0], nets=names, steps=1, train_images=16, test_images=4, progress=False, done=done,
+        seeds=[0], nets=names, most_steps=1, train_images=16, test_images=4, progress=False, done=done,
         keep=lambda name, net, records: kept.append((name, isinstance(net, nn.Module))))
     assert records[0] == done[0] and kept == [("SegFormer-like", True)]
     assert set(records[1]) == {"net", "seed", "miou", "iou", "loss", "seconds"}
