@@ -10,7 +10,7 @@ from labsupport.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, finish
 def show_orders(tokens: int, dim: int, *, title: str = "") -> None:
     """Draw both orders of the product Q Kᵀ V for `tokens` x `dim` matrices, to scale: which of
     them passes through a matrix of tokens x tokens, and which through one of dim x dim."""
-    fig, axes = plt.subplots(1, 2, figsize=(12, 4.2), width_ratios=(3.0, 2.4), layout="constrained")
+    fig, axes = plt.subplots(1, 2, figsize=(12, 3.2), layout="constrained")
     thin, tall = max(0.1, dim / tokens), 1.0
     pairs, small = f"{tokens:,} × {tokens:,}", f"{dim} × {dim}"
     quadratic = (("Q", thin, tall, BLUE), ("Kᵀ", tall, thin, ORANGE), None,
@@ -30,11 +30,12 @@ def show_orders(tokens: int, dim: int, *, title: str = "") -> None:
             label, width, height, colour = part
             ax.add_patch(Rectangle((x, 0.5 - height / 2), width, height, facecolor=colour))
             inside = width > 0.3 and height > 0.3
-            ax.text(x + width / 2, 0.5 if inside else 0.5 - height / 2 - 0.04, label, fontsize=14,
-                    ha="center", va="center" if inside else "top", weight="bold",
+            last = colour == RED and not inside  # wider than its square: to the right of it
+            ax.text(x if last else x + width / 2, 0.5 if inside else 0.5 - height / 2 - 0.04,
+                    label, fontsize=14, ha="left" if last else "center", va="center" if inside else "top", weight="bold",
                     color="white" if inside else colour)
             x += width + 0.16
-        ax.set(xlim=(-0.1, x + 0.25), ylim=(-0.15, 1.02), aspect="equal")
+        ax.set(xlim=(-0.1, 3.3), ylim=(-0.15, 1.02), aspect="equal")
         ax.set_title(name, fontsize=15, loc="left")
         ax.axis("off")
     finish(fig, title)

@@ -92,8 +92,8 @@ def run(seeds: Sequence[int] = SEEDS, nets: Sequence[str] = tuple(NETS), most_st
     """One record a net and seed: mIoU, and IoU of each class, on held-out scenes (0 to 1).
 
     A seed fixes the initial weights, the scenes and their order; all nets meet the same scenes.
-    No net takes more than `most_steps`. What is in the records `done` is not repeated. `keep(name, net, records)` is called after every
-    net with all records so far.
+    No net takes more than `most_steps`. What is in the records `done` is not repeated.
+    `keep(name, net, records)` is called after every net with all records so far.
     """
     test = rule_scenes(test_images, SIZE, split="test", seed=TEST_SEED)
     records = list(done)
@@ -109,8 +109,8 @@ def run(seeds: Sequence[int] = SEEDS, nets: Sequence[str] = tuple(NETS), most_st
                 torch.manual_seed(seed)
                 net = NETS[name]()
             history = train_classifier(
-                net, images, train.targets, steps=min(steps, most_steps), batch_size=BATCH_SIZE, lr=lr,
-                weight_decay=WEIGHT_DECAY, seed=seed, loss_of=loss_of,
+                net, images, train.targets, steps=min(steps, most_steps), batch_size=BATCH_SIZE,
+                lr=lr, weight_decay=WEIGHT_DECAY, seed=seed, loss_of=loss_of,
                 progress=f"{name}, seed {seed}" if progress else False)
             found = predict(net, normalize(test.images)).argmax(1)
             iou = class_iou(found, test.targets, len(CLASSES))
