@@ -10,7 +10,7 @@ from pathlib import Path
 
 EXPERIMENTS = {
     "01": ("learning_rates", "data_scaling", "checkpoint"),
-    "03": ("segmentation", "super_resolution", "race"),
+    "02": ("attention_cost",),
 }
 
 
