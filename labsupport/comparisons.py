@@ -88,13 +88,14 @@ def race(rows: Sequence[tuple[str, float, float]], highlight: str, *, title: str
     for name, cost, good in rows:
         mine = name.startswith(highlight)
         ax.plot(cost, good, "o" if mine else "s", color=BLUE if mine else ORANGE)
-        ax.annotate(name, (cost, good), xytext=(7, -4 if mine else -12),
-                    textcoords="offset points", fontsize=11, color=BLUE if mine else GREY)
+        ax.annotate(name, (cost, good), xytext=(-7, 6) if mine else (7, -12),
+                    textcoords="offset points", fontsize=11, color=BLUE if mine else GREY,
+                    ha="right" if mine else "left")
     ax.set(xscale="log", xlabel=xlabel, ylabel=ylabel, title=title)
     lowest, highest = ax.get_xlim()
     marks = [m for m in (5, 10, 20, 50, 100, 200, 500, 1000, 2000) if lowest <= m <= highest]
     ax.set_xticks(marks, [f"{m:g}" for m in marks])
-    ax.set_xlim(lowest, highest * 1.5)
+    ax.set_xlim(lowest / 1.3, highest * 1.4)
     ax.xaxis.set_minor_locator(NullLocator())
     ax.grid(alpha=0.25)
     plt.show()
