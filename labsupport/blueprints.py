@@ -32,8 +32,8 @@ def show_orders(tokens: int, dim: int, *, title: str = "") -> None:
             inside = width > 0.3 and height > 0.3
             last = colour == RED and not inside  # wider than its square: to the right of it
             ax.text(x if last else x + width / 2, 0.5 if inside else 0.5 - height / 2 - 0.04,
-                    label, fontsize=14, ha="left" if last else "center", va="center" if inside else "top", weight="bold",
-                    color="white" if inside else colour)
+                    label, fontsize=14, weight="bold", ha="left" if last else "center",
+                    va="center" if inside else "top", color="white" if inside else colour)
             x += width + 0.16
         ax.set(xlim=(-0.1, 3.3), ylim=(-0.15, 1.02), aspect="equal")
         ax.set_title(name, fontsize=15, loc="left")
