@@ -36,6 +36,15 @@ def transformed(source: str) -> str | None:
         return None
 
 
+def parsed(text: str) -> ast.Module:
+    """``ast.parse``, tried once more where Python 3.11 loses count of its own recursion: garbage
+    that is collected meanwhile may report an error, whose traceback is parsed too."""
+    try:
+        return ast.parse(text)
+    except SystemError:
+        return ast.parse(text)
+
+
 @lru_cache(maxsize=1024)
 def _tree(source: str) -> ast.Module | None:
     if len(source) > MAX_SOURCE:
@@ -43,6 +52,6 @@ def _tree(source: str) -> ast.Module | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an invalid escape in a student's string
-            return ast.parse(TransformerManager().transform_cell(source))
+            return parsed(TransformerManager().transform_cell(source))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from labsupport.course.source import LabCell
-from labsupport.grading.cell_code import transformed
+from labsupport.grading.cell_code import parsed, transformed
 
 # Names whose calls, as statements, show something and change nothing.
 SHOWING = frozenset({"print", "display", "figures", "diagrams", "maps", "charts", "environment"})
@@ -67,7 +67,7 @@ def _read(source: str, trusted: bool) -> _Code:
     text = transformed(source)
     if text is None:
         return _Code(acts=True)  # it does not compile: it will read nothing
-    code, tree = _Code(), ast.parse(text)
+    code, tree = _Code(), parsed(text)
     for node in ast.walk(tree):
         _note(node, code)
     top = symtable.symtable(text, "<cell>", "exec")

@@ -14,16 +14,15 @@ from functools import lru_cache
 from pathlib import Path
 
 PREFIX = "labs-scratch-"
+# Sockets lie in the folders, up to 59 bytes further down, and a socket's path has at most 107.
+LONGEST = 107 - 59
 
 
 @lru_cache(maxsize=1)
 def scratch() -> Path:
-    """This process's temporary folder; readable by its user only.
-
-    The name is short: sockets lie in it, and a socket's path has at most 107 bytes.
-    """
+    """This process's temporary folder; readable by its user only."""
     sweep()
-    made = Path(tempfile.mkdtemp(prefix="labs-new-"))
+    made = Path(tempfile.mkdtemp(prefix="labs-new-", dir=_place()))
     descriptor = os.open(made, os.O_RDONLY)  # stays open: the lock lasts as long as the process
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     folder = made.rename(made.with_name(made.name.replace("labs-new-", PREFIX)))
@@ -33,7 +32,7 @@ def scratch() -> Path:
 
 def sweep() -> None:
     """Remove the folders of this user's processes that are no more."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for folder in Path(_place()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # another process's, still held, or just swept
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
@@ -42,6 +41,13 @@ def sweep() -> None:
                     shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(descriptor)
+
+
+def _place() -> str:
+    """Where the user wants temporary folders, or /tmp where that has too long a name (a batch
+    system's TMPDIR, say)."""
+    wanted = tempfile.gettempdir()
+    return wanted if len(os.fsencode(wanted)) <= LONGEST else "/tmp"
 
 
 def _remove(folder: Path, owner: int) -> None:

@@ -77,7 +77,9 @@ def test_what_one_leaves_another_does_not_find(sandbox):
     told = []
     thread = threading.Thread(target=lambda: told.append(output(waiting, sandbox)))
     thread.start()
-    until(lambda: [p for p in psutil.process_iter() if p.cmdline() == ["sleep", "7319"]])
+    # through info: a zombie that another test has left has no command line to ask for
+    until(lambda: [p for p in psutil.process_iter(["cmdline"])
+                   if p.info["cmdline"] == ["sleep", "7319"]])
     beside = json.loads(output(LOOK, sandbox))
     assert thread.is_alive()
     thread.join()

@@ -1,8 +1,11 @@
 """What is not run for a grade: only given cells that nothing of the grade can depend on."""
 
+import ast
+
 import pytest
 
 from labsupport.course.source import LabCell, find_labs, read_lab
+from labsupport.grading.cell_code import parsed
 from labsupport.grading.passive import passive_cells
 from labsupport.grading.submission import SKIPPED
 
@@ -56,3 +59,16 @@ def test_lab_01s_demonstrations(root):
     shown = [c for place, c in enumerate(cells) if place in found]
     assert len(shown) >= 15
     assert all(c.kind == "given" and "setup" not in c.tags for c in shown)
+
+
+def test_parsing_survives_a_traceback_that_is_formatted_meanwhile(monkeypatch):
+    tries = []
+
+    def parse(text, real=ast.parse):
+        tries.append(text)
+        if len(tries) == 1:
+            raise SystemError("AST constructor recursion depth mismatch")
+        return real(text)
+
+    monkeypatch.setattr("labsupport.grading.cell_code.ast.parse", parse)
+    assert parsed("a = 1").body and len(tries) == 2
