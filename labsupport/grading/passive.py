@@ -9,6 +9,7 @@ import ast
 import symtable
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from labsupport.course.source import LabCell
 from labsupport.grading.cell_code import parsed, transformed
@@ -61,9 +62,10 @@ def passive_cells(sources: Sequence[str], roles: Sequence[LabCell | None],
     return passive
 
 
+@lru_cache(maxsize=1000)  # a class has most cells in common
 def _read(source: str, trusted: bool) -> _Code:
     """What a cell reads and sets. In a ``trusted`` cell a name that it sets is its own; in a
-    student's it may be read before it is set."""
+    student's it may be read before it is set. Not to be changed."""
     text = transformed(source)
     if text is None:
         return _Code(acts=True)  # it does not compile: it will read nothing

@@ -34,6 +34,7 @@ class Record(Autograde):
     def convert_single_notebook(self, notebook_filename: str) -> None:
         self._sanitizing = False
         self._init_preprocessors()  # the second half's steps
+        self.exporter.optimistic_validation = True  # after all of them, not after each
         self._sanitizing = True  # on what the first half would read: the notebook as handed in
         BaseConverter.convert_single_notebook(self, notebook_filename)
 

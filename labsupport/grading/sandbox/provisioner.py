@@ -29,6 +29,9 @@ def _context(pid: int) -> zmq.asyncio.Context:
     context = zmq.asyncio.Context()
     context.setsockopt(zmq.MAXMSGSIZE, MESSAGE_MB * MIB)
     context.setsockopt(zmq.RCVHWM, WAITING)
+    # a kernel's sockets come into being a moment after we first try: look again soon (ms)
+    context.setsockopt(zmq.RECONNECT_IVL, 4)
+    context.setsockopt(zmq.RECONNECT_IVL_MAX, 100)
     return context
 
 
@@ -63,8 +66,9 @@ class SandboxKernelClient(AsyncKernelClient):
         until = time.monotonic() + (timeout or 60)
         while time.monotonic() < until:
             asked = self.kernel_info()
-            reply = await _heard(self.get_shell_msg, asked, "kernel_info_reply")
-            if reply and await _heard(self.get_iopub_msg, asked, "status"):
+            reply = await _heard(self.get_shell_msg, asked, "kernel_info_reply", seconds=1)
+            # sent before the reply, or lost: outputs from before a socket is connected are
+            if reply and await _heard(self.get_iopub_msg, asked, "status", seconds=0.02):
                 self._handle_kernel_info_reply(reply)
                 return
             if not await self.is_alive():
@@ -72,12 +76,11 @@ class SandboxKernelClient(AsyncKernelClient):
         raise RuntimeError("the kernel was not ready in time")
 
 
-async def _heard(get, asked: str, kind: str) -> dict | None:
-    """The answer to one question; None where it does not come: outputs sent before a socket was
-    connected are lost, so it has to be asked again."""
+async def _heard(get, asked: str, kind: str, seconds: float) -> dict | None:
+    """The answer to one question; None where it does not come, so it has to be asked again."""
     with contextlib.suppress(Empty):
         while True:
-            message = await get(timeout=1)
+            message = await get(timeout=seconds)
             if (message["parent_header"].get("msg_id"), message["msg_type"]) == (asked, kind):
                 return message
     return None

@@ -14,7 +14,9 @@ import sys
 PRELOADED = (
     "numpy", "torch", "torchvision", "einops", "torchmetrics", "safetensors.torch", "tqdm.auto",
     "matplotlib.pyplot", "ipywidgets",
-    "ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.core.completer",
+    "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.debugger", "psutil", "sqlite3",
+    "IPython.core.completer", "IPython.core.completerlib", "IPython.core.debugger_backport",
+    "IPython.extensions.storemagic", "tornado.platform.asyncio", "tornado.queues",
     "torch.utils.flop_counter", "torch.utils.benchmark",
     "labsupport.respond", "labsupport.data", "labsupport.checks", "labsupport.figures",
     "labsupport.charts", "labsupport.diagrams", "labsupport.maps", "labsupport.widgets",
@@ -29,12 +31,13 @@ def warm_up() -> None:
 
     Raises RuntimeError where that has left a thread.
     """
+    sys.modules["debugpy"] = None  # "not installed": nobody debugs here, and it is slow to load
     for name in PRELOADED:
         try:
             importlib.import_module(name)
         except ImportError as error:  # a kernel that needs it will say so itself
             print(f"zygote: {name}: {error}", file=sys.stderr)
-    for step in (_draw, _decode, _compute):
+    for step in (_draw, _decode, _compute, _fail):
         try:
             step()
         except Exception as error:  # warmth is a matter of speed only
@@ -77,3 +80,13 @@ def _compute() -> None:
     net(torch.zeros(1, 3, 8, 8)).sum().backward()
     torch.optim.AdamW(net.parameters()).step()
     torch.set_rng_state(state)
+
+
+def _fail() -> None:
+    """The first stack trace that IPython prints reads a highlighter and its grammar."""
+    from IPython.core.ultratb import AutoFormattedTB
+
+    try:
+        raise ValueError
+    except ValueError:
+        AutoFormattedTB(mode="Context").structured_traceback(*sys.exc_info())
