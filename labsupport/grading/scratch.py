@@ -4,13 +4,14 @@ Every process that grades has one folder, and holds a lock on it. It removes the
 end; where it was killed, the lock went with it, and the next process to begin removes the folder.
 """
 
-import atexit
 import contextlib
 import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from functools import lru_cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 PREFIX = "labs-scratch-"
@@ -26,8 +27,17 @@ def scratch() -> Path:
     descriptor = os.open(made, os.O_RDONLY)  # stays open: the lock lasts as long as the process
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     folder = made.rename(made.with_name(made.name.replace("labs-new-", PREFIX)))
-    atexit.register(_remove, folder, os.getpid())
+    at_end(shutil.rmtree, folder, ignore_errors=True, priority=0)
     return folder
+
+
+def at_end(action: Callable, *given, priority: int, **named) -> Finalize:
+    """Have something done when this process ends, by itself and not by a fork of it; high
+    priorities come first. ``cancel()`` takes it back.
+
+    As atexit does, but also in a process that multiprocessing has forked, which passes atexit by.
+    """
+    return Finalize(None, action, given, named, exitpriority=priority)
 
 
 def sweep() -> None:
@@ -48,8 +58,3 @@ def _place() -> str:
     system's TMPDIR, say)."""
     wanted = tempfile.gettempdir()
     return wanted if len(os.fsencode(wanted)) <= LONGEST else "/tmp"
-
-
-def _remove(folder: Path, owner: int) -> None:
-    if os.getpid() == owner:  # not a fork of it
-        shutil.rmtree(folder, ignore_errors=True)

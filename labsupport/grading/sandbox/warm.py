@@ -1,6 +1,5 @@
 """Outside the sandbox: start it, ask it for kernels, hold on to them, put an end to them."""
 
-import atexit
 import contextlib
 import json
 import os
@@ -19,7 +18,7 @@ from pathlib import Path
 from labsupport.grading.sandbox.jail import Limits
 from labsupport.grading.sandbox.visible import SandboxError, command
 from labsupport.grading.sandbox.zygote import CONTROL
-from labsupport.grading.scratch import scratch
+from labsupport.grading.scratch import at_end, scratch
 
 START_SECONDS = 120
 
@@ -58,7 +57,7 @@ class WarmSandbox:
             command(self.run, masked or []), stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=self._errors,
         )
-        atexit.register(self.close)
+        self._at_end = at_end(self.close, priority=1)
 
     def __enter__(self) -> "WarmSandbox":
         return self
@@ -84,7 +83,7 @@ class WarmSandbox:
         return False
 
     def close(self) -> None:
-        atexit.unregister(self.close)
+        self._at_end.cancel()
         self._process.kill()
         self._process.wait()
         self._errors.close()
