@@ -287,7 +287,7 @@ def report(folder: Folder, labs: Labs = None):
 @app.command()
 def demo(
     folder: Annotated[Path | None, typer.Argument(help="a new folder for the course")] = None,
-    lab: Annotated[str, typer.Option(help="which lab")] = "01",
+    lab: Annotated[list[str] | None, typer.Option(help="which labs; all of them if none")] = None,
 ):
     """A whole class, from source to grades, on embedded data.    Example: labs demo /tmp/course"""
     with one_line_errors():
@@ -302,14 +302,16 @@ def demo(
         if folder == top or top in folder.parents:
             raise ValueError(f"{folder} is inside the checkout: a class lives outside of it")
         play.check_empty(folder)
-        (source,) = find_labs(top / "solutions", [lab])
+        sources = find_labs(top / "solutions", lab)
         console.print(f"[bold]1[/bold] course directory {folder}", soft_wrap=True)
-        init_course(folder, top / "solutions", [lab])
+        init_course(folder, top / "solutions", lab)
         console.print("[bold]2[/bold] release through nbgrader")
         release(folder)
-        play.set_due_date(folder, source.stem)
-        students = play.make_class(folder, source.stem, source.with_suffix(".ipynb"))
-        console.print(f"[bold]3[/bold] {len(students)} submissions handed in")
+        count = 0
+        for source in sources:
+            play.set_due_date(folder, source.stem)
+            count += len(play.make_class(folder, source.stem, source.with_suffix(".ipynb")))
+        console.print(f"[bold]3[/bold] {count} submissions handed in")
         try:
             sandbox = bool(bubblewrap())
         except SandboxError as error:
@@ -320,7 +322,7 @@ def demo(
         errors = {(r.assignment, r.student): r.error for r in rows if r.error}
         seconds = time.monotonic() - begin
         console.print(f"[bold]4[/bold] autograded in {seconds:.0f} s, feedback written")
-        count = play.grade_answers_by_hand(folder, source.stem)
+        count = sum(play.grade_answers_by_hand(folder, source.stem) for source in sources)
         console.print(f"[bold]5[/bold] {count} written answers graded by hand (the demo plays the "
                       "instructor: full points for the model answer)")
         export(folder)

@@ -3,7 +3,7 @@
 import json
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -37,8 +37,8 @@ def normalize(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class History:
-    """What happened in training: mean cross-entropy (nats) and learning rate of every step, and
-    the wall time of the whole run in seconds."""
+    """What happened in training: mean loss (for a classifier cross-entropy, in nats) and learning
+    rate of every step, and the wall time of the whole run in seconds."""
 
     loss: list[float] = field(default_factory=list)
     lr: list[float] = field(default_factory=list)
@@ -76,13 +76,16 @@ def shuffled_batches(n: int, batch_size: int, steps: int, generator: torch.Gener
 
 def train_classifier(model: nn.Module, images: Tensor, labels: Tensor, *, steps: int,
                      batch_size: int, lr: float, weight_decay: float = 0.05, seed: int = 0,
-                     progress: bool | str = True) -> History:
+                     progress: bool | str = True,
+                     loss_of: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy) -> History:
     """Train `model` in place on `images` (n, channels, height, width) with `labels` (n,).
 
     Cross-entropy, AdamW (I. Loshchilov and F. Hutter, 2019) with betas (0.9, 0.98) and the
     schedule of `learning_rate_factor`, whose peak is `lr`. `seed` fixes the order of the images
     and any dropout; the global random numbers are not touched. Batches are moved to the device of
-    the model. `progress` shows a bar, with a text as its title. Leaves the model in eval mode.
+    the model. `progress` shows a bar, with a text as its title. Another `loss_of(outputs, labels)`
+    takes whatever labels it wants, one entry an image: classes of pixels, say, or larger images.
+    Leaves the model in eval mode.
     Raises FloatingPointError when the loss is not finite.
     """
     _check_pairs(images, labels)
@@ -104,7 +107,7 @@ def train_classifier(model: nn.Module, images: Tensor, labels: Tensor, *, steps:
         with tqdm(batches, total=steps, disable=not progress, desc=title) as bar:
             for batch in bar:
                 logits = model(images[batch].to(device))  # (batch, classes)
-                loss = F.cross_entropy(logits, labels[batch].to(device))
+                loss = loss_of(logits, labels[batch].to(device))
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -45,19 +45,27 @@ def draw(
     background: str,
     seed: int,
     split: str,
+    *,
+    place: Callable[[Layout], Layout] | None = None,
+    avoid: np.ndarray | None = None,
     **geometry,
 ) -> tuple[Batch, Layout]:
     """Render objects with the given labels; the captions are left empty.
 
     Args:
         labels: int (n, m), padded with -1.
+        place: moves the objects of a finished layout elsewhere; they must stay in the image.
+        avoid: int (n, k), the classes whose colours the background keeps away from; by default
+            those of the labels.
         geometry: passed on to make_layout.
     """
     n, present = len(labels), labels >= 0
     bank = sprite_bank(classes, styles)
     known = np.where(present, labels, 0)
     layout = make_layout(bank.aspect[known], present, size, seed=seed, split=split, **geometry)
-    colours = np.where(present[..., None, None], bank.colours[known], np.nan)  # (n, m, styles, 3)
+    layout = place(layout) if place else layout
+    shown = labels if avoid is None else avoid
+    colours = np.where((shown >= 0)[..., None, None], bank.colours[np.maximum(shown, 0)], np.nan)
     painter = BackgroundPainter(background, size, colours.reshape(n, -1, 3), seed, split)
     style_of = (len(styles) * stream(seed, split, "style").random(n)).astype(int)
     sprite = style_of[:, None] * len(classes) + known  # row in the bank

@@ -11,6 +11,7 @@ from pathlib import Path
 EXPERIMENTS = {
     "01": ("learning_rates", "data_scaling", "checkpoint"),
     "02": ("attention_cost",),
+    "03": ("segmentation", "super_resolution", "race"),
 }
 
 

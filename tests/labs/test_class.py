@@ -21,7 +21,7 @@ def lab():
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "course"
-    result = CliRunner().invoke(app, ["demo", str(folder)], catch_exceptions=False)
+    result = CliRunner().invoke(app, ["demo", str(folder), "--lab", "01"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return folder, result.output
 

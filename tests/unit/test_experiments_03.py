@@ -1,0 +1,118 @@
+"""Lab 03's experiments: they run, and what is stored belongs to the code that made it."""
+
+import hashlib
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from labsupport.data.locate import data_path
+from labsupport.data.rules import CLASSES, rule_scenes
+from labsupport.dense import downscale, mean_iou, predict, psnr
+from labsupport.experiments import race, segmentation, super_resolution
+from labsupport.models.efficientvit.heads import SuperResolution
+from labsupport.training import checkpoint_path, load_checkpoint, normalize, read_metadata
+
+
+def stored(name):
+    return json.loads(data_path("results", f"03_{name}.json").read_text())
+
+
+def as_json(value):
+    return json.loads(json.dumps(value))
+
+
+def test_segmentation_runs_repeats_nothing_and_keeps_every_net():
+    names = ("EfficientViT", "SegFormer-like")
+    kept = []
+    done = [{"net": "EfficientViT", "seed": 0, "miou": 0.5}]
+    records = segmentation.run(
+        seeds=[0], nets=names, most_steps=1, train_images=16, test_images=4, progress=False,
+        done=done,
+        keep=lambda name, net, records: kept.append((name, isinstance(net, nn.Module))))
+    assert records[0] == done[0] and kept == [("SegFormer-like", True)]
+    assert set(records[1]) == {"net", "seed", "miou", "iou", "loss", "seconds"}
+    assert len(records[1]["iou"]) == len(CLASSES)
+
+
+def test_nets_of_the_comparison_take_equal_macs():
+    nets = segmentation.settings()["nets"]
+    macs = nets["EfficientViT"]["macs"]
+    for name in ("SegFormer-like", "SegFormer-like, softmax"):
+        assert abs(nets[name]["macs"] - macs) < 0.02 * macs
+
+
+def test_stored_segmentation_is_complete_and_has_today_s_settings():
+    result = stored("segmentation")
+    assert result["settings"] == as_json(segmentation.settings())
+    runs = [(r["net"], r["seed"]) for r in result["records"]]
+    assert len(runs) == len(set(runs))
+    assert set(runs) == {(n, s) for n in segmentation.NETS for s in segmentation.SEEDS}
+
+
+def test_stored_segmentation_says_what_the_lab_says():
+    """Attention is needed; which attention does not matter."""
+    scores = {}
+    for record in stored("segmentation")["records"]:
+        scores.setdefault(record["net"], []).append(record["miou"])
+    assert max(scores["without attention"]) < 0.65
+    for name in segmentation.NETS:
+        assert name == "without attention" or min(scores[name]) > 0.7, name
+
+
+def test_stored_super_resolution_is_complete_and_gains_a_decibel():
+    result = stored("super_resolution")
+    assert result["settings"] == as_json(super_resolution.settings())
+    bicubic, *records = result["records"]
+    assert bicubic["net"] == "bicubic"
+    assert {(r["net"], r["seed"]) for r in records} == {
+        (n, s) for n in super_resolution.NETS for s in super_resolution.SEEDS}
+    assert all(r["psnr"] > bicubic["psnr"] + 1 for r in records)
+
+
+def test_stored_race_has_every_model():
+    result = stored("race")
+    assert [r["model"] for r in result["records"]] == list(race.PUBLISHED)
+    assert all(r["seconds"] > 0 for r in result["records"])
+
+
+def test_race_names_models_that_exist():
+    timm = pytest.importorskip("timm")
+    assert all(timm.is_model(name) for name in race.TIMM.values())
+    assert set(race.TIMM) | {"EfficientNetV2-S"} == {
+        name for name in race.PUBLISHED if not name.startswith("EfficientViT")}
+
+
+@pytest.mark.parametrize("net, file", segmentation.CHECKPOINTS.items())
+def test_shipped_segmenters_have_the_miou_on_record(net, file):
+    model = segmentation.NETS[net]()
+    load_checkpoint(model, file)
+    test = rule_scenes(segmentation.TEST_IMAGES, segmentation.SIZE, split="test",
+                       seed=segmentation.TEST_SEED)
+    record = next(r for r in stored("segmentation")["records"] if (r["net"], r["seed"]) == (net, 0))
+    found = mean_iou(model, normalize(test.images), test.targets, len(CLASSES))
+    assert found == pytest.approx(record["miou"], abs=0.005)
+    assert read_metadata(file)["command"] == stored("segmentation")["command"]
+
+
+def test_shipped_super_resolution_has_the_psnr_on_record():
+    model = SuperResolution(32, 2)
+    load_checkpoint(model, "03_super_resolution")
+    test = super_resolution.pictures(super_resolution.TEST_IMAGES, super_resolution.HELD_OUT,
+                                     "test", super_resolution.TEST_SEED)
+    record = next(r for r in stored("super_resolution")["records"] if r["seed"] == 0)
+    found = psnr(predict(model, downscale(test)), test)
+    assert found == pytest.approx(record["psnr"], abs=0.02)
+    with torch.no_grad():
+        base = F.interpolate(downscale(test), scale_factor=2, mode="bicubic")
+    assert found > psnr(base, test) + 1
+
+
+@pytest.mark.parametrize("name", ["03_efficientvit", "03_segformer", "03_super_resolution"])
+def test_checkpoint_readme_states_the_checksum(name):
+    file = checkpoint_path(name)
+    assert file.stat().st_size < 3e6
+    checksum = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert checksum in (file.parent / "README.md").read_text()
