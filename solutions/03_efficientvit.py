@@ -1004,6 +1004,9 @@ with Check("mbconv", read="section 4, the table of the two versions") as check:
                  [3968, 52224], "the parameters of two blocks of the published code", rtol=0, atol=.5)
     check.cost(count_macs(block, x[:1]), 60 * 12 * 4 + 15 * 12 * 9 + 15 * 12 * 6,
                "MBConv(4, 6, stride=2, expand=3)", likely="groups or the stride are in another layer")
+    check.values([count_macs(block, x[:1])], [60 * 12 * 4 + 15 * 12 * 9 + 15 * 12 * 6],
+                 "its multiply-accumulates; fewer mean that the first layer skips pixels",
+                 rtol=0, atol=.5)
 
     # Three layers that only scale: 3, then 2 in the middle of the kernel, then -1
     plain = MBConv(1, 1, expand=1, fewer_norm=True).eval()
