@@ -39,13 +39,22 @@ class Block(nn.Module):
         return self.out(x.transpose(1, 2).flatten(2))
 
 
-def initialise(tower: nn.Module, width: int) -> None:
-    """CLIP's normal distributions for a tower of blocks: its code, `initialize_parameters`."""
-    blocks = list(tower.blocks)
-    shrink = width**-0.5 * (2 * len(blocks)) ** -0.5  # of what is added to the stream
-    for block in blocks:
-        nn.init.normal_(block.qkv.weight, std=width**-0.5)
-        nn.init.normal_(block.out.weight, std=shrink)
+def initialise(tower: nn.Module) -> None:
+    """Fill an image or text tower as CLIP's code does (`initialize_parameters`): normal numbers.
+
+    The spread falls with width, and for what is added to the stream with depth too.
+    """
+    width, depth = tower.proj.in_features, len(tower.blocks)
+    spread = width**-0.5
+    for block in tower.blocks:
+        nn.init.normal_(block.qkv.weight, std=spread)
+        nn.init.normal_(block.out.weight, std=spread * (2 * depth) ** -0.5)
         nn.init.normal_(block.fc1.weight, std=(2 * width) ** -0.5)
-        nn.init.normal_(block.fc2.weight, std=shrink)
-    nn.init.normal_(tower.proj.weight, std=width**-0.5)
+        nn.init.normal_(block.fc2.weight, std=spread * (2 * depth) ** -0.5)
+    nn.init.normal_(tower.proj.weight, std=spread)
+    if hasattr(tower, "token_embedding"):
+        nn.init.normal_(tower.token_embedding.weight, std=0.02)
+        nn.init.normal_(tower.positional_embedding, std=0.01)
+    else:
+        nn.init.normal_(tower.class_embedding, std=spread)
+        nn.init.normal_(tower.positional_embedding, std=spread)

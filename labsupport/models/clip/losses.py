@@ -33,7 +33,7 @@ def clip_logits(image_features: Tensor, text_features: Tensor, logit_scale: Tens
 
 
 def clip_loss(image_features: Tensor, text_features: Tensor, logit_scale: Tensor) -> Tensor:
-    """The symmetric loss of CLIP (its figure 3): mean of the cross-entropies of rows and columns."""
+    """CLIP's loss (its figure 3): mean of the cross-entropies of rows and of columns."""
     logits = clip_logits(image_features, text_features, logit_scale)
     target = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

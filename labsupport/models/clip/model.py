@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from labsupport.models.clip.losses import clip_logits
 from labsupport.models.clip.towers import ImageEncoder, TextEncoder
+from labsupport.models.clip.words import CONTEXT, VOCABULARY
 
 LOG_SCALE = math.log(1 / 0.07)  # logit_scale at the start
 
@@ -47,3 +48,10 @@ def clip(image_size: int, patch_size: int, vocabulary: int, context: int, *, wid
     text_width=512, text_depth=12, text_heads=8, embed_dim=512)`."""
     return CLIP(ImageEncoder(image_size, patch_size, width, depth, heads, embed_dim),
                 TextEncoder(vocabulary, context, text_width, text_depth, text_heads, embed_dim))
+
+
+def small_clip() -> CLIP:
+    """The CLIP of this course, untrained: images of 32 x 32 pixels in [-1, 1], the vocabulary of
+    `words`, 270,000 parameters. `load_checkpoint(model, "06_clip")` fills it."""
+    return clip(32, 4, len(VOCABULARY), CONTEXT, width=64, depth=3, heads=4, text_width=64,
+                text_depth=2, text_heads=4, embed_dim=64)

@@ -24,13 +24,13 @@ class ImageEncoder(nn.Module):
             )
         tokens = (image_size // patch_size) ** 2
         self.patch_embed = stem or nn.Conv2d(3, width, patch_size, patch_size, bias=False)
-        self.class_embedding = nn.Parameter(width**-0.5 * torch.randn(width))
-        self.positional_embedding = nn.Parameter(width**-0.5 * torch.randn(tokens + 1, width))
+        self.class_embedding = nn.Parameter(torch.empty(width))
+        self.positional_embedding = nn.Parameter(torch.empty(tokens + 1, width))
         self.ln_pre = nn.LayerNorm(width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.ln_post = nn.LayerNorm(width)
         self.proj = nn.Linear(width, embed_dim, bias=False)
-        initialise(self, width)
+        initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.patch_embed(images).flatten(2).transpose(1, 2)  # (batch, tokens, width)
@@ -53,12 +53,11 @@ class TextEncoder(nn.Module):
                  embed_dim: int):
         super().__init__()
         self.token_embedding = nn.Embedding(vocabulary, width)
-        self.positional_embedding = nn.Parameter(0.01 * torch.randn(context, width))
+        self.positional_embedding = nn.Parameter(torch.empty(context, width))
         self.blocks = nn.ModuleList(Block(width, heads, causal=True) for _ in range(depth))
         self.ln_final = nn.LayerNorm(width)
         self.proj = nn.Linear(width, embed_dim, bias=False)
-        nn.init.normal_(self.token_embedding.weight, std=0.02)
-        initialise(self, width)
+        initialise(self)
 
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.token_embedding(tokens) + self.positional_embedding  # (batch, context, width)
