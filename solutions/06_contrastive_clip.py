@@ -1210,9 +1210,8 @@ class TwoTowers(nn.Module):
     def __init__(self, start):
         super().__init__()
         self.image, self.text = nn.Linear(4, 3), nn.EmbeddingBag(6, 3)
-        self.logit_scale = nn.Parameter(torch.zeros(()))
         fill_parameters(self, seed=5)
-        self.logit_scale.data.fill_(start)
+        self.logit_scale = nn.Parameter(torch.tensor(float(start)))
 
 
 def drive(lab, images, tokens, start, pull, steps, adam=False):
