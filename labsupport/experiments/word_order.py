@@ -1,4 +1,4 @@
-"""Lab 06: do hard negatives teach CLIP which thing is where? Ten things, four times the steps.
+"""Lab 06: what teaches CLIP which thing is where? Ten things, longer training.
 
     labs experiment 06 word_order
 
@@ -22,17 +22,31 @@ from labsupport.retrieval import better
 from labsupport.training import normalize
 
 CONCEPTS, TRAIN_IMAGES, TEST_IMAGES = 10, 8000, 1000
-STEPS, BATCH_SIZE, LR = 800, 128, 1e-3
-EVERY = 100  # steps between two measurements
+LR = 1e-3
+MEASUREMENTS = 8  # in the course of a training
 SEEDS = (0,)
-LOSSES = {"random negatives": losses.clip_loss, "hard negatives": losses.hard_negative_loss}
+
+
+def things(caption: str) -> str:
+    """The two things of a caption, whichever comes first: what a batch may hold only once."""
+    return " and ".join(sorted(pairs.split_caption(caption)[::2]))
+
+
+# Name: loss, what must differ in a batch, size of a batch, steps. Ten things make 144 facts, so a
+# batch of 128 different facts holds nearly every caption together with the exchanged one; a batch
+# of 32 different pairs of things holds none.
+NETS = {
+    "batches hold exchanged captions": (losses.clip_loss, pairs.fact, 128, 800),
+    "batches hold none": (losses.clip_loss, things, 32, 1600),
+    "batches hold none, hard negatives": (losses.hard_negative_loss, things, 32, 1600),
+}
 TEST_SEED = 3_000_000
 
 
 def settings() -> dict:
     """All that a record depends on, for the result file."""
     return {"concepts": CONCEPTS, "train_images": TRAIN_IMAGES, "test_images": TEST_IMAGES,
-            "steps": STEPS, "batch_size": BATCH_SIZE, "lr": LR, "every": EVERY}
+            "lr": LR, "nets": {name: net[2:] for name, net in NETS.items()}}
 
 
 @torch.no_grad()
@@ -46,37 +60,46 @@ def order(model: CLIP, held_out: bool, images: int, style: str = "noto") -> floa
     return round(better((found * true).sum(1), (found * wrong).sum(1)), 4)
 
 
-def run(seeds: Sequence[int] = SEEDS, done: Sequence[dict] = (), steps: int = STEPS,
+def watched(step: Callable[..., float], curve: dict[str, list], every: int,
+            test_images: int) -> Callable[..., float]:
+    """The same step, which also notes word order in `curve` after every so many calls."""
+    calls = 0
+
+    def noted(model: CLIP, *given) -> float:
+        nonlocal calls
+        calls += 1
+        loss = step(model, *given)
+        if calls % every == 0:
+            curve["at"].append(calls)
+            curve["seen"].append(order(model, False, test_images))
+            curve["unseen"].append(order(model, True, test_images))
+        return loss
+
+    return noted
+
+
+def run(seeds: Sequence[int] = SEEDS, done: Sequence[dict] = (), most_steps: int = 10**6,
         train_images: int = TRAIN_IMAGES, test_images: int = TEST_IMAGES, progress: bool = True,
         keep: Callable[[list[dict]], None] | None = None) -> list[dict]:
     """One record a loss and seed: word order on pairs of training and on unseen ones, 0 to 1,
     after the steps in `at`; what is in `done` is not repeated."""
     records = list(done)
     for seed in seeds:
-        for name, loss_of in LOSSES.items():
+        for name, (loss_of, key, batch_size, steps) in NETS.items():
             if (name, seed) in {(r["net"], r["seed"]) for r in records}:
                 continue
+            steps = min(steps, most_steps)
             train = pairs.pair_scenes(train_images, seed=seed, concepts=CONCEPTS)
             inputs = [normalize(train.images), tokenize(train.captions)]
-            if name == "hard negatives":
+            if loss_of is losses.hard_negative_loss:
                 inputs.append(tokenize([pairs.swapped(caption) for caption in train.captions]))
             torch.manual_seed(seed)
             model = small_clip()
-            step = step_with(loss_of)
             curve: dict[str, list] = {"at": [], "seen": [], "unseen": []}
-
-            def watched(*given, step=step, curve=curve, counter=[0]) -> float:  # noqa: B006
-                loss = step(*given)
-                counter[0] += 1
-                if counter[0] % EVERY == 0:
-                    curve["at"].append(counter[0])
-                    curve["seen"].append(order(given[0], False, test_images))
-                    curve["unseen"].append(order(given[0], True, test_images))
-                return loss
-
+            step = watched(step_with(loss_of), curve, max(1, steps // MEASUREMENTS), test_images)
             history, _ = pairs.train_pairs(
-                model, watched, inputs, [pairs.fact(caption) for caption in train.captions],
-                steps=steps, batch_size=BATCH_SIZE, lr=LR, seed=seed,
+                model, step, inputs, [key(caption) for caption in train.captions],
+                steps=steps, batch_size=batch_size, lr=LR, seed=seed,
                 progress=f"{name}, seed {seed}" if progress else False)
             records.append({"net": name, "seed": seed, **curve,
                             "unseen style": order(model, False, test_images, "twemoji"),
