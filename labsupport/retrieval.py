@@ -1,6 +1,6 @@
 """Images found by sentences: how often rightly, and pictures of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from labsupport.data import Batch
-from labsupport.figures import BLUE, GREEN, ORANGE, RED, draw_sheet, finish, pixels
+from labsupport.figures import BLUE, GREEN, ORANGE, PALETTE, RED, draw_sheet, finish, pixels
 
 TIE = 1e-5  # closer scores are equal: two ways to sum the same numbers differ by as much
 
@@ -44,8 +44,8 @@ def show_matrix(images: Tensor, captions: Sequence[str], cosines: Tensor, *,
     fig, (top, ax) = plt.subplots(2, 1, figsize=(10.5, 7.6), height_ratios=(1, n), sharex=True,
                                   layout="constrained")
     for i, image in enumerate(images):
-        top.imshow(pixels(image), extent=(i - 0.45, i + 0.45, 0, 0.9))
-    top.set(xlim=(-0.5, n - 0.5), ylim=(0, 0.9), aspect="equal")
+        top.imshow(pixels(image), extent=(i - 0.45, i + 0.45, 0, 0.9), aspect="auto")
+    top.set(xlim=(-0.5, n - 0.5), ylim=(0, 0.9), aspect="auto")
     top.axis("off")
     ax.imshow(cosines, vmin=min(0.0, cosines.min().item()), aspect="auto")
     middle = (cosines.max() + cosines.min()) / 2
@@ -104,6 +104,27 @@ def show_training(loss: Sequence[float], scales: Sequence[float], batch_size: in
     right.set(xlabel="step", ylabel="exp(logit_scale)", title="learned scale, 1 / temperature")
     for ax in (left, right):
         ax.grid(alpha=0.25)
+    finish(fig, title)
+
+
+def show_shares(shares: Mapping[str, Mapping[str, float]], chance: float, *,
+                title: str = "") -> None:
+    """Bars of `shares`, net -> test -> share of right answers (0 to 1), in groups of tests."""
+    fig, ax = plt.subplots(figsize=(10.5, 4), layout="constrained")
+    tests = list(next(iter(shares.values())))
+    width = 0.8 / len(shares)
+    for k, ((name, row), colour) in enumerate(zip(shares.items(), PALETTE)):
+        places = [i + (k - (len(shares) - 1) / 2) * width for i in range(len(tests))]
+        bars = ax.bar(places, [100 * row[test] for test in tests], 0.92 * width, color=colour,
+                      label=name)
+        ax.bar_label(bars, fmt="%.0f", fontsize=10)
+    for times in (1, 5):
+        ax.axhline(100 * times * chance, color="black", linestyle=":", linewidth=1)
+        ax.text(len(tests) - 0.45, 100 * times * chance, "chance" if times == 1 else "5 × chance",
+                fontsize=9, va="center")
+    ax.set_xticks(range(len(tests)), tests)
+    ax.set(ylabel="right, percent", ylim=(0, 108))
+    ax.legend(ncols=len(shares), loc="upper right")
     finish(fig, title)
 
 
