@@ -1588,16 +1588,21 @@ class Named(nn.Module):
         return self.head(self.tower(images))
 
 
+def naming_loss(outputs, present):
+    """Cross-entropy with the things of an image in equal shares."""
+    return F.cross_entropy(outputs, present / present.sum(1, keepdim=True))
+
+
 present = torch.zeros(len(train), len(CONCEPTS)).scatter_(1, train.labels, 1.0)
 torch.manual_seed(SEED)
 supervised = Named(ImageEncoder(pairs.SIZE, 4, 64, 3, 4, 64))
 train_classifier(supervised, train_images, present, steps=scale(smoke=2, cpu=250, gpu=1500),
-                 batch_size=128, lr=2e-3, loss_of=F.binary_cross_entropy_with_logits, seed=SEED,
+                 batch_size=128, lr=2e-3, loss_of=naming_loss, seed=SEED,
                  progress="supervised")
 features = image_vectors(model, train.images)
 probe = nn.Linear(64, len(CONCEPTS))
 train_classifier(probe, 8 * features, present, steps=scale(smoke=2, cpu=600, gpu=600),
-                 batch_size=256, lr=3e-2, loss_of=F.binary_cross_entropy_with_logits,
+                 batch_size=256, lr=3e-2, loss_of=naming_loss,
                  weight_decay=0.0, progress="linear probe")
 
 
@@ -2106,21 +2111,25 @@ charts.Table(["", "seen pairs", "unseen pairs", "unseen style", "both unseen",
 #
 # (a) How many times chance is CLIP on unseen pairs, and in the unseen style? What does it lose from
 # seen to unseen pairs, and what from the one style to the other?
-# (b) Which nets beat CLIP, and what were they told that CLIP was not?
+# (b) How do the supervised net and the probe compare with CLIP, and what were they told that CLIP
+# was not?
 # (c) Take one variant of the stored run that is worse than CLIP by more than the spread over seeds,
 # and explain it with alignment, uniformity or the formula of the loss; and one that is not, and say
 # what may and may not be concluded.
 #
 # ### BEGIN SOLUTION
-# Model answer. (a) See the executed tables: on unseen pairs tens of times chance, in the unseen
-# style more than five times. The step to unseen pairs costs a few points, the step to the other
-# style most of the accuracy: what has been learned is how *these drawings* look, and parts combine
-# freely. (b) The supervised net and the probe got the list of the 40 things of every image; CLIP had
-# one sentence an image. Where the probe is better on the same vectors, the knowledge is there
-# and the zero-shot weights do not use all of it. (c) A temperature fixed at 1: cosines differ by at
-# most 2, so even a perfect net would be unsure among 128, and the loss keeps pulling without end at
-# pairs that are right already. One direction: not clearly worse at this scale, which does not show
-# that the second direction is useless with other data, batches or tests (finding images by text).
+# Model answer. (a) In the stored runs about 77% of unseen pairs, 77 times chance, and 17% in the
+# unseen style, 17 times chance; both together 18%. From seen to unseen pairs it loses about a
+# point, from one style to the other three quarters: what has been learned is how *these drawings*
+# look, and their parts combine freely. (b) The supervised net is about as good (71% of unseen
+# pairs), the probe on CLIP's vectors somewhat better or worse by the test. Both were given the list
+# of things of every image and of all things there are; CLIP had one sentence an image, and chooses
+# as well. (c) Without length 1 nothing is learned in 200 steps: products of long vectors times 14
+# give a loss far above guessing, and the vectors collapse (uniformity near 0). A temperature fixed
+# at 1: cosines differ by at most 2, so even a perfect net is unsure among 128 and pulls at pairs
+# that are right already; alignment is better and uniformity worse, 36% instead of 77%. One
+# direction loses less; with two seeds, compare with their spread before you conclude, and it says
+# nothing of finding images by text.
 #
 # Rubric. ½ point: (a) both factors. ½ point: (a) which step costs more. ½ point: (b) what was told.
 # ½ point: (c) a difference compared with the spread, and a reason or a caution.

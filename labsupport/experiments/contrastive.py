@@ -62,7 +62,13 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "temperature 1": no_temperature,
     "hard negatives": losses.hard_negative_loss,
 }
-NETS = (*LOSSES, "supervised")
+NETS = ("supervised", *LOSSES)
+
+
+def naming_loss(outputs: Tensor, present: Tensor) -> Tensor:
+    """Cross-entropy with the things of an image in equal shares; binary cross-entropy over all 40
+    things, 38 of them absent, learns several times more slowly."""
+    return F.cross_entropy(outputs, present / present.sum(1, keepdim=True))
 
 
 class Named(nn.Module):
@@ -158,7 +164,7 @@ def train_net(name: str, seed: int, images: int, steps: int,
         present = torch.zeros(images, len(CONCEPTS)).scatter_(1, train.labels, 1.0)
         history = train_classifier(net, pictures, present, steps=steps, batch_size=BATCH_SIZE,
                                    lr=LR, seed=seed, progress=title,
-                                   loss_of=F.binary_cross_entropy_with_logits)
+                                   loss_of=naming_loss)
         scales = []
     else:
         net = small_clip()
@@ -183,7 +189,7 @@ def probe_of(model: CLIP, seed: int) -> tuple[nn.Linear, float]:
     history = train_classifier(probe, PROBE_GAIN * vectors(model.encode_image, train.images),
                                present, steps=PROBE_STEPS, batch_size=256, lr=PROBE_LR,
                                weight_decay=0.0, seed=seed, progress=False,
-                               loss_of=F.binary_cross_entropy_with_logits)
+                               loss_of=naming_loss)
     return probe, history.loss[-1]
 
 
