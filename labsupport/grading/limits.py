@@ -109,7 +109,7 @@ def usage(process: psutil.Process | None, limits: RunLimits) -> tuple[int, int]:
         memory = sum(held for held, _ in found)
         if memory > limits.memory_mb * MIB:
             # pages that a fork shares with its parent have been counted in both: look closer
-            memory = sum(_proportional(pid, held) for pid, (held, _) in zip(pids, found))
+            memory = sum(map(_proportional, pids))
         return memory, max(len(children), sum(threads for _, threads in found))
     return 0, 0
 
@@ -119,9 +119,10 @@ def _status(pid: int) -> tuple[int, int]:
     return (found.get("RssAnon", 0) + found.get("RssShmem", 0)) * 1024, found.get("Threads", 0)
 
 
-def _proportional(pid: int, otherwise: int) -> int:
+def _proportional(pid: int) -> int:
     found = _fields(f"/proc/{pid}/smaps_rollup", ("Pss_Anon", "Pss_Shmem"))
-    return sum(found.values()) * 1024 if found else otherwise
+    # where it cannot be read, all that it holds now: nothing, if it has just ended
+    return sum(found.values()) * 1024 if found else _status(pid)[0]
 
 
 def _fields(path: str, names: tuple[str, ...]) -> dict[str, int]:
