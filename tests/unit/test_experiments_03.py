@@ -13,6 +13,7 @@ from labsupport.data.rules import CLASSES, rule_scenes
 from labsupport.dense import downscale, mean_iou, predict, psnr
 from labsupport.experiments import race, segmentation, super_resolution
 from labsupport.models.efficientvit.heads import SuperResolution
+from labsupport.profiling import count_parameters
 from labsupport.training import checkpoint_path, load_checkpoint, normalize, read_metadata
 
 
@@ -75,7 +76,8 @@ def test_stored_super_resolution_is_complete_and_gains_a_decibel():
 def test_stored_race_has_every_model():
     result = stored("race")
     assert [r["model"] for r in result["records"]] == list(race.PUBLISHED)
-    assert all(r["seconds"] > 0 for r in result["records"])
+    assert [r["model"] for r in result["streets"]] == list(race.STREETS)
+    assert all(r["seconds"] > 0 for r in result["records"] + result["streets"])
 
 
 def test_race_names_models_that_exist():
@@ -83,6 +85,16 @@ def test_race_names_models_that_exist():
     assert all(timm.is_model(name) for name in race.TIMM.values())
     assert set(race.TIMM) | {"EfficientNetV2-S"} == {
         name for name in race.PUBLISHED if not name.startswith("EfficientViT")}
+
+
+@pytest.mark.parametrize("name, published", [("B0", 3.8), ("B1", 13.7), ("B2", 27.5)])
+def test_segformers_of_the_race_have_the_published_size(name, published):
+    pytest.importorskip("transformers")
+    with torch.device("meta"):
+        model = race.make_segmenter(f"SegFormer-{name}")
+    classifier = model.decode_head.classifier  # the published counts, in millions, have 150 classes
+    more = (150 - classifier.out_channels) * (classifier.in_channels + 1)
+    assert round((count_parameters(model) + more) / 1e6, 1) == published
 
 
 @pytest.mark.parametrize("net, file", segmentation.CHECKPOINTS.items())
