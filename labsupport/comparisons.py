@@ -80,7 +80,7 @@ def race(rows: Sequence[tuple[str, float, float]], highlight: str, *, title: str
          xlabel: str = "", ylabel: str = "") -> None:
     """Quality against cost: `rows` of (name, cost, quality), up and to the left is better.
 
-    Names that begin with `highlight` are joined by a line in blue; the others are grey.
+    Names that begin with `highlight` are joined by a line in blue; the others are orange.
     """
     fig, ax = plt.subplots(figsize=(9.5, 5.4), layout="constrained")
     ours = sorted((cost, good) for name, cost, good in rows if name.startswith(highlight))
@@ -91,6 +91,7 @@ def race(rows: Sequence[tuple[str, float, float]], highlight: str, *, title: str
         ax.annotate(name, (cost, good), xytext=(-7, 6) if mine else (7, -12),
                     textcoords="offset points", fontsize=11, color=BLUE if mine else GREY,
                     ha="right" if mine else "left")
+    ax.margins(y=0.12)  # room for the lowest name
     ax.set(xscale="log", xlabel=xlabel, ylabel=ylabel, title=title)
     lowest, highest = ax.get_xlim()
     marks = [m * 10**e for e in range(-1, 4) for m in (1, 2, 5) if lowest <= m * 10**e <= highest]
