@@ -7,6 +7,7 @@ the name "FLOPs" (ViT-B/16: "17.6 GFLOPs"); other tools print twice as much for 
 These functions always say MACs.
 """
 
+import os
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -15,6 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+
+# Some versions of PyTorch's profiler write every start and stop to stderr, and that no GPU is
+# there; a notebook shows it in red. Errors of the profiled code itself are exceptions as ever.
+os.environ.setdefault("KINETO_LOG_LEVEL", "6")
 
 
 def count_parameters(module: nn.Module) -> int:

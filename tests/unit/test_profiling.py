@@ -1,5 +1,8 @@
 """Costs are counted exactly, whatever kernel PyTorch would have chosen."""
 
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -111,3 +114,11 @@ def test_memory_events_are_what_tensors_take_and_give_back():
 
     assert memory_events(twice_freed) == [400, 20, -400]
     assert memory_events(torch.add, x, x) == [400]
+
+
+def test_the_profiler_writes_nothing_on_stderr():
+    code = ("import torch\nfrom labsupport.profiling import memory_events\n"
+            "print(memory_events(torch.neg, torch.ones(100)))")
+    quiet = {k: v for k, v in os.environ.items() if k != "KINETO_LOG_LEVEL"}
+    done = subprocess.run([sys.executable, "-c", code], env=quiet, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[400]\n", "")
