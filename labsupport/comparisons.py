@@ -93,10 +93,12 @@ def race(rows: Sequence[tuple[str, float, float]], highlight: str, *, title: str
                     ha="right" if mine else "left")
     ax.margins(y=0.12)  # room for the lowest name
     ax.set(xscale="log", xlabel=xlabel, ylabel=ylabel, title=title)
-    lowest, highest = ax.get_xlim()
+    costs = [cost for _, cost, _ in rows]
+    room = (max(costs) / min(costs)) ** 0.25  # for the names at both ends
+    lowest, highest = min(costs) / room, max(costs) * room
     marks = [m * 10**e for e in range(-1, 4) for m in (1, 2, 5) if lowest <= m * 10**e <= highest]
     ax.set_xticks(marks, [f"{m:g}" for m in marks])
-    ax.set_xlim(lowest / 1.3, highest * 1.4)
+    ax.set_xlim(lowest, highest)
     ax.xaxis.set_minor_locator(NullLocator())
     ax.grid(alpha=0.25)
     plt.show()
