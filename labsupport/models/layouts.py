@@ -31,38 +31,41 @@ def predicted_seconds(layout: Sequence[Sequence[float]],
                       for ratio in ratios)
 
 
+def child_of(parents: Sequence[Layout], rng: random.Random, choices: Sequence[float] = CHOICES,
+             mutation: float = 0.3) -> Layout:
+    """A new layout: a parent of which every ratio is drawn anew with probability `mutation`, or
+    each stage from one of two parents; either way half of the time."""
+    if rng.random() < 0.5:
+        return tuple(tuple(sorted(rng.choice(choices) if rng.random() < mutation else ratio
+                                  for ratio in ratios)) for ratios in rng.choice(parents))
+    pair = rng.choice(parents), rng.choice(parents)
+    return tuple(rng.choice(stages) for stages in zip(*pair))
+
+
 def evolve(quality: Callable[[Layout], float], seconds: Callable[[Layout], float], most: float,
-           pairs: Sequence[int], rng: random.Random, choices: Sequence[float] = CHOICES,
-           population: int = 24, parents: int = 8, rounds: int = 6, mutation: float = 0.3
+           start: Sequence[Layout], child_of: Callable[[list[Layout]], Layout],
+           population: int = 10, parents: int = 5, rounds: int = 5
            ) -> tuple[Layout, dict[Layout, float]]:
     """The best layout found that takes at most `most` seconds, and the quality of all tried.
 
-    Begins with random layouts, plus the sparsest. Each round keeps the best `parents`; half of the
-    children are parents of which every ratio is drawn anew with probability `mutation`, half take
-    each stage from one of two parents. No layout is tried twice. Raises ValueError where even the
-    sparsest layout takes too long.
+    Begins with those of `start` that are fast enough. In every round the best `parents` so far
+    have children, `child_of(best first)`, until `population` of them are new and fast enough, or
+    50 · `population` were made. Only those are asked for their quality, each once. Raises
+    ValueError where nothing in `start` is fast enough.
     """
-    sparsest = tuple((max(choices),) * n for n in pairs)
-    if seconds(sparsest) > most:
-        raise ValueError(f"most={most:g}: even the sparsest layout takes {seconds(sparsest):g}")
-    tried = {sparsest: quality(sparsest)}
-
-    def mutated(layout: Layout) -> Layout:
-        return tuple(tuple(sorted(rng.choice(choices) if rng.random() < mutation else ratio
-                                  for ratio in ratios)) for ratios in layout)
-
-    for step in range(rounds):
+    tried: dict[Layout, float] = {}
+    for layout in start:
+        if layout not in tried and seconds(layout) <= most:
+            tried[layout] = quality(layout)
+    if not tried:
+        raise ValueError(f"start has no layout that takes at most {most:g} seconds")
+    for _ in range(rounds):
         best = sorted(tried, key=tried.get, reverse=True)[:parents]
-        wanted, draws = len(tried) + (population - 1 if step == 0 else population), 0
-        while len(tried) < wanted and draws < 50 * population:
-            draws += 1
-            if step == 0:
-                child = random_layout(pairs, rng, choices)
-            elif draws % 2:
-                child = mutated(rng.choice(best))
-            else:
-                one, other = rng.choice(best), rng.choice(best)
-                child = tuple(rng.choice(stages) for stages in zip(one, other))
+        wanted = len(tried) + population
+        for _ in range(50 * population):
+            child = child_of(best)
             if child not in tried and seconds(child) <= most:
                 tried[child] = quality(child)
+            if len(tried) == wanted:
+                break
     return max(tried, key=tried.get), tried

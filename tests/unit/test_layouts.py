@@ -7,6 +7,7 @@ import pytest
 
 from labsupport.models.layouts import (
     CHOICES,
+    child_of,
     every_layout,
     evolve,
     predicted_seconds,
@@ -46,8 +47,18 @@ def test_evolution_keeps_to_the_time_and_finds_nearly_the_best():
     best = max(map(quality, everything))
     worst = min(map(quality, everything))
     for seed in range(3):
-        found, tried = evolve(quality, seconds, 2, (1, 3), random.Random(seed))
-        assert all(seconds(layout) <= 2 for layout in tried) and len(tried) <= 24 * 6
+        rng = random.Random(seed)
+        start = [((0.8,), (0.8, 0.8, 0.8))] + [random_layout((1, 3), rng) for _ in range(20)]
+        found, tried = evolve(quality, seconds, 2, start, lambda p: child_of(p, rng), rounds=12)
+        assert all(seconds(layout) <= 2 for layout in tried) and len(tried) <= 21 + 120
         assert quality(found) == max(tried.values()) > best - 0.02 * (best - worst)
-    with pytest.raises(ValueError, match="even the sparsest"):
-        evolve(quality, seconds, 0.1, (1, 3), random.Random(0))
+    with pytest.raises(ValueError, match="start has no layout"):
+        evolve(quality, seconds, 0.1, start, lambda p: child_of(p, rng))
+
+
+def test_evolution_ends_when_children_are_never_new():
+    one = ((0.5,),)
+    made = []
+    found, tried = evolve(lambda x: 1.0, lambda x: 1.0, 2, [one, one],
+                          lambda parents: made.append(parents) or one, population=2, rounds=3)
+    assert found == one and tried == {one: 1.0} and len(made) == 300
