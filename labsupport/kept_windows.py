@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
 from torch import Tensor
@@ -21,7 +20,7 @@ def foreground_share(shows: Tensor, grid: int) -> Tensor:
 
 
 def draw(ax: Axes, image: Tensor, keep: Tensor) -> None:
-    """Draw `image` (3, height, width), dark where `keep` (rows, columns) is False, with its grid."""
+    """Draw `image` (3, height, width) with its grid, dark where `keep` (rows, columns) is False."""
     height, width = image.shape[-2:]
     bright = F.interpolate(keep.float()[None, None], size=(height, width))[0]
     ax.imshow(pixels(image * (DARK + (1 - DARK) * bright)))

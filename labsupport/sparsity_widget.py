@@ -37,8 +37,8 @@ def sparsity_explorer(image: Tensor, target: Tensor, ratios: Sequence[float],
     names = list(scores)
     picture = ipywidgets.Image(value=render(names[0], *start), format="png")
     choice = ipywidgets.Dropdown(options=names, description="score")
-    sliders = [ipywidgets.SelectionSlider(options=list(ratios), value=value, continuous_update=False,
-                                          description=f"stage {number}")
+    sliders = [ipywidgets.SelectionSlider(options=list(ratios), value=value,
+                                          description=f"stage {number}", continuous_update=False)
                for number, value in enumerate(start, 1)]
 
     def change(_: object) -> None:

@@ -86,6 +86,7 @@ torch.manual_seed(SEED)
 figures.use_style()
 measured = {}  # what you measure goes in here; the table at the end prints it
 RATIOS = (0.0, 0.2, 0.4, 0.6, 0.8)  # shares of windows that are skipped
+CHOICES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # the same, finer: of layouts
 
 
 def scenes_for(split, n, seed):
@@ -514,7 +515,8 @@ def drive(lab, windows, index, values):
     out = lab.scatter_windows(inside, index, values)
     unchanged = all(torch.equal(a, b) for a, b in zip((inside, index, values), before))
     steps = torch.linspace(-1, 2, out.numel(), dtype=out.dtype).view_as(out)
-    of_out = torch.autograd.grad((out * steps).sum(), (windows, values), retain_graph=True)
+    of_out = torch.autograd.grad((out * steps).sum(), (windows, values), retain_graph=True,
+                                 allow_unused=True)
     steps = torch.linspace(-2, 1, some.numel(), dtype=some.dtype).view_as(some)
     of_some = torch.autograd.grad((some * steps).sum(), windows)
     return {"gathered": some, "scattered": out, "inputs unchanged": unchanged,
@@ -1538,9 +1540,6 @@ charts.Table(["task", "net", "windows of", "magnitude, by seed", "centred, by se
 # `tuple(tuple(sorted(...)) for n in pairs)`.
 # </details>
 
-# %% tags=["setup"]
-CHOICES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-
 # %% exercise="random_layout"
 def random_layout(pairs, rng, choices=CHOICES):
     """A ratio from `choices` for each of the `pairs` of every stage, not falling in a stage."""
@@ -1570,6 +1569,9 @@ with Check("random_layout", read="section 8") as check:
     alike = sum(layout[1][0] == layout[1][2] for layout in many) / len(many)
     check.that(alike < 0.05, f"{alike:.0%} of the stages have three equal ratios; 1% would be "
                "right", "each pair draws its own ratio")
+    twins = sum(layout[1][0] == layout[1][1] for layout in many) / len(many)
+    check.that(twins > 0.05, "pairs of a stage never get the same ratio", "draw independently, "
+               "with replacement: rng.sample draws without")
     check.that(random_layout((2,), random.Random(0), (0.5,)) == ((0.5, 0.5),),
                "choices is not used")
 
@@ -1582,6 +1584,8 @@ def ask(rng):
 
 
 def drive(lab, pairs, seed, choices=None):
+    import random
+
     extra = {"choices": choices} if choices else {}
     choices = choices or (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
     with lab.replacing(CHOICES=choices):
@@ -1607,7 +1611,8 @@ def drive(lab, pairs, seed, choices=None):
         "every choice equally often": all(
             abs(flat.count(c) / total - share) < 0.25 * share for c in choices),
         "only choices": set(flat) <= set(choices),
-        "every pair draws its own": abs(np.mean(alike) - expected) < 0.2 * expected + 0.01,
+        "every pair draws its own": np.mean(alike) < 1.2 * expected + 0.01,
+        "pairs may draw the same": np.mean(alike) > 0.8 * expected - 0.01,
         "stages are independent": len(pairs) == 1 or any(across) or len(choices) == 1,
         "a seed repeats": again == layouts[0],
     }
@@ -1789,6 +1794,15 @@ def predicted_seconds(layout, table, rest):
     keys = [(stage, ratio) for stage, ratios in enumerate(layout) for ratio in ratios]
     return math.fsum([rest, *map(table.__getitem__, keys)])
 
+# %% tags=["setup"]
+def make_child(parents, rng, mutation=0.3):
+    """A parent with some ratios drawn anew, or each stage from one of two parents."""
+    if rng.random() < 0.5:
+        return tuple(tuple(sorted(rng.choice(CHOICES) if rng.random() < mutation else ratio
+                                  for ratio in ratios)) for ratios in rng.choice(parents))
+    pair = rng.choice(parents), rng.choice(parents)
+    return tuple(rng.choice(stages) for stages in zip(*pair))
+
 # %% [markdown]
 # Measure the table. A net's images come in batches of 8 here, as they would from a camera; the rest
 # is what the whole dense net takes beyond its stages.
@@ -1854,15 +1868,6 @@ charts.lines([100 * r for r in CHOICES],
 # fill tried from start → for each round: parents → for up to 50 · population: make a child; if new
 # and fast enough, ask; if population were asked, break → return best and tried.
 # </details>
-
-# %% tags=["setup"]
-def make_child(parents, rng, mutation=0.3):
-    """A parent with some ratios drawn anew, or each stage from one of two parents."""
-    if rng.random() < 0.5:
-        return tuple(tuple(sorted(rng.choice(CHOICES) if rng.random() < mutation else ratio
-                                  for ratio in ratios)) for ratios in rng.choice(parents))
-    pair = rng.choice(parents), rng.choice(parents)
-    return tuple(rng.choice(stages) for stages in zip(*pair))
 
 # %% exercise="evolve"
 def evolve(quality, seconds, most, start, child_of, population=10, parents=5, rounds=5):

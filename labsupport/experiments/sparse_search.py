@@ -134,7 +134,8 @@ def run(budgets: Sequence[float] = BUDGETS, seeds: Sequence[int] = SEEDS,
     for budget in budgets:
         most = cost(uniform(budget)) + 1e-12
         inside = [layout for layout in everything if cost(layout) <= most]
-        found = [("uniform", None, uniform(budget)), ("best of all", None, max(inside, key=quality))]
+        found = [("uniform", None, uniform(budget)),
+                 ("best of all", None, max(inside, key=quality))]
         for seed in seeds:
             best = evolutionary_search(quality, cost, most, seed)
             found += [("evolution", seed, best),

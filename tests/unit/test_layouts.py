@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -49,11 +50,11 @@ def test_evolution_keeps_to_the_time_and_finds_nearly_the_best():
     for seed in range(3):
         rng = random.Random(seed)
         start = [((0.8,), (0.8, 0.8, 0.8))] + [random_layout((1, 3), rng) for _ in range(20)]
-        found, tried = evolve(quality, seconds, 2, start, lambda p: child_of(p, rng), rounds=12)
+        found, tried = evolve(quality, seconds, 2, start, partial(child_of, rng=rng), rounds=12)
         assert all(seconds(layout) <= 2 for layout in tried) and len(tried) <= 21 + 120
         assert quality(found) == max(tried.values()) > best - 0.02 * (best - worst)
     with pytest.raises(ValueError, match="start has no layout"):
-        evolve(quality, seconds, 0.1, start, lambda p: child_of(p, rng))
+        evolve(quality, seconds, 0.1, start, partial(child_of, rng=rng))
 
 
 def test_evolution_ends_when_children_are_never_new():
