@@ -94,7 +94,7 @@ def trade(curves: Mapping[str, Sequence[tuple[float, Sequence[float]]]], *, titl
                     fmt="o-", capsize=4, color=colour, label=label)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     ax.grid(alpha=0.25)
-    ax.legend(loc="lower right")
+    ax.legend()
     plt.show()
 
 

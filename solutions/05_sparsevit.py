@@ -1269,7 +1269,7 @@ with torch.no_grad():
         rows.append([str(layout), "yes" if torch.equal(found[0], plain) else "no", f"{gap:.1e}"])
         measured["parity"] = max(gap, measured.get("parity", 0))
 net.layout = uniform(0.0)
-charts.Table(["layout", "first stage equal to Swin's, bit by bit", "largest difference from the "
+charts.Table(["layout", "is stage 1 the dense Swin's, bit by bit", "largest difference from the "
               "slow way"], rows, title="Your net against lab 02's Swin and against the slow way")
 
 # %% [markdown]
