@@ -1497,6 +1497,10 @@ for task in ("segmentation", "classification"):
 charts.Table(["task", "net", "windows of", "magnitude, by seed", "centred, by seed"], rows,
              title="How well a score ranks windows that show something above those that do not")
 
+# %% [markdown]
+# Before training, the sign in stage 1 is a matter of the random start: in two seeds things are ahead,
+# in the third background is. After training stage 2 is upside down in all of them. CLASS-TEXT
+
 # %% [markdown] question="q_score" points=2
 # ### Question 1 · 2 points
 #
@@ -1510,17 +1514,18 @@ charts.Table(["task", "net", "windows of", "magnitude, by seed", "centred, by se
 # (c) Somebody proposes to use *smallest* from now on. What do you answer?
 #
 # ### BEGIN SOLUTION
-# Model answer. (a) In the stored runs (segmentation, three seeds) magnitude falls far below random at
-# 60% skipped windows, while smallest, centred and the oracle lose far less. Smallest is magnitude
-# upside down, so magnitude does carry information about things, nearly all of it with the wrong
-# sign: a score that knew nothing would be as good as random both ways. (b) A layer norm stands at the
-# entrance of each stage (patch embedding, patch merging). Behind it all tokens have root mean
-# square 1 (row 2: 1.0 and 1.0), so only the shape of the vector is left, and at stage 2 whatever the
-# merging's linear map does. At the end of stage 1, before the norm (row 3), things are larger and
-# magnitude ranks them higher (about 0.8). (c) That the sign is a side effect of training: the
-# untrained net has another one in stage 1 (and by seed and task it may differ), so smallest may be
-# as wrong on the next net. Measure the score on the net at hand (with masks of a few images), or use
-# one that does not depend on the sign, such as the distance from the mean token.
+# Model answer. (a) In the stored runs (segmentation, three seeds, dense 73.6%) at 60% skipped windows:
+# magnitude 25%, random 41%, oracle 66%, centred and smallest 67%. Smallest is magnitude upside down,
+# so magnitude does carry information about things, nearly all of it with the wrong sign: a score
+# that knew nothing would be as good as random both ways. (b) A layer norm stands at the entrance of
+# each stage (patch embedding, patch merging). Behind it all tokens have root mean square 1 (row 2:
+# 1.0 and 1.0), so only the shape of the vector is left, and at stage 2 whatever the merging's linear
+# map does. At the end of stage 1, before the norm (row 3), things are larger and magnitude ranks
+# them higher (0.8 here; stored by seed 0.84, 0.86 and 0.59). (c) That the sign is a side effect:
+# before training it depends on the random start (stage 1: 0.76, 0.74 and 0.09 by seed), and what
+# training makes of it (stage 2: 0.05 in all three) no loss asked for. On another net, smallest may be
+# as wrong. Measure the score on the net at hand, with the masks of a few images, or use one that
+# does not depend on the sign, such as the distance from the mean token.
 #
 # Rubric. ½ point: (a) numbers of all five. ½ point: (a) information with the wrong sign. ½ point:
 # (b) layer norm, row 2, and the end of the stage. ½ point: (c) not tied to things by anything.
@@ -2119,7 +2124,6 @@ def evolve(quality, seconds, most, start, child_of, population=10, parents=5, ro
 
 # %% experiment="search"
 trial = scenes_for("test", scale(smoke=4, cpu=24, gpu=48), 2_000_000)
-cost = {}
 
 
 def seconds_of(layout):
@@ -2130,9 +2134,8 @@ def seconds_of(layout):
 most = seconds_of(uniform(0.6))
 rng = random.Random(SEED)
 start = [uniform(0.6), uniform(0.8)]
-while len(start) < 10:
-    layout = random_layout(PAIRS, rng)
-    if layout not in start and seconds_of(layout) <= most:
+for layout in (random_layout(PAIRS, rng) for _ in range(1000)):
+    if len(start) < 10 and layout not in start and seconds_of(layout) <= most:
         start.append(layout)
 winner, asked_of = evolve(lambda x: miou(sparse_net, trial, x, centred), seconds_of, most, start,
                           lambda best: make_child(best, rng), rounds=scale(smoke=1, cpu=4, gpu=5))
@@ -2331,8 +2334,8 @@ charts.Table(["claim", "published", "measured here", "why they differ"], [
      "the right windows; calm backgrounds make it easy"],
     ["the same, dense training of equal length", "-", of_seeds("centred, dense, longer"),
      "the control: what adaptation itself adds is the difference"],
-    ["search against uniform, in the time of 70%", "better",
-     f"{of_seeds('evolution 0.7')} against {of_seeds('uniform 0.7')}",
+    ["search against uniform, in the time of 60%", "better",
+     f"{of_seeds('evolution 0.6')} against {of_seeds('uniform 0.6')}",
      "a net of three pairs leaves little to choose"],
 ], title="Published · measured here · why they differ")
 
