@@ -1499,7 +1499,10 @@ charts.Table(["task", "net", "windows of", "magnitude, by seed", "centred, by se
 
 # %% [markdown]
 # Before training, the sign in stage 1 is a matter of the random start: in two seeds things are ahead,
-# in the third background is. After training stage 2 is upside down in all of them. CLASS-TEXT
+# in the third background is. After training stage 2 is upside down in all of them. The
+# classifiers are weak (chance is 12.5%), but they say the same in their own words: by magnitude they
+# fall to chance, by random choice nearly so, and with the centred score or the oracle they keep most
+# of what they have.
 
 # %% [markdown] question="q_score" points=2
 # ### Question 1 · 2 points

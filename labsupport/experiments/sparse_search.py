@@ -41,7 +41,7 @@ from labsupport.models.sparsevit import SparseSwin, centred, dense_layout, spars
 from labsupport.training import load_checkpoint
 from labsupport.turns import measure_in_turns
 
-VALIDATION_SEED, VALIDATION_IMAGES, TEST_IMAGES = 2_000_000, 48, 120
+VALIDATION_SEED, VALIDATION_IMAGES, TEST_IMAGES = 2_000_000, 32, 120
 SCORE = "centred"
 BUDGETS = (0.2, 0.4, 0.6)  # as much time as uniform sparsity of so much
 SEEDS = (0, 1, 2)
@@ -107,7 +107,7 @@ def settings() -> dict:
 
 def run(budgets: Sequence[float] = BUDGETS, seeds: Sequence[int] = SEEDS,
         validation_images: int = VALIDATION_IMAGES, test_images: int = TEST_IMAGES,
-        seconds: float = 30.0) -> dict[str, list[dict]]:
+        seconds: float = 12.0) -> dict[str, list[dict]]:
     """`records`, one a budget, way and seed; `table`, seconds by stage and ratio; `layouts`, the
     validation mIoU and predicted seconds of everything there is."""
     net = lab_net().eval()
