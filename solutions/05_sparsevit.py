@@ -900,7 +900,7 @@ def pruned_pair(ratio, masked=False):
 ways = {"dense": lambda x: pair[1](pair[0](x))}
 ways |= {f"skipped {r:.0%}": pruned_pair(r) for r in RATIOS[1:]}
 ways["masked 60%"] = pruned_pair(0.6, masked=True)
-pair_times = measure_in_turns(ways, tokens, seconds=scale(smoke=0.1, cpu=6, gpu=6))
+pair_times = measure_in_turns(ways, tokens, seconds=scale(smoke=0.1, cpu=4, gpu=6))
 measured["pair"] = pair_times["skipped 60%"] / pair_times["dense"]
 measured["masked"] = pair_times["masked 60%"] / pair_times["dense"]
 macs_of = {name: count_macs(way, tokens) for name, way in ways.items()}
@@ -1328,7 +1328,7 @@ def miou(net, batch, layout, importance=magnitude, size=128):
     return dense.class_iou(torch.cat(found), batch.masks, 9).nanmean().item()
 
 # %% experiment="scores"
-exam = scenes_for("test", scale(smoke=8, cpu=60, gpu=120), 1_000_000)
+exam = scenes_for("test", scale(smoke=8, cpu=48, gpu=120), 1_000_000)
 scores_of = {"magnitude": magnitude, "smallest": smallest, "centred": centred, "random": chance,
              "oracle": "oracle"}
 torch.manual_seed(SEED)
@@ -1702,7 +1702,7 @@ def train_on(how, importance=magnitude):
 
     handle = net.register_forward_pre_hook(before)
     train_classifier(net, normalize(lessons.images), lessons.masks, batch_size=16, lr=5e-4,
-                     steps=scale(smoke=2, cpu=40, gpu=50), weight_decay=0.05, seed=100,
+                     steps=scale(smoke=2, cpu=30, gpu=50), weight_decay=0.05, seed=100,
                      loss_of=pixel_loss, progress=how)
     handle.remove()
     net.layout, net.importance = uniform(0.0), magnitude
@@ -1860,7 +1860,7 @@ def measure_table(net, importance, seconds):
 
 
 sparse_net = shipped("05_sparsevit")  # trained on with random layouts under the centred score
-table, rest = measure_table(sparse_net, centred, scale(smoke=0.2, cpu=12, gpu=12))
+table, rest = measure_table(sparse_net, centred, scale(smoke=0.2, cpu=8, gpu=12))
 charts.lines([100 * r for r in CHOICES],
              {f"a pair of stage {s + 1}": [1000 * table[s, r] for r in CHOICES] for s in (0, 1)},
              xlabel="windows skipped, percent", ylabel="milliseconds for one image",
@@ -2156,7 +2156,7 @@ def with_layout(layout):
 
 times = measure_in_turns({name: with_layout(x) for name, x in
                           {"dense": uniform(0.0), **candidates}.items()}, batch,
-                         seconds=scale(smoke=0.1, cpu=5, gpu=5))
+                         seconds=scale(smoke=0.1, cpu=4, gpu=5))
 measured["net at 60%"] = times["uniform 60%"] / times["dense"]
 rows = []
 for name, layout in {"dense": uniform(0.0), **candidates}.items():
@@ -2215,7 +2215,7 @@ def shrunk(size):
 contest = {("ratio", r): with_layout(uniform(r)) for r in RATIOS}
 contest |= {("size", s): shrunk(s) for s in sizes}
 ms = {way: 1000 * t / len(batch) for way, t in measure_in_turns(
-    contest, batch, seconds=scale(smoke=0.1, cpu=8, gpu=8)).items()}
+    contest, batch, seconds=scale(smoke=0.1, cpu=6, gpu=8)).items()}
 
 
 def points(training, score):
