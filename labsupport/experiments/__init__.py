@@ -12,6 +12,7 @@ EXPERIMENTS = {
     "01": ("learning_rates", "data_scaling", "checkpoint"),
     "02": ("attention_cost",),
     "03": ("segmentation", "super_resolution", "race"),
+    "05": ("sparsity", "sparse_search"),
     "06": ("contrastive", "simclr", "word_order"),
 }
 
