@@ -199,6 +199,7 @@ def grade(
     jobs: Annotated[int, typer.Option(help="worker processes; default: one a core")] = CORES,
     scheduler: Annotated[str, typer.Option(help="a Dask cluster, tcp://host:port")] = "",
     again: Annotated[bool, typer.Option(help="also what an earlier run has graded")] = False,
+    feedback: Annotated[bool, typer.Option(help="make feedback pages")] = True,
 ):
     """Autograde, write feedback and grades.csv.    Example: labs grade ~/vit-2026 01
 
@@ -206,15 +207,24 @@ def grade(
     (one line says why; what is done stays done, and the same command goes on).
     """
     with one_line_errors():
+        _prepare_workers(scheduler)
         from labsupport.grading.course_grades import export, grade_course
 
         if not sandbox:
             console.print("[yellow]Without the sandbox, submissions run with your rights.[/yellow]")
-        rows = grade_course(folder, labs, _progress, sandbox, jobs, scheduler, again)
+        rows = grade_course(folder, labs, _progress, sandbox, jobs, scheduler, again, feedback)
         export(folder)
         _show(rows)
         _say_where(folder)
         raise typer.Exit(2 if any(row.error for row in rows) else 0)
+
+
+def _prepare_workers(scheduler: str = "") -> None:
+    """Before the imports that take seconds, so that both go on at the same time."""
+    from labsupport.grading.forks import prepare_workers
+
+    if not scheduler:
+        prepare_workers()
 
 
 def _progress(items, **about):
@@ -291,6 +301,7 @@ def demo(
 ):
     """A whole class, from source to grades, on embedded data.    Example: labs demo /tmp/course"""
     with one_line_errors():
+        _prepare_workers()
         from labsupport.course.source import find_labs
         from labsupport.grading import demo as play
         from labsupport.grading.course_directory import init_course, release

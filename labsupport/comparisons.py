@@ -93,7 +93,7 @@ def race(rows: Sequence[tuple[str, float, float]], highlight: str, *, title: str
                     ha="right" if mine else "left")
     ax.set(xscale="log", xlabel=xlabel, ylabel=ylabel, title=title)
     lowest, highest = ax.get_xlim()
-    marks = [m for m in (5, 10, 20, 50, 100, 200, 500, 1000, 2000) if lowest <= m <= highest]
+    marks = [m * 10**e for e in range(-1, 4) for m in (1, 2, 5) if lowest <= m * 10**e <= highest]
     ax.set_xticks(marks, [f"{m:g}" for m in marks])
     ax.set_xlim(lowest / 1.3, highest * 1.4)
     ax.xaxis.set_minor_locator(NullLocator())

@@ -26,7 +26,8 @@ def compare_maps(yours: Any, expected: Any, *, title: str = "", xlabel: str = ""
     for ax, (values, colours, least, most, label) in zip(axes, panels):
         drawn = ax.imshow(values, cmap=colours, vmin=least, vmax=most, aspect="auto")
         ax.set(title=label, xlabel=xlabel, ylabel=ylabel)
-        fig.colorbar(drawn, ax=ax, shrink=0.85)
+        if ax is not axes[0]:  # the first two have one scale
+            fig.colorbar(drawn, ax=axes[:2] if ax is axes[1] else ax, shrink=0.85)
     finish(fig, title)
 
 

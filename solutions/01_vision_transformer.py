@@ -233,7 +233,7 @@ def ask(rng):
         ("taller than wide", 2, 3, 12, 8, 4),
         ("one channel, one row of patches", 1, 1, 4, 12, 4),
         ("five channels, patches of odd size", 1, 5, 9, 15, 3),
-        ("the lecture's image", 1, 3, 96, 96, 32),
+        ("three rows of three patches, in colour", 1, 3, 24, 24, 8),
         ("double precision", 1, 2, 4, 6, 2),
     ):
         dtype = torch.float64 if title == "double precision" else torch.float32
@@ -1355,7 +1355,7 @@ charts.Table(["tokens", "largest change of the output when the patches are shuff
 #   shortcut runs from the first block to the last without being touched. The original transformer
 #   normalised after the addition (*post-norm*).
 
-# %%
+# %% experiment="similarity by depth"
 def similarity_by_depth(shortcut, depth=12, dim=64, tokens=50):
     """Mean cosine similarity of different tokens after each of `depth` random blocks."""
     torch.manual_seed(SEED)

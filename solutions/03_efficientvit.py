@@ -1004,6 +1004,9 @@ with Check("mbconv", read="section 4, the table of the two versions") as check:
                  [3968, 52224], "the parameters of two blocks of the published code", rtol=0, atol=.5)
     check.cost(count_macs(block, x[:1]), 60 * 12 * 4 + 15 * 12 * 9 + 15 * 12 * 6,
                "MBConv(4, 6, stride=2, expand=3)", likely="groups or the stride are in another layer")
+    check.values([count_macs(block, x[:1])], [60 * 12 * 4 + 15 * 12 * 9 + 15 * 12 * 6],
+                 "its multiply-accumulates; fewer mean that the first layer skips pixels",
+                 rtol=0, atol=.5)
 
     # Three layers that only scale: 3, then 2 in the middle of the kernel, then -1
     plain = MBConv(1, 1, expand=1, fewer_norm=True).eval()
@@ -2830,9 +2833,8 @@ charts.Table(["claim", "published", "measured here", "why they differ"], [
 # or ADE20K. On a GPU they run in 16-bit floats, where linear attention has a trap: a sum over
 # thousands of keys overflows, so the published code computes it in 32 bits.
 #
-# **Where this course goes.** Lab 04 keeps the quadratic cost and skips the windows that show nothing.
-# Lab 05 puts an EfficientViT into Segment Anything, which makes it many times faster. Linear
-# attention returns in lab 09.
+# **Where this course goes.** Lab 04 puts an EfficientViT into Segment Anything, which makes it many
+# times faster. Lab 05 keeps the quadratic cost and skips the windows that show nothing.
 #
 # **To try.**
 #

@@ -10,7 +10,14 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 from traitlets import Any as Anything
 
-from labsupport.grading.limits import MIB, RunLimits, Watch, end_kernel
+from labsupport.grading.limits import (
+    MIB,
+    RunLimits,
+    Watch,
+    end_kernel,
+    kernel_process,
+    passed_limit,
+)
 from labsupport.respond import MIME
 
 __all__ = ["TIMEOUT", "LimitedClient", "LimitedEngine", "RunLimits"]
@@ -36,7 +43,14 @@ class LimitedClient(PapermillNotebookClient):
 
     def execute_cell(self, cell, cell_index, *args, **kwargs):
         self.current = cell_index
-        return super().execute_cell(cell, cell_index, *args, **kwargs)
+        executed = super().execute_cell(cell, cell_index, *args, **kwargs)
+        # What a cell leaves behind is its own doing: the watch, which looks four times a second,
+        # would see it in the next cell only, and blame that one.
+        if cell.cell_type == "code" and (
+            passed := passed_limit(kernel_process(self.km), self.limits)
+        ):
+            self.end(passed)
+        return executed
 
     def start_new_kernel_client(self):
         client = super().start_new_kernel_client()

@@ -5,8 +5,6 @@ reasons of the machine's is tried again; a student's failure is a result and is 
 """
 
 import contextlib
-import multiprocessing
-import multiprocessing.forkserver
 import pkgutil
 import time
 from collections.abc import Iterable, Iterator
@@ -27,6 +25,7 @@ from dask.distributed import (
 )
 
 from labsupport.grading.course_directory import CourseError
+from labsupport.grading.forks import prepare_workers
 from labsupport.grading.scratch import scratch
 from labsupport.grading.task import GradingTask, perform, versions
 
@@ -40,10 +39,8 @@ ONE_EACH = {
     # a worker gets its next task when it has done one: a death costs no other submission a try
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.comm.timeouts.connect": "120s",  # a busy machine imports torch for long
-    "distributed.worker.multiprocessing-method": "forkserver",  # of ``prepare_workers``
+    "distributed.worker.multiprocessing-method": "forkserver",  # see ``forks``
 }
-# what a worker would otherwise import by itself; nothing here starts a thread
-PRELOADED = ["distributed", "labsupport.grading.submission"]
 
 
 class WorkersDied(RuntimeError):
@@ -55,13 +52,6 @@ class Unfit:
     """A worker's word that a grade of its would not be the one made here."""
 
     reason: str
-
-
-def prepare_workers() -> None:
-    """Start, in the background, the process that this machine's workers are forked from: it
-    imports torch once for all of them, while this process does something else."""
-    multiprocessing.forkserver.set_forkserver_preload(PRELOADED)
-    multiprocessing.forkserver.ensure_running()
 
 
 def spread(

@@ -78,7 +78,7 @@ class Watch:
         kernel = None  # its client, once there is one
         while not self._over.wait(0.25):
             process = kernel_process(self._client.km)
-            memory, tasks = usage(process, limits)
+            passed = passed_limit(process, limits)
             if lost and process is not None and process.is_running():
                 self._client.end(f"it printed more than {min(limits.output_mb, MESSAGE_MB):g} MB")
             kernel = kernel or self._client.kc
@@ -86,12 +86,20 @@ class Watch:
                 lost = kernel.lost_outputs()  # one that has just died is gone next time
             if time.monotonic() - begin > self._seconds:
                 self._client.end(f"the notebook took more than {limits.notebook_seconds:g} s")
-            elif memory > limits.memory_mb * MIB:
-                self._client.end(f"it used more than {limits.memory_mb:g} MB ({memory / MIB:.0f})")
-            elif tasks > limits.tasks:
-                self._client.end(f"it started more than {limits.tasks} processes and threads")
+            elif passed:
+                self._client.end(passed)
         if hasattr(kernel, "events"):
             kernel.events.close()
+
+
+def passed_limit(process: psutil.Process | None, limits: RunLimits) -> str:
+    """Which limit the process and its children pass at this moment; empty where they do not."""
+    memory, tasks = usage(process, limits)
+    if memory > limits.memory_mb * MIB:
+        return f"it used more than {limits.memory_mb:g} MB ({memory / MIB:.0f})"
+    if tasks > limits.tasks:
+        return f"it started more than {limits.tasks} processes and threads"
+    return ""
 
 
 def usage(process: psutil.Process | None, limits: RunLimits) -> tuple[int, int]:
@@ -109,7 +117,7 @@ def usage(process: psutil.Process | None, limits: RunLimits) -> tuple[int, int]:
         memory = sum(held for held, _ in found)
         if memory > limits.memory_mb * MIB:
             # pages that a fork shares with its parent have been counted in both: look closer
-            memory = sum(_proportional(pid, held) for pid, (held, _) in zip(pids, found))
+            memory = sum(map(_proportional, pids))
         return memory, max(len(children), sum(threads for _, threads in found))
     return 0, 0
 
@@ -119,9 +127,10 @@ def _status(pid: int) -> tuple[int, int]:
     return (found.get("RssAnon", 0) + found.get("RssShmem", 0)) * 1024, found.get("Threads", 0)
 
 
-def _proportional(pid: int, otherwise: int) -> int:
+def _proportional(pid: int) -> int:
     found = _fields(f"/proc/{pid}/smaps_rollup", ("Pss_Anon", "Pss_Shmem"))
-    return sum(found.values()) * 1024 if found else otherwise
+    # where it cannot be read, all that it holds now: nothing, if it has just ended
+    return sum(found.values()) * 1024 if found else _status(pid)[0]
 
 
 def _fields(path: str, names: tuple[str, ...]) -> dict[str, int]:

@@ -15,7 +15,8 @@ from labsupport.course.source import LabCell
 from labsupport.grading.cell_code import parsed, transformed
 
 # Names whose calls, as statements, show something and change nothing.
-SHOWING = frozenset({"print", "display", "figures", "diagrams", "maps", "charts", "environment"})
+SHOWING = frozenset({"print", "display", "figures", "diagrams", "maps", "charts", "widgets",
+                     "environment"})
 # With one of these, code may read any name.
 READS_ALL = frozenset({"globals", "locals", "vars", "dir", "eval", "exec", "compile", "__main__",
                        "get_ipython", "__import__", "importlib", "sys", "inspect", "gc", "_", "__",

@@ -28,8 +28,15 @@ FEW = 4  # feedback pages; for so few, starting processes takes longer than it s
 class Record(Autograde):
     """nbgrader's Autograde where a submission has been brought into form and graded already.
 
-    Its second half only: the first step of that, ``ExecuteAndJudge``, finds the graded notebook.
+    Its second half only, of which the first step, ``ExecuteAndJudge``, finds the graded notebook;
+    and no look at metadata, for they are our own.
     """
+
+    def _init_preprocessors(self) -> None:
+        self.autograde_preprocessors = [
+            step for step in self.autograde_preprocessors if "CheckCellMetadata" not in str(step)
+        ]
+        super()._init_preprocessors()
 
     def convert_single_notebook(self, notebook_filename: str) -> None:
         self._sanitizing = False

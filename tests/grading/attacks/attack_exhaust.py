@@ -39,6 +39,11 @@ held = threading.Event()
 for _ in range(10**5):
     threading.Thread(target=held.wait).start()
 """, f"{DIED}|error", limits={"cell_seconds": 4}),
+    inside("threads left behind, to be blamed on the next exercise", """
+import threading
+for _ in range(300):
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+""", f"{DIED}|error"),
     inside("memory bomb", "held = bytearray(10**9); time.sleep(2)", "out of memory",
            "more than 700 MB"),
     inside("memory bomb in shared mappings", """
