@@ -12,6 +12,7 @@ EXPERIMENTS = {
     "01": ("learning_rates", "data_scaling", "checkpoint"),
     "02": ("attention_cost",),
     "03": ("segmentation", "super_resolution", "race"),
+    "07": ("masked_pretraining", "mask_ratio"),
 }
 
 
