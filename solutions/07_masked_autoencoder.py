@@ -2123,3 +2123,28 @@ class Classifier(nn.Module):
         mean = torch.einsum("bnd->bd", tokens[:, 1:]) / (tokens.shape[1] - 1)
         return F.linear(self.norm(mean), self.head.weight, self.head.bias)
 
+# %% [markdown]
+# FINETUNEPROSE
+
+# %% experiment="fine_tune"
+WHAT = "singles"
+
+# %% [markdown]
+# ## 8 · How much to hide
+#
+# SWEEPPROSE
+
+# %% experiment="sweep"
+WHY = 1
+
+# %% [markdown] question="q_labels" points=2
+# ### Question 2 · 2 points
+#
+# Answer from *your* figures and tables of sections 7 and 8, in three to five sentences, with numbers.
+#
+# ### BEGIN SOLUTION
+# Q2 MODEL
+# ### END SOLUTION
+
+# %% widget="masks"
+WIDGET = 1

@@ -18,7 +18,7 @@ from labsupport.experiments.record import write_result
 from labsupport.models.masking import block_noise, grid_noise, random_noise
 from labsupport.training import accuracy
 
-STEPS = 600
+STEPS = 1000
 LABELS = 400
 DRAWS = {"random": random_noise, "block": block_noise, "grid": grid_noise}
 # way of masking, ratio, normalised target
@@ -62,7 +62,7 @@ def run(seeds: Sequence[int] = SEEDS, nets: Sequence[tuple[str, float, bool]] = 
             seconds = perf_counter() - start
             classifier = base.fine_tune(
                 net.encoder, x[:LABELS], y[:LABELS], min(base.FINE_TUNE[LABELS], most_steps),
-                base.FINE_TUNE_LR["pretrained"], seed)
+                base.FINE_TUNE_LR, seed)
             records.append({
                 "draw": draw, "ratio": ratio, "normalised": normalised, "seed": seed,
                 "probe": base.probe(net.encoder, x[:LABELS], y[:LABELS], test, test_labels),
