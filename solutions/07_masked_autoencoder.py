@@ -67,7 +67,6 @@ environment.report(PROFILE);
 # %% tags=["setup"]
 import copy
 import json
-import math
 
 import einops
 import numpy as np
@@ -80,9 +79,10 @@ from labsupport.checks import Check
 from labsupport.data import data_path, singles
 from labsupport.models.masking import block_noise, grid_noise, random_noise
 from labsupport.models.vit import EncoderBlock, PatchEmbedding
-from labsupport.probing import features, linear_probe
+from labsupport.probing import linear_probe
 from labsupport.profiles import profile
 from labsupport.profiling import count_macs, count_parameters
+from labsupport.shapes import shapes
 from labsupport.training import accuracy, load_checkpoint, normalize, train_classifier
 from labsupport.turns import measure_in_turns
 
@@ -92,9 +92,10 @@ figures.use_style()
 measured = {}  # what you measure goes in here; the table at the end prints it
 
 # %%
-riddles = singles(8, 32, split="test", seed=21)
+riddles = shapes(8, split="test", seed=21)
 torch.manual_seed(8)
-hidden = (random_noise(8, (8, 8)).argsort(1).argsort(1) >= 16).float()  # 48 of 64 patches
+chance = random_noise(8, (8, 8))
+hidden = (chance > chance.sort(1).values[:, 15:16]).float()  # 48 of 64 patches
 reconstructions.show_rows({"what the network sees": reconstructions.hide(riddles.images, hidden, 4),
                            "what was there": riddles.images},
                           title="A quarter of the patches is enough to know what it is")
@@ -1645,13 +1646,13 @@ class MaskedAutoencoder(nn.Module):
         return mae_loss(predicted, images, mask, 4, self.normalise), predicted, mask
 
 # %% experiment="pretrain"
-lessons = singles(scale(smoke=128, cpu=8000, gpu=8000), 32, split="train", seed=0)
-exam = singles(scale(smoke=40, cpu=2000, gpu=2000), 32, split="test", seed=1_000_000)
+lessons = shapes(scale(smoke=128, cpu=8000, gpu=8000), split="train", seed=0)
+exam = shapes(scale(smoke=40, cpu=2000, gpu=2000), split="test", seed=1_000_000)
 train_images, test_images = normalize(lessons.images), normalize(exam.images)
 torch.manual_seed(SEED)
 mine = MaskedAutoencoder()
 history = train_classifier(mine, train_images, torch.zeros(len(train_images)), batch_size=64,
-                           lr=1.5e-3, steps=scale(smoke=2, cpu=400, gpu=2500),
+                           lr=1.5e-3, steps=scale(smoke=2, cpu=300, gpu=1500),
                            loss_of=lambda outputs, _: outputs[0], progress="hide and paint")
 smooth = np.convolve(history.loss, np.ones(9) / 9, "valid").tolist() if len(history.loss) > 20 else history.loss
 chart_steps = list(range(1, len(smooth) + 1))[:: max(1, len(smooth) // 12)]
@@ -1863,7 +1864,7 @@ def paint(net, images, noise, ratio):
     return reconstructions.hide(images, mask, 4), painted.clamp(0, 1)
 
 
-gallery = singles(10, 32, split="test", seed=33)
+gallery = shapes(10, split="test", seed=33)
 torch.manual_seed(4)
 visible, painted = paint(shipped, gallery.images, random_noise(10, (8, 8)), 0.75)
 _, early = paint(mine, gallery.images, random_noise(10, (8, 8)), 0.75)
@@ -2124,27 +2125,280 @@ class Classifier(nn.Module):
         return F.linear(self.norm(mean), self.head.weight, self.head.bias)
 
 # %% [markdown]
-# FINETUNEPROSE
+# **The labels are about shape.** In their natural colours these 40 things hardly need a network: with
+# ten labelled images of each, a linear classifier on the raw *pixels* already gets most of them
+# right, because a banana is yellow. So this lab turns the hues of every image by a random angle. Its
+# bananas are blue as often as yellow, and what is left to recognise is shape.
+
+# %% experiment="pixels"
+labels_used = scale(smoke=80, cpu=400, gpu=400)
+natural = [singles(n, 32, split=s, seed=i, background="plain", scale=(0.75, 1.0), rotation=0.2)
+           for n, s, i in ((labels_used, "train", 0), (len(exam), "test", 1_000_000))]
+rows = []
+for name, (few, many) in {"natural colours": natural,
+                          "hues at random": (lessons, exam)}.items():
+    right = linear_probe(normalize(few.images[:labels_used]).flatten(1), few.labels[:labels_used],
+                         normalize(many.images).flatten(1), many.labels)
+    measured[f"pixels, {name}"] = right
+    rows.append([name, f"{right:.1%}"])
+charts.Table(["the same things, in", "right by a linear classifier on pixels"], rows,
+             title=f"{labels_used} labelled images of 40 things; chance is 2.5%")
+
+# %% [markdown]
+# Now the test. Three classifiers of your design, trained alike on the same 400 labels (5%): from random
+# weights, from the encoder that *you* pretrained a moment ago, and from the shipped one, which saw
+# five times as many steps. What do you expect?
 
 # %% experiment="fine_tune"
-WHAT = "singles"
+torch.manual_seed(SEED)
+starts = {"from scratch": MaskedAutoencoder().encoder, "yours, pretrained briefly": mine.encoder,
+          "shipped, pretrained longer": shipped.encoder}
+few_images, few_labels = train_images[:labels_used], lessons.labels[:labels_used]
+tuned = {}
+for name, start in starts.items():
+    torch.manual_seed(SEED)
+    net = Classifier(start, 96, 40)
+    train_classifier(net, few_images, few_labels, steps=scale(smoke=2, cpu=100, gpu=100),
+                     batch_size=64, lr=2e-3, progress=name)
+    tuned[name] = accuracy(net, test_images, exam.labels)
+measured["tuned"] = tuned
+comparisons.bars({name: [right] for name, right in tuned.items()},
+                 highlight=["shipped, pretrained longer"], line=(1 / 40, "chance"),
+                 xlabel=f"right on {len(exam)} new images, percent; one run each",
+                 title=f"{labels_used} labels, {scale(smoke=2, cpu=100, gpu=100)} steps: the start decides")
+
+# %% [markdown]
+# One run is one run. The command `labs experiment 07 masked_pretraining` repeats this with three seeds
+# (other images, other weights, other masks, other labels), with 1%, 5% and 10% of the labels, and
+# adds a patient control: from scratch with 5%, five times as many steps.
+
+# %% experiment="few_labels"
+curves = {"pretrained": [], "from scratch": [], "from scratch, longer": []}
+for r in stored["records"]:
+    if r["start"] in curves:
+        curves[r["start"]].append(r | {"percent": 100 * r["labels"] / stored["settings"]["images"]})
+charts.scaling_curves({name: runs for name, runs in curves.items() if runs}, x="percent",
+                      panels={"mean and deviation of the seeds": "accuracy"},
+                      xlabel="images with a label, percent of 8,000", ylabel="accuracy, percent",
+                      chance=1 / 40, title="Pretrained without labels, few labels go further")
+rows = []
+for percent in sorted({r["percent"] for r in curves["pretrained"]}):
+    found = {name: [r["accuracy"] for r in runs if r["percent"] == percent]
+             for name, runs in curves.items()}
+    both = [np.array(found[name]) for name in ("pretrained", "from scratch")]
+    if min(map(len, both)):
+        count = min(map(len, both))
+        gain = both[0][:count] - both[1][:count]
+        spread = [np.std(b, ddof=1) if len(b) > 1 else float("nan") for b in (*both, gain)]
+        measured[f"gain {percent:g}%"] = (gain.mean(), spread[2])
+        patient = found["from scratch, longer"]
+        rows.append([f"{percent:g}%", f"{both[0].mean():.1%} ± {spread[0]:.1%}",
+                     f"{both[1].mean():.1%} ± {spread[1]:.1%}",
+                     f"{100 * gain.mean():+.1f} ± {100 * spread[2]:.1f} points", f"{count}",
+                     f"{np.mean(patient):.1%}" if patient else ""])
+charts.Table(["labels", "pretrained", "from scratch", "gain", "seeds", "from scratch, more steps"],
+             rows, title=f"Measured on {stored['date'][:10]} by: {stored['command']}")
+
+# %% [markdown]
+# LABELSPROSE
 
 # %% [markdown]
 # ## 8 · How much to hide
 #
-# SWEEPPROSE
+# BERT, the model that made masking famous, hides **15%** of the words of a text. MAE hides **75%** of
+# an image. Why not the same? Look at what hiding costs a reader. Your `random_masking` can hide words
+# as well:
+
+# %%
+text = ("The encoder sees only the patches that are left, and because they are few it is fast; the "
+        "decoder puts back what was hidden, and is thrown away after the training.").split()
+torch.manual_seed(1)
+word_noise = torch.rand(1, len(text))
+for ratio in (0.15, 0.5, 0.75):
+    gone = random_masking(torch.zeros(1, len(text), 1), ratio, word_noise)[1][0]
+    print(f"{ratio:.0%}:", " ".join("·" * len(w) if h else w for w, h in zip(text, gone)), "\n")
+
+# %% [markdown]
+# At 15% you can fill the gaps, and it takes thought: grammar, and what the text is about. At 75%
+# nobody can; the words that were hidden are simply gone. **Each word carries much that its neighbours
+# do not.** An image is the other way round: a patch looks like the patches beside it. How much so can
+# be measured. Fill each hidden patch with the average of the visible ones, near ones counting most,
+# and ask how much of the hidden pixels' variance that explains, with no network at all:
+
+# %% experiment="redundancy"
+@torch.no_grad()
+def from_neighbours(images, mask, reach=0.7):
+    """Each patch as an average of visible ones, by distance: (batch, N, values)."""
+    place = torch.stack(torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij"), -1)
+    distance = torch.cdist(place.flatten(0, 1), place.flatten(0, 1))  # (N, N)
+    weight = (-distance / reach).exp() * (1 - mask[:, None])  # (batch, N, N)
+    return (weight / weight.sum(-1, keepdim=True)) @ patchify(images, 4)
+
+
+sample = test_images[:scale(smoke=40, cpu=500, gpu=500)]
+sample_noise = torch.rand(len(sample), 64, generator=torch.Generator().manual_seed(3))
+shares, rows = {}, []
+for ratio in (0.15, 0.5, 0.75, 0.9):
+    mask = random_masking(torch.zeros(len(sample), 64, 1), ratio, sample_noise)[1]
+    truth = patchify(sample, 4)
+    guess = from_neighbours(sample, mask)
+    wrong = (((guess - truth) ** 2).mean(-1) * mask).sum() / mask.sum()
+    spread = (((truth - truth.mean((0, 1))) ** 2).mean(-1) * mask).sum() / mask.sum()
+    with torch.no_grad():
+        loss = shipped(sample, sample_noise, ratio)[0].item()
+    shares[ratio] = 1 - (wrong / spread).item()
+    rows.append([f"{ratio:.0%}", f"{shares[ratio]:.0%}", f"{loss:.3f}"])
+measured["neighbours"] = (shares[0.15], shares[0.75])
+charts.Table(["hidden", "variance explained by the neighbours' average",
+              "loss of the shipped net (normalised pixels)"], rows,
+             title=f"{len(sample)} new images: the more is hidden, the less copying helps")
+
+# %% [markdown]
+# NEIGHBOURPROSE
+#
+# **Does it matter for what is learned?** `labs experiment 07 mask_ratio` pretrains a net for every
+# way of masking, for equally many steps, and judges each by fine-tuning with 5% of the labels and by
+# a linear probe on the frozen encoder.
 
 # %% experiment="sweep"
-WHY = 1
+sweep = json.loads(data_path("results", "07_mask_ratio.json").read_text())
+found = {}
+for r in sweep["records"]:
+    name = f"{r['draw']}, {r['ratio']:.0%}" + ("" if r["normalised"] else ", pixels")
+    found.setdefault(name, []).append(r)
+measured["sweep"] = {name: (np.mean([r["fine_tuned"] for r in runs]),
+                            np.mean([r["probe"] for r in runs])) for name, runs in found.items()}
+best = max(measured["sweep"], key=lambda name: measured["sweep"][name][0])
+measured["best"] = best
+comparisons.bars({name: [r["fine_tuned"] for r in runs] for name, runs in found.items()},
+                 highlight=["random, 75%"],
+                 xlabel="right after fine-tuning with 400 labels, percent; dots are seeds",
+                 title=f"How to hide, after {sweep['settings']['steps']} steps each: best is {best}")
+comparisons.bars({name: [r["probe"] for r in runs] for name, runs in found.items()},
+                 highlight=["random, 75%"],
+                 xlabel="right by a linear probe with 400 labels, percent; dots are seeds",
+                 title="The same encoders, frozen")
+charts.Table(["masking", "seeds", "fine-tuned", "linear probe", "loss in training",
+              "seconds of pretraining"], [
+    [name, f"{len(runs)}", f"{np.mean([r['fine_tuned'] for r in runs]):.1%}",
+     f"{np.mean([r['probe'] for r in runs]):.1%}", f"{np.mean([r['loss'] for r in runs]):.3f}",
+     f"{np.mean([r['seconds'] for r in runs]):.0f}"] for name, runs in found.items()],
+    title=f"Measured on {sweep['date'][:10]} by: {sweep['command']}")
+
+# %% [markdown]
+# SWEEPPROSE
 
 # %% [markdown] question="q_labels" points=2
 # ### Question 2 · 2 points
 #
 # Answer from *your* figures and tables of sections 7 and 8, in three to five sentences, with numbers.
 #
+# (a) By how many points does pretraining help with 1%, 5% and 10% of the labels, and how large is that
+# beside the spread over seeds? What does the patient control rule out?
+# (b) Your own brief pretraining was fine-tuned too. What does its result say about when this method is
+# worth its price?
+# (c) The losses of two mask ratios are 0.25 and 0.45. Why does that *not* tell which encoder is better,
+# and what would? Use the loss and the accuracies of the last table.
+#
 # ### BEGIN SOLUTION
 # Q2 MODEL
+#
+# Rubric. ½ point: (a) gains with their spread. ½ point: (a) the control: it is not only the extra
+# computing. ½ point: (b) pretraining too short can gain nothing or harm. ½ point: (c) losses at other
+# ratios are of other riddles; judge by a task.
 # ### END SOLUTION
 
+# %% [markdown]
+# ## Play with it
+#
+# Draw the slider: hide more or less, and watch the shipped network paint. Where do *you* stop
+# recognising the thing, and where does the network? Try blocks. Press the button for another mask of
+# the same size.
+
 # %% widget="masks"
-WIDGET = 1
+reconstructions.mask_explorer(gallery.images, gallery.captions,
+                              lambda images, noise, ratio: paint(shipped, images, noise, ratio),
+                              draws, (8, 8))
+
+# %%
+one = gallery.images[1:2]
+torch.manual_seed(12)
+still_noise, steps_shown = random_noise(1, (8, 8)), (0.15, 0.3, 0.5, 0.65, 0.75, 0.85, 0.95)
+pairs = [paint(shipped, one, still_noise, ratio) for ratio in steps_shown]
+reconstructions.show_rows({"visible": torch.cat([a for a, _ in pairs] + [one]),
+                           "painted": torch.cat([b for _, b in pairs] + [one])},
+                          title="15, 30, 50, 65, 75, 85 and 95% hidden; at the right the original")
+
+# %% [markdown]
+# ## 9 · Published and measured
+
+# %%
+def shown(key, form="{}"):
+    """A measured value, or the word that it is still to be measured."""
+    return form.format(measured[key]) if key in measured else "not measured yet"
+
+
+def gain_of(percent):
+    key = f"gain {percent:g}%"
+    if key not in measured:
+        return "not measured yet"
+    return "{:+.1f} ± {:.1f} points".format(*(100 * v for v in measured[key]))
+
+
+def swept(name, which=0):
+    found = measured.get("sweep", {})
+    return f"{found[name][which]:.1%}" if name in found else "not measured yet"
+
+
+charts.Table(["claim", "published", "measured here", "why they differ"], [
+    ["your code is the reference's", "equal", f"loss {shown('test loss', '{:.4f}')}, on record "
+     f"{shown('stored loss', '{:.4f}')}", "they do not"],
+    ["MACs of encoder and decoder, ViT-B, 0 → 75% hidden", "2.35 × fewer",
+     shown("macs ViT-B", "{:.2f} ×"), "they do not"],
+    ["the same, ViT-L", "3.3 × fewer", shown("macs ViT-L", "{:.2f} ×"), "the paper rounds"],
+    ["encoder, time, 75% hidden", "4 × fewer tokens", shown("encoder speed-up", "{:.1f} × faster"),
+     "the class token, and work that does not shrink"],
+    ["pretraining, time", "2.8 × (ViT-L) to 4.1 × (ViT-H, one block), against mask tokens in the "
+     "encoder", f"{shown('whole speed-up', '{:.1f} ×')} forward, "
+     f"{shown('step speed-up', '{:.1f} ×')} a training step", "small decoder, small encoder, a CPU"],
+    ["fine-tuning against from scratch", "82.5 → 84.9 (ViT-L, ImageNet, all labels)",
+     f"1%: {gain_of(1)}; 5%: {gain_of(5)}; 10%: {gain_of(10)}", "few labels, toy images"],
+    ["mask ratio", "flat from 40 to 80% when fine-tuned, 75% best by linear probe",
+     f"25%: {swept('random, 25%')}, 75%: {swept('random, 75%')}, 90%: {swept('random, 90%')}",
+     "few steps; see section 8"],
+    ["random against block, 75%", "84.9 against 82.8", f"{swept('random, 75%')} against "
+     f"{swept('block, 75%')}", "toy images"],
+    ["normalised pixels", "85.4 against 84.9", f"{swept('random, 75%')} against "
+     f"{swept('random, 75%, pixels')}", "toy images"],
+], title="Published · measured here · why they differ")
+
+# %% [markdown]
+# ## Where next
+#
+# **What the full-size system does besides.** MAE trains for 800 to 1,600 epochs on ImageNet in
+# batches of 4,096, with no augmentation but a random crop; ViT-L takes 31 hours on 128 TPU cores.
+# Fine-tuning uses smaller learning rates for lower layers, stochastic depth, mixup and cutmix. Its
+# linear probe is weaker than that of contrastive methods (lab 06) and its fine-tuning stronger:
+# what is in the encoder is there, but not in straight lines.
+#
+# **Where this course goes.** Segment Anything (lab 04) starts from an MAE. Lab 08 also predicts
+# images from parts of them, and calls it *generation*.
+#
+# **To try.**
+#
+# * `PROFILE = "gpu"` pretrains as long as the stored runs. Does yours overtake them?
+# * Put the visible patches into the loss as well and look at the accuracy, not at the loss.
+# * Give the decoder four blocks. Better paintings? A better encoder?
+# * Pretrain on one drawing style and fine-tune on the other (`singles(..., style="twemoji")`).
+# * Leave the positions out of the decoder and look at what it paints.
+#
+# ## References
+#
+# * K. He, X. Chen, S. Xie, Y. Li, P. Dollár, R. Girshick, *Masked Autoencoders Are Scalable Vision
+#   Learners*, CVPR 2022: the paper of this lab.
+# * J. Devlin et al., *BERT*, NAACL 2019: masked words. A. Wettig et al., *Should You Mask 15% in
+#   Masked Language Modeling?*, EACL 2023: 40% can be better, for large models.
+# * H. Bao, L. Dong, S. Piao, F. Wei, *BEiT: BERT Pre-Training of Image Transformers*, ICLR 2022:
+#   blocks, mask tokens in the encoder.
+# * Z. Xie et al., *SimMIM*, CVPR 2022: the same idea with a linear decoder.
+# * S. Han, *EfficientML.ai* (MIT 6.5940, Fall 2024), lecture on vision transformers.
