@@ -156,8 +156,8 @@ def random_masking(tokens, mask_ratio, noise):
     """Keep the int(N * (1 - mask_ratio)) tokens of every image that have the least noise.
 
     tokens: (batch, N, dim); noise: (batch, N).
-    Returns the kept tokens (batch, kept, dim) in order of their noise, the mask (batch, N), which is
-    1 for a hidden token, and restore (batch, N): the place of each token in the order of noise.
+    Returns the kept tokens (batch, kept, dim) in order of their noise, the mask (batch, N), 1 for
+    a hidden token, and restore (batch, N): the place of each token in the order of noise.
     """
     # Step 1: who comes first, and where does each stand?
     # Step 2: the tokens that are kept
@@ -409,7 +409,8 @@ with Check("put_back", read="section 2, the two steps") as check:
     before = [t.clone() for t in (visible, token, restore)]
     full = put_back(visible, token, restore)
     check.shape(full, (2, 4, 2), "the full sequence of 4 tokens")
-    for name, now, then in zip(("visible", "mask_token", "restore"), (visible, token, restore), before):
+    for name, now, then in zip(("visible", "mask_token", "restore"), (visible, token, restore),
+                               before):
         check.unchanged(now, then, name)
     check.values(full[..., 0], [[-1.0, 11, -1, 13], [10, -1, -1, 13]], "the sequence of the table",
                  otherwise={
@@ -434,8 +435,9 @@ with Check("put_back", read="section 2, the two steps") as check:
 # %% judge="put_back" points=3
 def ask(rng):
     for title, batch, kept, count, dim in (
-        ("4 of 16 visible", 3, 4, 16, 5), ("one image", 1, 3, 7, 4), ("nothing missing", 2, 6, 6, 3),
-        ("all but one missing", 4, 1, 5, 2), ("more channels than tokens", 2, 2, 4, 9),
+        ("4 of 16 visible", 3, 4, 16, 5), ("one image", 1, 3, 7, 4),
+        ("nothing missing", 2, 6, 6, 3), ("all but one missing", 4, 1, 5, 2),
+        ("more channels than tokens", 2, 2, 4, 9),
         ("tokens of one number", 5, 3, 8, 1),
     ):
         order = torch.from_numpy(rng.random((batch, count))).argsort(1)
@@ -667,7 +669,8 @@ with Check("mae_encoder", read="section 3, the five steps") as check:
                "the state dict holds more than the parameters",
                likely='register_buffer("positions", …, persistent=False)')
     check.that(encoder.norm.bias.abs().sum() == 0 and encoder.patch_embed.proj.bias.abs().sum() == 0
-               and 0 < encoder.cls_token.std() < 0.1, "the start values are not those of initialise",
+               and 0 < encoder.cls_token.std() < 0.1,
+               "the start values are not those of initialise",
                likely="call initialise(self) at the end of the constructor")
     check.that(encoder.norm.eps == 1e-6, "the last norm has another eps", likely="eps=1e-6")
     check.gradient(encoder(images, 0.5, noise)[0], dict(encoder.named_parameters()))
@@ -736,7 +739,7 @@ def drive(lab, images, noise, ratio, size, start=False):
     if noise is None:  # which patches come first is chance: their mean is not
         if ratio:
             return {"images have masks of their own": len(mask.unique(dim=0)) > 1,
-                    "shape": list(latents.shape), "of the same dtype": latents.dtype == images.dtype}
+                    "shape": list(latents.shape), "same dtype": latents.dtype == images.dtype}
         return {"class token": latents[:, 0], "mean of the patches": latents[:, 1:].mean(1),
                 "mask": mask}
     steps = torch.linspace(-1, 1, latents.numel(), dtype=latents.dtype).view_as(latents)
@@ -805,7 +808,7 @@ class MAEEncoder(nn.Module):
         patches, mask, restore = random_masking(x[:, 1:], mask_ratio, noise)
         return torch.cat([x[:, :1], patches], dim=1), mask, restore
 
-# %% trap="mae_encoder" name="one mask without noise, no positions"
+# %% trap="mae_encoder" name="no positions"
 # Your latents equal what you get without positions: the encoder then cannot tell where in the image
 # a patch comes from. Add positions[:, 1:] to the tokens before the masking.
 class MAEEncoder(nn.Module):
@@ -908,8 +911,10 @@ class MAEEncoder(nn.Module):
 # tokens of 96 channels, and four blocks. Before you run the cell: with 75% hidden, 17 of 65 tokens
 # are left. How many times faster would you guess?
 
-# %% experiment="encoder_time"
+# %% tags=["setup"]
 SIZES = dict(image_size=32, patch_size=4, dim=96, depth=4, heads=3, mlp_ratio=2)
+
+# %% experiment="encoder_time"
 ratios = (0.0, 0.25, 0.5, 0.75, 0.9)
 torch.manual_seed(SEED)
 stopwatch = MAEEncoder(**SIZES).eval()
@@ -922,7 +927,8 @@ charts.Table(["hidden", "tokens in the blocks", "MACs of one image", "time of 64
               "times fewer tokens", "times fewer MACs", "times faster"], [
     [f"{r:.0%}", f"{int(64 * (1 - r)) + 1}", f"{encoder_macs[r]:,}",
      f"{1000 * encoder_seconds[r]:.0f} ms", f"{65 / (int(64 * (1 - r)) + 1):.2f}",
-     f"{encoder_macs[0.0] / encoder_macs[r]:.2f}", f"{encoder_seconds[0.0] / encoder_seconds[r]:.2f}"]
+     f"{encoder_macs[0.0] / encoder_macs[r]:.2f}",
+     f"{encoder_seconds[0.0] / encoder_seconds[r]:.2f}"]
     for r in ratios], title="The encoder alone: medians of runs that take turns, one thread")
 
 # %% [markdown]
@@ -1005,7 +1011,8 @@ class MAEDecoder(nn.Module):
 
 # %% check="mae_decoder"
 with Check("mae_decoder", read="section 4, the five steps") as check:
-    check.signature(MAEDecoder, "grid", "encoder_dim", "values", "dim", "depth", "heads", "mlp_ratio")
+    check.signature(MAEDecoder, "grid", "encoder_dim", "values", "dim", "depth", "heads",
+                    "mlp_ratio")
     decoder = MAEDecoder((2, 3), 10, 12, 8, 1, 2, 2).eval()
     block = {f"blocks.0.{name}": tuple(p.shape)
              for name, p in EncoderBlock(8, 2, 2).named_parameters()}
@@ -1281,8 +1288,8 @@ measured["whole speed-up"] = gains["with decoder"][ratios.index(0.75)]
 measured["step speed-up"] = gains["training step"][ratios.index(0.75)]
 charts.lines([100 * r for r in ratios], gains, xlabel="patches hidden, percent",
              ylabel="times as fast as with none hidden",
-             title=f"With 75% hidden the encoder is {measured['encoder speed-up']:.1f} times as fast, "
-                   f"with the decoder {measured['whole speed-up']:.1f} times")
+             title=f"With 75% hidden, the encoder is {measured['encoder speed-up']:.1f} times as "
+                   f"fast, with the decoder {measured['whole speed-up']:.1f} times")
 
 # %% experiment="published_macs"
 PUBLISHED = {"ViT-B": (16, 768, 12, 12), "ViT-L": (16, 1024, 24, 16), "ViT-H": (14, 1280, 32, 16)}
@@ -1315,14 +1322,16 @@ for name, (patch, dim, depth, heads) in PUBLISHED.items():
             size = count_parameters(net)
     measured[f"macs {name}"] = macs[8][0.0] / macs[8][0.75]
     rows.append([name, f"{size:,}", f"{parts[0.0] / 1e9:.1f} G → {parts[0.75] / 1e9:.1f} G",
-                 f"{parts[0.0] / parts[0.75]:.2f} ×", f"{(macs[8][0.75] - parts[0.75]) / 1e9:.1f} G",
+                 f"{parts[0.0] / parts[0.75]:.2f} ×",
+                 f"{(macs[8][0.75] - parts[0.75]) / 1e9:.1f} G",
                  f"{1 - parts[0.75] / macs[8][0.75]:.0%}", f"{macs[8][0.0] / macs[8][0.75]:.2f} ×",
                  f"{macs[1][0.0] / macs[1][0.75]:.2f} ×"])
 own = count_macs(stopwatch, batch[:1], 0.75, chance[:1])
 both = {r: count_macs(lambda images, r=r: whole(images, r), batch[:1]) for r in (0.0, 0.75)}
 measured["macs own"] = both[0.0] / both[0.75]
 rows.append(["this lab's", f"{count_parameters(stopwatch) + count_parameters(painter):,}",
-             f"{encoder_macs[0.0] / 1e6:.1f} M → {own / 1e6:.1f} M", f"{encoder_macs[0.0] / own:.2f} ×",
+             f"{encoder_macs[0.0] / 1e6:.1f} M → {own / 1e6:.1f} M",
+             f"{encoder_macs[0.0] / own:.2f} ×", "(1 block) "
              f"{(both[0.75] - own) / 1e6:.1f} M", f"{1 - own / both[0.75]:.0%}", "",
              f"{both[0.0] / both[0.75]:.2f} ×"])
 charts.Table(["size", "parameters", "encoder, 0 → 75% hidden", "gain", "decoder of 8 blocks",
@@ -1399,7 +1408,8 @@ charts.Table(["size", "parameters", "encoder, 0 → 75% hidden", "gain", "decode
 # %% tags=["setup"]
 def patchify(images, patch_size):
     """Images (batch, 3, height, width) to patches (batch, N, patch_size² * 3), row by row."""
-    return einops.rearrange(images, "b c (h p) (w q) -> b (h w) (p q c)", p=patch_size, q=patch_size)
+    return einops.rearrange(images, "b c (h p) (w q) -> b (h w) (p q c)", p=patch_size,
+                            q=patch_size)
 
 
 def unpatchify(patches, patch_size, rows):
@@ -1654,7 +1664,7 @@ class MaskedAutoencoder(nn.Module):
     def __init__(self, mask_ratio=0.75, normalise=True, draw=random_noise):
         super().__init__()
         self.mask_ratio, self.normalise, self.draw = mask_ratio, normalise, draw
-        self.encoder = MAEEncoder(image_size=32, patch_size=4, dim=96, depth=4, heads=3, mlp_ratio=2)
+        self.encoder = MAEEncoder(**SIZES)
         self.decoder = MAEDecoder((8, 8), 96, 48, dim=64, depth=1, heads=2, mlp_ratio=2)
 
     def forward(self, images, noise=None, mask_ratio=None):
@@ -1674,12 +1684,13 @@ mine = MaskedAutoencoder()
 history = train_classifier(mine, train_images, torch.zeros(len(train_images)), batch_size=64,
                            lr=1.5e-3, steps=scale(smoke=2, cpu=300, gpu=1500),
                            loss_of=lambda outputs, _: outputs[0], progress="hide and paint")
-smooth = np.convolve(history.loss, np.ones(9) / 9, "valid").tolist() if len(history.loss) > 20 else history.loss
+smooth = history.loss
+if len(smooth) > 20:
+    smooth = np.convolve(history.loss, np.ones(9) / 9, "valid").tolist()
 chart_steps = list(range(1, len(smooth) + 1))[:: max(1, len(smooth) // 12)]
 charts.lines(chart_steps, {"your net": [smooth[i - 1] for i in chart_steps]}, xlabel="step",
              ylabel="loss of hidden patches, mean of 9 steps",
-             title=f"{len(history.loss)} steps of {64} images, no label: the loss is below 1, what "
-                   "guessing each patch's mean gets")
+             title=f"{len(history.loss)} steps of 64 images, and not one label")
 
 # %% [markdown]
 # ## 6 · See what it paints
@@ -1688,12 +1699,11 @@ charts.lines(chart_steps, {"your net": [smooth[i - 1] for i in chart_steps]}, xl
 # they are. (The network answers for the visible patches as well, but nobody ever asked it to get
 # them right.)
 #
-# One honest difficulty. A network trained on *normalised* pixels does not say how bright a patch is
-# or how strong its contrast, only its pattern. To make a picture of it, multiply by the deviation
-# and add the mean **of the true patch**: two numbers of every colour-blind kind that the network
-# never saw. All pictures of such networks, the published ones too, borrow them, and look better than
-# they should. So this lab does both: `statistics=True` borrows, `False` shows the prediction as
-# pixels, for networks that were trained on pixels.
+# One honest difficulty. A network trained on *normalised* pixels does not say how bright a patch is or
+# how strong its contrast, only its pattern. To make a picture of it, multiply by the deviation and
+# add the mean **of the true patch**: numbers that the network never saw. All pictures of such
+# networks borrow them, and look better than they should. With `normalised=False`, for networks that
+# were trained on pixels as they are, nothing is borrowed.
 #
 # ### Exercise 6 · `reconstruct` · 3 points · 15 minutes · ●●○
 #
@@ -1751,8 +1761,8 @@ with Check("reconstruct", read="section 6") as check:
     seen, mean = mask[..., None] == 0, patches.mean(-1, keepdim=True)
     root = (patches.var(-1, keepdim=True) + 1e-6).sqrt()
     check.values(patchify(reconstruct(images, guess, mask, 2, False), 2),
-                 torch.where(seen, patches, guess), "the patches of a net that was trained on pixels",
-                 otherwise={
+                 torch.where(seen, patches, guess),
+                 "the patches of a net that was trained on pixels", otherwise={
         "visible patches are painted, and hidden ones are true": torch.where(seen, guess, patches),
         "visible patches are painted too": guess,
         "mean and deviation are added although normalised=False":
@@ -2181,18 +2191,19 @@ torch.manual_seed(SEED)
 starts = {"from scratch": MaskedAutoencoder().encoder, "yours, pretrained briefly": mine.encoder,
           "shipped, pretrained longer": shipped.encoder}
 few_images, few_labels = train_images[:labels_used], lessons.labels[:labels_used]
+steps = scale(smoke=2, cpu=100, gpu=100)
 tuned = {}
 for name, start in starts.items():
     torch.manual_seed(SEED)
     net = Classifier(start, 96, 40)
-    train_classifier(net, few_images, few_labels, steps=scale(smoke=2, cpu=100, gpu=100),
-                     batch_size=64, lr=2e-3, progress=name)
+    train_classifier(net, few_images, few_labels, steps=steps, batch_size=64, lr=2e-3,
+                     progress=name)
     tuned[name] = accuracy(net, test_images, exam.labels)
 measured["tuned"] = tuned
 comparisons.bars({name: [right] for name, right in tuned.items()},
                  highlight=["shipped, pretrained longer"], line=(1 / 40, "chance"),
                  xlabel=f"right on {len(exam)} new images, percent; one run each",
-                 title=f"{labels_used} labels, {scale(smoke=2, cpu=100, gpu=100)} steps: the start decides")
+                 title=f"{labels_used} labels, the same {steps} steps: the start decides")
 
 # %% [markdown]
 # One run is one run. The command `labs experiment 07 masked_pretraining` repeats this with three seeds
@@ -2300,7 +2311,7 @@ measured["best"] = best
 comparisons.bars({name: [r["fine_tuned"] for r in runs] for name, runs in found.items()},
                  highlight=["random, 75%"],
                  xlabel="right after fine-tuning with 400 labels, percent; dots are seeds",
-                 title=f"How to hide, after {sweep['settings']['steps']} steps each: best is {best}")
+                 title=f"How to hide, {sweep['settings']['steps']} steps each: best is {best}")
 comparisons.bars({name: [r["probe"] for r in runs] for name, runs in found.items()},
                  highlight=["random, 75%"],
                  xlabel="right by a linear probe with 400 labels, percent; dots are seeds",
@@ -2383,11 +2394,13 @@ charts.Table(["claim", "published", "measured here", "why they differ"], [
     ["MACs of encoder and decoder, ViT-B, 0 → 75% hidden", "2.35 × fewer",
      shown("macs ViT-B", "{:.2f} ×"), "they do not"],
     ["the same, ViT-L", "3.3 × fewer", shown("macs ViT-L", "{:.2f} ×"), "the paper rounds"],
-    ["encoder, time, 75% hidden", "4 × fewer tokens", shown("encoder speed-up", "{:.1f} × faster"),
+    ["encoder, time, 75% hidden", "4 × fewer tokens",
+     shown("encoder speed-up", "{:.1f} × faster"),
      "the class token, and work that does not shrink"],
     ["pretraining, time", "2.8 × (ViT-L) to 4.1 × (ViT-H, one block), against mask tokens in the "
      "encoder", f"{shown('whole speed-up', '{:.1f} ×')} forward, "
-     f"{shown('step speed-up', '{:.1f} ×')} a training step", "small decoder, small encoder, a CPU"],
+     f"{shown('step speed-up', '{:.1f} ×')} a training step",
+     "a small encoder with a small decoder, a CPU"],
     ["fine-tuning against from scratch", "82.5 → 84.9 (ViT-L, ImageNet, all labels)",
      f"1%: {gain_of(1)}; 5%: {gain_of(5)}; 10%: {gain_of(10)}", "few labels, toy images"],
     ["mask ratio", "flat from 40 to 80% when fine-tuned, 75% best by linear probe",
