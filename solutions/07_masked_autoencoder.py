@@ -457,6 +457,9 @@ def drive(lab, visible, token, restore):
     return {"output": full, "gradient of visible": gradients[0],
             "gradient of the mask token": gradients[1]}
 
+
+tolerance = dict(float64=1e-12)
+
 # %% trap="put_back" name="still in order of noise"
 # Your sequence equals what you get without restore: it is still in order of noise, so the decoder
 # would paint every patch at a random place. Token i stands at place restore[i].
@@ -1567,7 +1570,7 @@ def drive(lab, predicted, images, mask, patch_size, normalise=None):
 
 
 parts = {"normalised target": 2, "hidden patches only": 2}
-tolerance = dict(float64=1e-8)
+tolerance = dict(float64=1e-11)
 
 # %% trap="mae_loss" name="all patches"
 # Your loss equals the mean over all patches, the visible ones too. What is visible is no riddle:
