@@ -1394,10 +1394,10 @@ charts.Table(["size", "parameters", "encoder, 0 → 75% hidden", "gain", "decode
 # $$ \hat{\mathbf{t}} = \frac{\mathbf{t} - \operatorname{mean}(\mathbf{t})}
 #                            {\sqrt{\operatorname{var}(\mathbf{t}) + 10^{-6}}} $$
 #
-# (over the patch's $P^2 \cdot 3$ values; the variance is the unbiased one, `torch.var`'s default). A
-# patch of one colour becomes zeros instead of 0 / 0. What is left is the *pattern* within the patch;
-# how bright and how contrasty it was no longer matters, and these are what could be guessed from the
-# neighbours.
+# (over the patch's $P^2 \cdot 3$ values, the three colours together; the variance is the unbiased one,
+# `torch.var`'s default). A grey patch without a pattern becomes zeros instead of 0 / 0. What is left
+# is pattern and tint; how bright the patch was and how strong its contrast no longer matters, and
+# these are what could be copied from the neighbours.
 #
 # **Where.** The loss is the mean squared error of a patch, averaged over the **hidden** patches only,
 # all those of the batch together:
@@ -1443,7 +1443,7 @@ def unpatchify(patches, patch_size, rows):
 # First the mean over a patch's values, `(batch, N)`; that times the mask, summed, over the sum of the
 # mask. `.mean()` would divide by all patches.
 # </details>
-# <details><summary>Hint 3: the values differ a little, or are huge for patches of one colour</summary>
+# <details><summary>Hint 3: the values differ a little, or are huge for grey patches</summary>
 #
 # A little: `unbiased=False` divides by $n$ instead of $n - 1$; leave it away. Huge: the $10^{-6}$
 # stands inside the root, beside the variance. Skeleton: patchify → normalise → square → mean of a
@@ -1545,7 +1545,7 @@ def ask(rng):
     given = inputs(3, 2, 2, 2)
     given["images"][:] = 0.25
     given["images"][1] += randn(rng, 3, 4, 4).double()
-    yield Case("patches of one colour, all hidden", part=everywhere, **given,
+    yield Case("grey patches, all hidden", part=everywhere, **given,
                mask=torch.ones(3, 4, dtype=torch.float64))
     given = {name: value.float() if name != "patch_size" else value
              for name, value in inputs(2, 2, 2, 2).items()}
