@@ -31,7 +31,7 @@ BATCH_SIZE, LR, WEIGHT_DECAY = 64, 1.5e-3, 0.05
 STEPS = 1500  # of pretraining
 FINE_TUNE = {80: 60, 400: 100, 800: 140}  # labelled images (1%, 5%, 10%): steps
 FINE_TUNE_LR = 2e-3
-LONGER = {400: 500}  # steps of a patient control from scratch, by labelled images
+LONGER = {400: 500}  # steps of patient runs, by labelled images
 PROBE_LABELS = 400
 SEEDS = (0, 1, 2)
 CHECKPOINT = "07_mae"
@@ -119,40 +119,53 @@ def run(seeds: Sequence[int] = SEEDS, most_steps: int = 10**6, images: int = IMA
         if keep:
             keep(record["seed"], net, records)
 
-    for seed in seeds:
-        wanted = [(start, labels) for labels in FINE_TUNE
-                  for start in ("pretrained", "from scratch")]
-        wanted += [("from scratch, longer", labels) for labels in LONGER]
-        wanted = [pair for pair in wanted if (*pair, seed) not in finished]
-        if not wanted and ("pretraining", 0, seed) in finished:
-            continue
-        x, y = data_of(seed, images)
+    data, nets = {}, {}
+
+    def of_seed(seed: int) -> tuple[Tensor, Tensor]:
+        if seed not in data:
+            data[seed] = data_of(seed, images)
+        return data[seed]
+
+    def fresh(seed: int) -> MaskedAutoencoder:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            net = make_mae()
-        untrained = probe(net.encoder, x[:PROBE_LABELS], y[:PROBE_LABELS], test, test_labels)
-        start = perf_counter()
+            return make_mae()
+
+    def pretrained(seed: int) -> MaskedAutoencoder:
+        if seed in nets:
+            return nets[seed]
+        x, y = of_seed(seed)
+        net, start = fresh(seed), perf_counter()
+        few = x[:PROBE_LABELS], y[:PROBE_LABELS], test, test_labels
+        untrained = probe(net.encoder, *few)
         loss = pretrain(net, x, min(STEPS, most_steps), seed,
                         f"pretraining, seed {seed}" if progress else False)
+        nets[seed] = net
         if ("pretraining", 0, seed) not in finished:
             add({"start": "pretraining", "labels": 0, "seed": seed,
                  "loss": round(sum(loss[-50:]) / len(loss[-50:]), 4),
                  "test_loss": round(held_out_loss(net, test), 4), "probe_untrained": untrained,
-                 "probe": probe(net.encoder, x[:PROBE_LABELS], y[:PROBE_LABELS], test,
-                                test_labels),
+                 "probe": probe(net.encoder, *few),
                  "seconds": round(perf_counter() - start, 1)}, net)
-        for name, labels in wanted:
-            with torch.random.fork_rng():
-                torch.manual_seed(100 + seed)
-                encoder = net.encoder if name == "pretrained" else make_mae().encoder
-            steps = (LONGER if name.endswith("longer") else FINE_TUNE)[labels]
-            start = perf_counter()
-            classifier = fine_tune(encoder, x[:labels], y[:labels], min(steps, most_steps),
-                                   FINE_TUNE_LR, seed,
-                                   f"{name}, {labels} labels, seed {seed}" if progress else False)
-            add({"start": name, "labels": labels, "seed": seed, "steps": steps,
-                 "accuracy": accuracy(classifier, test, test_labels),
-                 "seconds": round(perf_counter() - start, 1)})
+        return net
+
+    arms = [(start, labels, seed) for seed in seeds for labels in FINE_TUNE
+            for start in ("pretrained", "from scratch")]
+    arms += [(f"{start}, longer", labels, seed) for start in ("from scratch", "pretrained")
+             for labels in LONGER for seed in seeds]
+    for name, labels, seed in arms:
+        if (name, labels, seed) in finished:
+            continue
+        x, y = of_seed(seed)
+        encoder = (pretrained(seed) if name.startswith("pretrained") else fresh(100 + seed)).encoder
+        steps = (LONGER if name.endswith("longer") else FINE_TUNE)[labels]
+        start = perf_counter()
+        classifier = fine_tune(encoder, x[:labels], y[:labels], min(steps, most_steps),
+                               FINE_TUNE_LR, seed,
+                               f"{name}, {labels} labels, seed {seed}" if progress else False)
+        add({"start": name, "labels": labels, "seed": seed, "steps": steps,
+             "accuracy": accuracy(classifier, test, test_labels),
+             "seconds": round(perf_counter() - start, 1)})
     return records
 
 

@@ -29,7 +29,8 @@ def test_pretraining_runs_repeats_nothing_and_keeps_the_autoencoder():
     assert records[0] == done[0] and kept == [True] + [False] * (len(kept) - 1)
     assert [(r["start"], r["labels"]) for r in records[1:]] == [
         ("pretraining", 0), ("pretrained", 80), ("pretrained", 400), ("from scratch", 400),
-        ("pretrained", 800), ("from scratch", 800), ("from scratch, longer", 400)]
+        ("pretrained", 800), ("from scratch", 800), ("from scratch, longer", 400),
+        ("pretrained, longer", 400)]
     assert masked_pretraining.run(seeds=[0], progress=False, test_images=40,
                                   done=records) == records
 
@@ -54,7 +55,9 @@ def test_stored_pretraining_is_complete_and_has_today_s_settings():
     result = stored("masked_pretraining")
     assert result["settings"] == as_json(masked_pretraining.settings())
     runs = [(r["start"], r["labels"], r["seed"]) for r in result["records"]]
-    nets = [("pretraining", 0)] + [("from scratch, longer", n) for n in masked_pretraining.LONGER]
+    nets = [("pretraining", 0)]
+    nets += [(f"{start}, longer", n) for n in masked_pretraining.LONGER
+             for start in ("pretrained", "from scratch")]
     nets += [(s, n) for n in masked_pretraining.FINE_TUNE for s in ("pretrained", "from scratch")]
     assert len(runs) == len(set(runs))
     assert set(runs) == {(*net, seed) for net in nets for seed in masked_pretraining.SEEDS}
