@@ -2247,7 +2247,18 @@ charts.Table(["labels", "pretrained", "from scratch", "gain", "seeds", "from scr
              rows, title=f"Measured on {stored['date'][:10]} by: {stored['command']}")
 
 # %% [markdown]
-# LABELSPROSE
+# **What it shows.** After equally many steps of fine-tuning, the pretrained start is far ahead with 5%
+# and 10% of the labels: by twenty points and more, several times what seeds differ. With **1%**, two
+# images of each thing, it gains **nothing** beyond the seeds' spread: two examples do not say which of all the
+# things the encoder knows is meant. And pretraining has to be long enough: after your few hundred steps
+# the encoder has learned to copy from neighbours, which helps nobody to name a thing, and its start
+# may be *worse* than random weights. (In a trial with 120 steps of fine-tuning: 42% against 58%.)
+#
+# **And the price?** The patient control is from scratch, with five times as many steps, about what
+# pretraining has cost once. It overtakes the hasty pretrained net. So with *one* task, and images as
+# easy as these, the computing might as well have been spent on the labels alone; compare it with the
+# last bar of your own figure, the shipped start with as much patience. Pretraining pays when its
+# encoder is used again and again, or when a large network would only learn its few labels by heart.
 
 # %% [markdown]
 # ## 8 · How much to hide
@@ -2301,7 +2312,15 @@ charts.Table(["hidden", "variance explained by the neighbours' average",
              title=f"{len(sample)} new images: the more is hidden, the less copying helps")
 
 # %% [markdown]
-# NEIGHBOURPROSE
+# **What it shows.** With 15% hidden, copying from the neighbours explains more than half of what is hidden;
+# the riddle is solved without understanding anything. At 75% much less is left for copying, and at
+# 90% almost nothing. So an image must be hidden *mostly* before the task says anything about things. A text
+# is so dense that 15% is hard enough. (It is no law: Wettig et al., 2023, found 40% better for large
+# language models. And BERT's hidden words keep their places in the encoder, so hiding more would save
+# it no time; in an MAE it does.)
+#
+# The last column shows why losses of *different* ratios must not be compared: more hidden is a harder
+# riddle, and a larger loss says nothing against the net.
 #
 # **Does it matter for what is learned?** `labs experiment 07 mask_ratio` pretrains a net for every
 # way of masking, for equally many steps, and judges each by fine-tuning with 5% of the labels and by
@@ -2333,7 +2352,12 @@ charts.Table(["masking", "seeds", "fine-tuned", "linear probe", "loss in trainin
     title=f"Measured on {sweep['date'][:10]} by: {sweep['command']}")
 
 # %% [markdown]
-# SWEEPPROSE
+# **What to read.** Compare the bars with the dots: a difference that is not clearly larger than the
+# spread of the seeds is none. Compare the time as well: at 25% a step costs more than twice what it
+# costs at 75%, so "equal steps" is generous to small ratios. The paper finds fine-tuning nearly flat from 40 to
+# 80%, the linear probe best at 75%, and blocks worse than random patches, at 75% by two points of
+# fine-tuning and ten of probing. What large blocks hide can often not be inferred at all: then the
+# best answer is a blur, and there is little to learn from it.
 
 # %% [markdown] question="q_labels" points=2
 # ### Question 2 · 2 points
@@ -2341,17 +2365,27 @@ charts.Table(["masking", "seeds", "fine-tuned", "linear probe", "loss in trainin
 # Answer from *your* figures and tables of sections 7 and 8, in three to five sentences, with numbers.
 #
 # (a) By how many points does pretraining help with 1%, 5% and 10% of the labels, and how large is that
-# beside the spread over seeds? What does the patient control rule out?
+# beside the spread over seeds? What does the patient control say, and what does it leave open?
 # (b) Your own brief pretraining was fine-tuned too. What does its result say about when this method is
 # worth its price?
 # (c) The losses of two mask ratios are 0.25 and 0.45. Why does that *not* tell which encoder is better,
 # and what would? Use the loss and the accuracies of the last table.
 #
 # ### BEGIN SOLUTION
-# Q2 MODEL
+# Model answer. (a) Stored run: with 5% and 10% of the labels the pretrained start is ahead by more than
+# 20 points at equal steps, where seeds differ by a few points; with 1% there is no difference beyond the
+# spread. The patient control reaches more than the pretrained net after few steps, so the gain is one
+# of steps and not of what can be reached: it does *not* rule out that the computing of pretraining
+# could have been spent on the labels; only the shipped start with equal patience can show a
+# gain then, and the student's last bar says whether it does. (b) After 300 steps my own encoder was no better or even
+# worse a start than random weights, the shipped one, after five times as many, far better: a
+# short pretraining learns to copy, and costs more than it gives. It pays when it is long, and when
+# the encoder is used for several tasks. (c) The losses are of different riddles: with more hidden the same
+# net has a larger loss (from about 0.32 at 15% to 0.46 at 90%). An encoder is judged by a task,
+# with labels: fine-tuning or a linear probe, on held-out images, over several seeds.
 #
-# Rubric. ½ point: (a) gains with their spread. ½ point: (a) the control: it is not only the extra
-# computing. ½ point: (b) pretraining too short can gain nothing or harm. ½ point: (c) losses at other
+# Rubric. ½ point: (a) gains with their spread, 1% apart. ½ point: (a) what the control says and what
+# it leaves open. ½ point: (b) pretraining too short can gain nothing or harm. ½ point: (c) losses at other
 # ratios are of other riddles; judge by a task.
 # ### END SOLUTION
 
