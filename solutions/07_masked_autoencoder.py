@@ -98,13 +98,14 @@ chance = random_noise(8, (8, 8))
 hidden = (chance > chance.sort(1).values[:, 15:16]).float()  # 48 of 64 patches
 reconstructions.show_rows({"what the network sees": reconstructions.hide(riddles.images, hidden, 4),
                            "what was there": riddles.images},
-                          title="A quarter of the patches is enough to know what it is")
+                          title="A quarter of the patches: can you still name the things?")
 
 # %% [markdown]
-# This is the picture to remember. Cover the lower row with your hand. You can name most of these
+# This is the picture to remember. Cover the lower row with your hand. You can name many of these
 # things from a quarter of their patches, and say roughly what the hidden ones look like. To do so
 # you used what you know about things: that they are symmetric, go on behind the gaps, have two eyes
-# or four wheels. A network that fills the gaps well must have found some of that too.
+# or two wheels. A network that fills the gaps well must have found some of that too. (The colours are
+# wrong on purpose; section 7 says why.)
 
 # %% [markdown]
 # ## 1 · Hide
@@ -2329,7 +2330,7 @@ charts.Table(["hidden", "variance explained by the neighbours' average",
 # %% experiment="sweep"
 sweep = json.loads(data_path("results", "07_mask_ratio.json").read_text())
 found = {}
-for r in sweep["records"]:
+for r in sorted(sweep["records"], key=lambda r: (r["draw"] == "block", r["ratio"])):
     name = f"{r['draw']}, {r['ratio']:.0%}" + ("" if r["normalised"] else ", pixels")
     found.setdefault(name, []).append(r)
 measured["sweep"] = {name: (np.mean([r["fine_tuned"] for r in runs]),

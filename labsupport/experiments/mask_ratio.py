@@ -22,8 +22,8 @@ STEPS = 800
 LABELS = 400
 DRAWS = {"random": random_noise, "block": block_noise}
 # way of masking, ratio, normalised target
-NETS = (("random", 0.25, True), ("random", 0.5, True), ("random", 0.75, True),
-        ("random", 0.9, True), ("block", 0.5, True), ("block", 0.75, True),
+NETS = (("random", 0.75, True), ("block", 0.75, True), ("random", 0.9, True),
+        ("random", 0.5, True), ("random", 0.25, True), ("block", 0.5, True),
         ("random", 0.75, False))
 SEEDS = base.SEEDS
 

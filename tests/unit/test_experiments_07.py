@@ -64,10 +64,11 @@ def test_stored_pretraining_is_complete_and_has_today_s_settings():
 
 
 def test_stored_pretraining_gains_more_than_its_error_bars():
+    """With 5% and 10% of the labels; with 1% the lab says that nothing is gained."""
     right = {}
     for r in stored("masked_pretraining")["records"]:
         right.setdefault((r["start"], r["labels"]), []).append(r.get("accuracy"))
-    for labels in masked_pretraining.FINE_TUNE:
+    for labels in (400, 800):
         good, poor = right["pretrained", labels], right["from scratch", labels]
         assert mean(good) - stdev(good) > mean(poor) + stdev(poor), labels
 
