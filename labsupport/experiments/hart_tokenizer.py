@@ -1,0 +1,100 @@
+"""Lab 08: training hybrid tokenizers on stickers.
+
+    labs experiment 08 hart_tokenizer
+"""
+
+import math
+from collections.abc import Callable
+from time import perf_counter
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from labsupport.data.stickers import stickers
+from labsupport.models.hart.autoencoder import HybridTokenizer
+from labsupport.training import learning_rate_factor, normalize
+
+BATCH_SIZE, LR, BETAS, WEIGHT_DECAY, CLIP = 32, 2e-3, (0.9, 0.99), 0.01, 1.0
+CONTINUOUS = 0.4  # share of a batch whose decoder sees the continuous latent
+JITTER = 1.2  # of the stickers
+EDGE_WEIGHT, SQUARE_WEIGHT, CODE_WEIGHT = 0.5, 1.0, 0.5  # beside the absolute error
+REVIVE_EVERY, REVIVE_UNTIL = 20, 0.75  # steps; share of the run
+
+
+def edges(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences of neighbouring pixels, down and across."""
+    return images.diff(dim=2), images.diff(dim=3)
+
+
+def reconstruction_loss(made: Tensor, images: Tensor) -> Tensor:
+    """Absolute and squared error, and the absolute error of edges, which keeps outlines sharp."""
+    loss = F.l1_loss(made, images) + SQUARE_WEIGHT * F.mse_loss(made, images)
+    for ours, theirs in zip(edges(made), edges(images), strict=True):
+        loss = loss + EDGE_WEIGHT * F.l1_loss(ours, theirs)
+    return loss
+
+
+@torch.no_grad()
+def revive(tokenizer: HybridTokenizer, latent: Tensor, indices: Tensor, used: Tensor,
+           generator: torch.Generator) -> None:
+    """Put codes that were not `used` where vectors are that had to be explained lately."""
+    quantizer = tokenizer.quantizer
+    rests = [latent, *(latent - total for total in quantizer.partial_sums(indices)[:-1])]
+    vectors = torch.cat([F.interpolate(rest, size=(scale, scale), mode="area").flatten(2).mT
+                         .flatten(0, 1) for rest, scale in zip(rests, quantizer.scales,
+                                                              strict=True)])
+    dead = (used == 0).nonzero()[:, 0]
+    chosen = torch.randint(len(vectors), (len(dead),), generator=generator)
+    quantizer.codebook.weight[dead] = vectors[chosen]
+
+
+def train_tokenizer(tokenizer: HybridTokenizer, *, steps: int, seed: int = 0,
+                    continuous: float = CONTINUOUS, batch_size: int = BATCH_SIZE, lr: float = LR,
+                    split: str = "train", bfloat16: bool = True, progress: bool | str = True,
+                    on_step: Callable[[int, float], None] | None = None) -> list[float]:
+    """Train in place on endless stickers; returns the reconstruction loss of every step.
+
+    The decoder sees the continuous latent for a `continuous` share of each batch and the discrete
+    one for the rest (HART, section 3.1). `on_step(step, loss)` is called after every step.
+    """
+    optimizer = torch.optim.AdamW(tokenizer.parameters(), lr, betas=BETAS,
+                                  weight_decay=WEIGHT_DECAY)
+    generator = torch.Generator().manual_seed(seed)
+    size, number = tokenizer.size, round(continuous * batch_size)
+    used = torch.zeros(tokenizer.quantizer.codebook.num_embeddings)
+    losses, start = [], perf_counter()
+    tokenizer.train()
+    title = progress if isinstance(progress, str) else "tokenizer"
+    with tqdm(range(steps), disable=not progress, desc=title) as bar:
+        for step in bar:
+            for group in optimizer.param_groups:
+                group["lr"] = lr * learning_rate_factor(step, steps)
+            images = normalize(stickers(batch_size, size, split=split, jitter=JITTER,
+                                        seed=seed * 10_000_000 + step).images)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                latent = tokenizer.encode(images).float()
+            quantized = tokenizer.quantizer(latent)
+            shown = torch.cat([latent[:number], quantized.discrete[number:]])
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                made = tokenizer.decode(shown).float()
+            loss = reconstruction_loss(made, images)
+            optimizer.zero_grad()
+            (loss + CODE_WEIGHT * quantized.loss).backward()
+            torch.nn.utils.clip_grad_norm_(tokenizer.parameters(), CLIP)
+            optimizer.step()
+            used.index_add_(0, quantized.indices.flatten(),
+                            torch.ones(quantized.indices.numel()))
+            if (step + 1) % REVIVE_EVERY == 0:
+                if step < REVIVE_UNTIL * steps:
+                    revive(tokenizer, latent.detach(), quantized.indices, used, generator)
+                used.zero_()
+            losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                raise FloatingPointError(f"the loss became {losses[-1]} at step {step}")
+            bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+            if on_step:
+                on_step(step, losses[-1])
+    tokenizer.eval()
+    return losses
