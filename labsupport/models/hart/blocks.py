@@ -56,7 +56,7 @@ class Cache:
 
 class Attention(nn.Module):
     """Attention of (batch, tokens, dim) over what `mask` allows; with a cache, also over the
-    tokens held there."""
+    tokens held there. `angles` are the tokens' rotary positions, None for none."""
 
     def __init__(self, dim: int, heads: int):
         super().__init__()
@@ -65,11 +65,13 @@ class Attention(nn.Module):
         self.log_scale = nn.Parameter(torch.full((heads, 1, 1), math.log(4.0)))
         self.proj = nn.Linear(dim, dim, bias=False)
 
-    def forward(self, x: Tensor, angles: Tensor, mask: Tensor | None = None,
+    def forward(self, x: Tensor, angles: Tensor | None, mask: Tensor | None = None,
                 cache: Cache | None = None) -> Tensor:
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q = F.normalize(q, dim=-1) * self.log_scale.clamp(max=MAX_SCALE).exp()
-        q, k = rotate(q, angles), rotate(F.normalize(k, dim=-1), angles)
+        k = F.normalize(k, dim=-1)
+        if angles is not None:
+            q, k = rotate(q, angles), rotate(k, angles)
         if cache is not None:
             k, v = cache.extend(k, v)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)

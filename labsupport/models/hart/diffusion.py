@@ -69,10 +69,12 @@ class Diffusion(nn.Module):
     @torch.no_grad()
     def sample(self, network: Callable[[Tensor, Tensor], Tensor],
                draw: Callable[[], Tensor], steps: int, temperature: float = 1.0,
-               on_step: Callable[[int, Tensor], None] | None = None) -> Tensor:
-        """Data out of noise in `steps` respaced steps, equally far apart. `draw()` returns fresh
+               on_step: Callable[[int, Tensor], None] | None = None,
+               fresh: bool = True) -> Tensor:
+        """Data out of noise in `steps` respaced steps, equally far apart. `draw()` returns
         standard noise of the batch's shape; `temperature` multiplies it. `on_step(number, x)` is
-        told what the data would be after every step, from 0."""
+        told what the data would be after every step, from 0. fresh=False adds no new noise on the
+        way (J. Song et al., "DDIM", 2021, equation 12 with sigma 0)."""
         times = respaced(steps)
         betas = respaced_betas(times)
         left = self.signal[times].cpu()
@@ -85,6 +87,10 @@ class Diffusion(nn.Module):
                 on_step(step, clean)
             if i == 0:
                 return clean
+            if not fresh:
+                noise = (x - left[i].sqrt() * clean) / (1 - left[i]).sqrt()
+                x = (before[i].sqrt() * clean + (1 - before[i]).sqrt() * noise).to(clean.dtype)
+                continue
             mean = (before[i].sqrt() * betas[i] * clean
                     + (1 - betas[i]).sqrt() * (1 - before[i]) * x) / (1 - left[i])
             variance = betas[i] * (1 - before[i]) / (1 - left[i])

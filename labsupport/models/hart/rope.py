@@ -27,7 +27,8 @@ def text_angles(length: int, head_dim: int) -> Tensor:
 
 def grid_coordinates(scale: int, side: float) -> Tensor:
     """(scale²,  2): row and column of the middle of every token of a scale x scale map, row by
-    row, in units of a map `side` x `side`: the first token of that map itself is at 0."""
+    row, in units of a map `side` x `side`, whose first token is at 0. (HART's code takes the
+    corners, i / scale · side, so that a coarse token lies towards the upper left of its area.)"""
     middles = (torch.arange(scale, dtype=torch.float64) + 0.5) * side / scale - 0.5
     return torch.cartesian_prod(middles, middles)
 
