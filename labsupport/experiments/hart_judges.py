@@ -19,7 +19,7 @@ from labsupport.experiments.record import write_result
 from labsupport.models.judges import JudgeNet, judge
 from labsupport.training import learning_rate_factor, normalize, save_checkpoint
 
-STEPS, BATCH_SIZE, LR, SIZE, JITTER = 1500, 64, 3e-3, 64, 1.5
+STEPS, BATCH_SIZE, LR, SIZE, JITTER = 1500, 64, 3e-3, 48, 1.5
 JUDGES = {"a": {"kernel": 3}, "b": {"kernel": 5, "widths": (16, 48, 64, 128)}}
 TEST_IMAGES, TEST_SEED = 2000, 77
 
