@@ -14,8 +14,7 @@ EXPERIMENTS = {
     "03": ("segmentation", "super_resolution", "race"),
     "05": ("sparsity", "sparse_search"),
     "06": ("contrastive", "simclr", "word_order"),
-    "08": ("hart_tokenizer", "hart_judges"),
-    "09": ("hart_generation",),
+    "08": ("hart_tokenizer", "hart_judges", "hart_decoders"),
 }
 
 
