@@ -19,7 +19,7 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
                          f"{len(second)}")
     first, second = first.double(), second.double()
     gap = (first.mean(0) - second.mean(0)).square().sum()
-    cov1, cov2 = first.T.cov(), second.T.cov()
+    cov1, cov2 = (x.T.cov().view(x.shape[1], x.shape[1]) for x in (first, second))
     # tr (C1 C2)^½ is the sum of the roots of its eigenvalues, which are real and not negative
     roots = torch.linalg.eigvals(cov1 @ cov2).real.clamp(min=0).sqrt().sum()
     return (gap + cov1.trace() + cov2.trace() - 2 * roots).item()
