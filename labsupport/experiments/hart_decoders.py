@@ -30,8 +30,8 @@ from labsupport.training import learning_rate_factor, load_checkpoint, normalize
 
 NET = {"size": 32, "dim": 8, "codebook_size": 256, "scales": (1, 2, 4, 8),
        "widths": (16, 32, 64), "blocks": 1}
-STEPS, CONTINUOUS = 1500, 0.5
-DECODER_STEPS, DECODER_LR = 600, 1e-3
+STEPS, CONTINUOUS = 1200, 0.5
+DECODER_STEPS, DECODER_LR = 400, 1e-3
 TEST_IMAGES, TEST_SEED = 1000, 88
 SEEDS = (0, 1, 2)
 SPLITS = {"held out": "triple", "seen": "train"}
