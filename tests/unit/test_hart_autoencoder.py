@@ -7,7 +7,12 @@ import torch
 from labsupport.data import data_path
 from labsupport.data.stickers import stickers
 from labsupport.experiments.hart_tokenizer import (
-    lab_tokenizer, revive, round_weights, sharpness, train_tokenizer)
+    lab_tokenizer,
+    revive,
+    round_weights,
+    sharpness,
+    train_tokenizer,
+)
 from labsupport.models.hart.autoencoder import HybridTokenizer
 from labsupport.training import load_checkpoint, normalize, save_checkpoint
 
