@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from torch import Tensor
 
 from labsupport.figures import BLUE, GREY, HEAT, ORANGE, PALETTE, draw_sheet, finish, pixels
@@ -16,14 +17,18 @@ def show_rows(rows: Mapping[str, Tensor], titles: Sequence[str] = (), *, title: 
               inches: float = 1.3) -> None:
     """Draw `rows`, label -> images (n, 3, height, width) in [0, 1], below one another; `titles`
     stand over the columns."""
-    n = max(len(images) for images in rows.values())
-    fig, axes = plt.subplots(len(rows), 1, squeeze=False, layout="constrained",
-                             figsize=(inches * n + 1.6, 1.12 * inches * len(rows) + 0.5))
-    for i, (ax, (label, images)) in enumerate(zip(axes[:, 0], rows.items())):
-        draw_sheet(ax, images, titles if i == 0 else (), n)
-        side = images.shape[-1]
-        low = side * (1.28 if i == 0 and titles else 1.1) - side / 2
-        ax.text(-0.06 * side, low, label, ha="right", va="center", fontsize=11)
+    columns = max(len(images) for images in rows.values())
+    fig, ax = plt.subplots(figsize=(inches * columns + 1.6, 1.12 * inches * len(rows) + 0.6),
+                           layout="constrained")
+    apart = 1.1  # from one image to the next; every image has the side 1
+    for i, (label, images) in enumerate(rows.items()):
+        ax.text(-0.06, apart * i + 0.5, label, ha="right", va="center", fontsize=11)
+        for j, image in enumerate(images):
+            ax.imshow(pixels(image), extent=(apart * j, apart * j + 1, apart * i + 1, apart * i))
+    for j, name in enumerate(titles):
+        ax.text(apart * j + 0.5, -0.04, name, ha="center", va="bottom", fontsize=10)
+    ax.set(xlim=(0, apart * columns - 0.1), ylim=(apart * len(rows) - 0.1, 0), aspect="equal")
+    ax.axis("off")
     finish(fig, title)
 
 
@@ -40,18 +45,25 @@ def show_losses(curves: Mapping[str, Sequence[float]], *, title: str = "", ylabe
         ax.annotate(label, (places[-1], shown[-1]), xytext=(8, 0), textcoords="offset points",
                     va="center", color=colour, annotation_clip=False)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title, yscale="log" if log else "linear")
+    if log:  # 0.05, 0.1, 0.2 in the place of powers
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_locator(NullLocator())
     ax.grid(alpha=0.25)
     plt.show()
 
 
 def show_use(counts: Mapping[str, Tensor], *, title: str = "") -> None:
-    """How often each code is chosen, label -> (codes,), the most frequent first."""
+    """How often each code is chosen, label -> (codes,), the most frequent first; a share of 0 is
+    no bar on the logarithmic axis."""
     fig, axes = plt.subplots(1, len(counts), figsize=(5.6 * len(counts), 3.4), sharey=True,
                              squeeze=False, layout="constrained")
     for ax, (label, number), colour in zip(axes.flat, counts.items(), (ORANGE, BLUE)):
         share = 100 * number.sort(descending=True).values / number.sum()
         ax.bar(range(len(share)), share.numpy(), width=1.0, color=colour)
-        ax.set(title=label, xlabel="codes, the most used first")
+        ax.set(title=label, xlabel="codes, the most used first", yscale="log",
+               xlim=(-2, len(share) + 1))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes[0, 0].set_ylabel("percent of all tokens")
     finish(fig, title)
 
@@ -60,14 +72,14 @@ def show_scales(psnr: Sequence[float], scales: Sequence[int], hybrid: float, con
                 title: str = "") -> None:
     """PSNR after each scale as steps, and the last one with the residual tokens, named
     `continuous`."""
-    fig, ax = plt.subplots(figsize=(8.5, 3.8), layout="constrained")
+    fig, ax = plt.subplots(figsize=(9.5, 3.8), layout="constrained")
     tokens = np.cumsum([scale * scale for scale in scales])
-    labels = [f"{scale}×{scale}\n{total} codes" for scale, total in zip(scales, tokens)]
+    labels = [f"{scale}×{scale}\n{total} code{'s' * (total > 1)}" for scale, total in zip(scales, tokens)]
     places = range(len(scales) + 1)
     ax.plot(places[:-1], psnr, "o-", color=BLUE)
     ax.plot(places[-2:], [psnr[-1], hybrid], "o--", color=ORANGE)
     for x, y in zip(places, [*psnr, hybrid]):
-        ax.annotate(f"{y:.1f}", (x, y), xytext=(0, 9), textcoords="offset points", ha="center")
+        ax.annotate(f"{y:.1f}", (x, y), xytext=(-5, 7), textcoords="offset points", ha="right")
     ax.set_xticks(places, [*labels, continuous])
     ax.set(ylabel="PSNR, dB", title=title, ylim=(min(psnr) - 1, hybrid + 2.5))
     ax.grid(alpha=0.25, axis="y")

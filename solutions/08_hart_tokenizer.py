@@ -908,7 +908,7 @@ def residual_quantize(latent, codebook, scales, phis):
 with Check("residual_quantize", read="section 4, the three steps") as check:
     check.signature(residual_quantize, "latent", "codebook", "scales", "phis")
     rng = torch.Generator().manual_seed(3)
-    latent = torch.randn(3, 4, 6, 6, generator=rng)
+    latent = torch.randn(8, 4, 6, 6, generator=rng)
     codebook = torch.randn(20, 4, generator=rng)
     scales, phis = (1, 2, 6), [Phi(4), Phi(4), Phi(4)]
     before = latent.clone()
@@ -918,19 +918,20 @@ with Check("residual_quantize", read="section 4, the three steps") as check:
                "residual_quantize does not return two things, indices and rest")
     check.unchanged(latent, before, "latent")
     indices, rest = answer
-    check.shape(indices, (3, 41), "the indices of scales 1, 2 and 6", "1 + 4 + 36 numbers a latent")
-    check.shape(rest, (3, 4, 6, 6), "the rest")
+    check.shape(indices, (8, 41), "the indices of scales 1, 2 and 6", "1 + 4 + 36 numbers a latent")
+    check.shape(rest, (8, 4, 6, 6), "the rest")
     with torch.no_grad():
-        half, third = latent.mean(dim=(2, 3)), None
-        check.values(indices[:, 0], torch.cdist(half, codebook).argmin(1),
-                     "the code of scale 1: the nearest to the mean of the latent")
-        first = phis[0](codebook[indices[:, 0], :, None, None].expand(-1, -1, 6, 6))
-        left = latent - first
-
-        def codes_of(this, mode="area"):
-            small = F.interpolate(this, size=(2, 2), mode=mode).flatten(2).mT
+        def codes_of(this, mode="area", side=2):
+            small = F.interpolate(this, size=(side, side), mode=mode).flatten(2).mT
             return torch.cdist(small, codebook).argmin(-1)
 
+        check.values(indices[:, :1], torch.cdist(latent.mean(dim=(2, 3)), codebook).argmin(
+            1, keepdim=True), "the code of scale 1: the nearest to the mean of the latent",
+                     otherwise={
+            f"the latent goes down with mode='{mode}'; take averages: mode='area'":
+                codes_of(latent, mode, 1) for mode in ("nearest", "bilinear", "bicubic")})
+        first = phis[0](codebook[indices[:, 0], :, None, None].expand(-1, -1, 6, 6))
+        left = latent - first
         check.values(indices[:, 1:5], codes_of(left), "the codes of scale 2", otherwise={
             "the latent itself is quantised again; take what the first scale left":
                 codes_of(latent),
@@ -2024,25 +2025,27 @@ def frechet_distance(first, second):
 with Check("frechet_distance", read="section 8, the formula") as check:
     check.signature(frechet_distance, "first", "second")
     x = torch.tensor([[1.0, 0], [-1, 0], [0, 2], [0, -2], [0, 0]])  # covariance diag(0.5, 2)
-    y = torch.tensor([[4.0, 0], [0, 0], [2, 1], [2, -1], [2, 0]])  # mean (2, 0), diag(2, 0.5)
+    y = torch.tensor([[5.0, 0], [-1, 0], [2, 1], [2, -1], [2, 0]])  # mean (2, 0), diag(4.5, 0.5)
     value = frechet_distance(x, y)
     check.that(isinstance(value, float), f"the distance is a {type(value).__name__}, not a float",
                "call .item()")
-    check.values(value, 4 + 2 * (2 ** 0.5 - 0.5 ** 0.5) ** 2, "the distance of two crosses",
-                 otherwise={
+    # independent numbers: the sum of (difference of the deviations)², 2 + 0.5, and of the means, 4
+    check.values(value, 4 + 2.5, "the distance of two crosses", otherwise={
         "the covariances are missing": 4.0,
-        "the distance of the means is not squared": 2 + 2 * (2 ** 0.5 - 0.5 ** 0.5) ** 2,
-        "the root is missing: tr(C1 C2) instead of tr((C1 C2)^½)": 4 + 5 - 4,
-        "the root counts twice: - 2 tr(...)": 4 + 5 - 2.0,
-        "the covariances divide by n; divide by n - 1": 4 + 1.6 * (2 ** 0.5 - 0.5 ** 0.5) ** 2,
-        "the means are missing": 2 * (2 ** 0.5 - 0.5 ** 0.5) ** 2,
+        "the distance of the means is not squared": 2 + 2.5,
+        "the root is missing: tr(C1 C2) instead of tr((C1 C2)^½)": 4 + 7.5 - 6.5,
+        "the root counts twice: - 2 tr(...)": 4 + 7.5 - 2.5,
+        "the sign of the root's trace: it is subtracted": 4 + 7.5 + 5,
+        "the covariances divide by n; divide by n - 1": 4 + 0.8 * 2.5,
+        "the means are missing": 2.5,
     })
-    turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]])
-    rotated = x @ turn.T
-    c1, c2 = x.T.cov(), rotated.T.cov()
-    wanted = 5 - 2 * torch.linalg.eigvals(c1 @ c2).real.sqrt().sum().item()
-    check.values(frechet_distance(x, rotated), wanted, "the distance of a cross and the same one "
-                 "turned", otherwise={
+    first, second = (x @ torch.tensor(turn) for turn in ([[0.6, 0.8], [-0.8, 0.6]],
+                                                         [[0.28, 0.96], [-0.96, 0.28]]))
+    c1, c2 = first.T.cov(), second.T.cov()
+    # of 2 x 2 matrices: (tr M^½)² = tr M + 2 (det M)^½, and both determinants are 1
+    wanted = 5 - 2 * ((c1 @ c2).trace().item() + 2) ** 0.5
+    check.values(frechet_distance(first, second), wanted, "the distance of a cross and the same "
+                 "one turned", otherwise={
         "the root is that of the entries; take the roots of the eigenvalues":
             5 - 2 * (c1 @ c2).abs().sqrt().trace().item(),
         "only the variances are compared; the covariances matter":
