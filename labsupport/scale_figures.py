@@ -73,8 +73,9 @@ def show_scales(psnr: Sequence[float], scales: Sequence[int], hybrid: float, con
     """PSNR after each scale as steps, and the last one with the residual tokens, named
     `continuous`."""
     fig, ax = plt.subplots(figsize=(9.5, 3.8), layout="constrained")
-    tokens = np.cumsum([scale * scale for scale in scales])
-    labels = [f"{scale}×{scale}\n{total} code{'s' * (total > 1)}" for scale, total in zip(scales, tokens)]
+    totals = [int(total) for total in np.cumsum([scale * scale for scale in scales])]
+    labels = [f"{scale}×{scale}\n{total} code{'s' if total > 1 else ''}"
+              for scale, total in zip(scales, totals)]
     places = range(len(scales) + 1)
     ax.plot(places[:-1], psnr, "o-", color=BLUE)
     ax.plot(places[-2:], [psnr[-1], hybrid], "o--", color=ORANGE)

@@ -242,8 +242,9 @@ scale_figures.show_rows({**rows, "original,\n24 bits a pixel": sheet.images},
                         title="A palette is a codebook of pixels: few codes, hard steps")
 
 # %% [markdown]
-# **What it shows.** Flat areas survive, and gradual changes become steps: every vector is moved to
-# the nearest code, and the distance it is moved is lost for good. More codes make it better
+# **What it shows.** Flat areas stay flat, in a wrong colour where the list has no better one, and gradual
+# changes become steps: every vector is moved to the nearest code, and how far it was moved is lost for
+# good. More codes make it better
 # slowly: each bit more doubles the list. That is the first reason for what follows: to say more,
 # do not lengthen the list but say *several* codes for one place, each correcting the ones before.
 
@@ -592,9 +593,9 @@ def spread(codes, side, phi):
     ### BEGIN SOLUTION
     scale = math.isqrt(codes.shape[1])
     grid = codes.transpose(1, 2).unflatten(2, (scale, scale))  # (batch, dim, scale, scale)
-    if scale < side:
-        grid = phi(F.interpolate(grid, size=(side, side), mode="bicubic"))
-    return grid  # (batch, dim, side, side)
+    if scale == side:
+        return grid
+    return phi(F.interpolate(grid, size=(side, side), mode="bicubic"))  # (batch, dim, side, side)
     ### END SOLUTION
 
 
@@ -852,6 +853,11 @@ for s in (1, 2, 4, 8, 16):
     averages = F.interpolate(few.images, size=(s, s), mode="area").flatten(2).transpose(1, 2)
     rows[f"{s} × {s}"] = spread(averages, 48, nn.Identity())
 scale_figures.show_rows(rows, title="Averages of an image, enlarged by your function")
+
+# %% [markdown]
+# **What it shows.** A map of 4 × 4 averages says where the thing is and in which colours, one of 16 × 16
+# which thing. Eyes and teeth are finer still. The vectors of a tokenizer say more than averages: an
+# encoder learns what to put into them.
 
 # %% [markdown]
 # ## 4 · Writing it
@@ -2220,13 +2226,13 @@ scale_figures.show_scales(steps_up, scales, table["codes + residual"]["psnr"],
 
 # %% [markdown]
 # **What it shows.** The codes say *what* the picture is: from them alone the classifier reads nearly every
-# word. The residual says what it *looks* like: in PSNR five decibels, which is a third of the squared
-# error, and in the Fréchet distance about a ninth is left. The third row of images has the eyes and
+# word. The residual says what it *looks* like: it adds five decibels, so that less than a third of the
+# squared error is left, and of the Fréchet distance about a ninth. The third row of images has eyes and
 # edges that the second one lost.
 #
-# Every scale makes the image better, and the last adds most, with about half of all codes. But be
-# careful with the blurred images before it: the decoder was trained on complete sums only, so it does
-# its worst with partial ones, and what it draws of them says less than they know.
+# Every scale makes the image better, and the last adds most, with about half of all codes. But do not
+# read too much into the blurred images before it: the decoder was trained on complete sums only, and what
+# it draws of partial ones may say less than they know.
 #
 # ### Was it the residual, or the training?
 #
@@ -2234,8 +2240,8 @@ scale_figures.show_scales(steps_up, scales, table["codes + residual"]["psnr"],
 # decoder that was never shown a continuous latent do as well with the residual? That needs other
 # tokenizers, and more than one of each. The command `labs experiment 08 hart_decoders` trained small
 # ones of 32-pixel stickers, three seeds: whole tokenizers with a share of 0 and of a half, and, as HART's
-# own code has it, with encoder and codes of the first *frozen* and only the decoder trained further,
-# again with a share of 0 and of a half. The loss is the one you know plus a term for edges.
+# own code has it, with encoder and codes of the first *frozen* and only the decoder trained further, for a
+# third as long, again with a share of 0 and of a half. The loss is the one you know plus a term for edges.
 
 # %% experiment="decoders"
 stored = json.loads(data_path("results", "08_hart_decoders.json").read_text())
@@ -2268,7 +2274,7 @@ charts.Table(["trained on", "decoded from", "PSNR, dB", "SSIM", "Fréchet distan
           f"{len({r['seed'] for r in stored['records']})} seeds, 1,000 held-out images")
 
 # %% [markdown]
-# **What it shows.** Four things, each larger than the spread over seeds.
+# **What it shows.** Four things. The differences in distance are larger than the spread over seeds.
 #
 # * **The residual helps every decoder**, also one that never saw a continuous latent: its distance falls
 #   to a quarter. A continuous latent lies near its discrete one, and so does a good image of it.
@@ -2280,8 +2286,8 @@ charts.Table(["trained on", "decoded from", "PSNR, dB", "SSIM", "Fréchet distan
 #   half as many discrete latents, and one network has to serve two kinds of input. If you never add a
 #   residual, do not alternate.
 # * **The factor depends on what you compare with.** From its own codes to codes + residual the alternating
-#   tokenizer improves eightfold. From the best codes at this size, those of the discrete tokenizer, it is
-#   six times; that is the fairer pair, and the one that HART's paper prints.
+#   tokenizer improves eightfold. From the codes of the discrete tokenizer, which has learned nothing else,
+#   it is six times; that is the fairer pair, and of the kind that HART's paper prints.
 #
 # HART draws the residual every time, so it pays the price gladly. A decoder for each kind would pay none,
 # and generates far worse according to the paper (section 9).
@@ -2307,7 +2313,7 @@ charts.Table(["trained on", "decoded from", "PSNR, dB", "SSIM", "Fréchet distan
 # from 8.7 ± 0.4 to 5.5 ± 0.6 and adds 1.9 dB (28.2 to 30.1); from codes alone it raises the distance from
 # 34.9 ± 1.7 to 44.1 ± 1.7, while PSNR stays the same to 0.1 dB. Both differences are several times the
 # deviation over three seeds, so they are not chance; the 0.1 dB is about as large as its deviation. (c) For
-# it: the decoder that never saw a continuous latent improves as well, from 34.9 to 8.7 and by 2.4 dB, so
+# it: the decoder that never saw a continuous latent improves as well, from 34.9 to 8.7 and by 2.3 dB, so
 # "always helps" holds in this table. Against it: the decoder that was trained for it gets to 5.5, and with
 # frozen encoder and codes to 5.9 against 9.0, so a good part of what the residual knows is lost on an
 # unprepared decoder. And two small tokenizers of simple images do not show that it helps always.
@@ -2424,8 +2430,8 @@ charts.Table(["claim", "published", "measured here", "why they differ"], [
 # * `PROFILE = "gpu"` trains your tokenizer for 4,000 steps. Does the gap between codes and residual grow
 #   or shrink?
 # * Leave `revive` out of your training. How many codes are used, and what does it cost in dB?
-# * Train with the scales `(8,)` alone, and 64 more codes a latent at the same place: what do coarse
-#   scales give?
+# * Train with the scales `(8,)` alone: 64 codes an image in the place of 85 in four scales. What do the
+#   coarse scales give?
 # * Apply $\phi$ at the last scale as VAR does, and measure how large the residual becomes.
 #
 # ## References
