@@ -1,4 +1,4 @@
-"""What lab 08 uses around its exercises: the stored nets, training, and vectors to make codes of."""
+"""What lab 08 uses around its exercises: stored nets, training, and vectors to make codes of."""
 
 from collections.abc import Callable, Sequence
 from time import perf_counter
