@@ -82,7 +82,8 @@ def show_scales(psnr: Sequence[float], scales: Sequence[int], hybrid: float, con
     for x, y in zip(places, [*psnr, hybrid]):
         ax.annotate(f"{y:.1f}", (x, y), xytext=(-5, 7), textcoords="offset points", ha="right")
     ax.set_xticks(places, [*labels, continuous])
-    ax.set(ylabel="PSNR, dB", title=title, ylim=(min(psnr) - 1, hybrid + 2.5))
+    ax.set(ylabel="PSNR, dB", title=title, ylim=(min(psnr) - 1, hybrid + 2.5),
+           xlim=(-0.5, len(scales) + 0.3))
     ax.grid(alpha=0.25, axis="y")
     plt.show()
 

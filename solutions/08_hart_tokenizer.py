@@ -670,6 +670,7 @@ def ask(rng):
                                            ("the last scale, one number a vector", 3, 4, 4, 1)):
         yield Case(title, part="spread", codes=randn(rng, batch, scale**2, dim).double(), side=side)
     yield Case("single precision", part="spread", codes=randn(rng, 2, 9, 5), side=7)
+    yield Case("single precision, the last scale", part="spread", codes=randn(rng, 2, 4, 3), side=2)
     yield Case("single precision", part="partial_sums", codebook=randn(rng, 6, 4), scales=(1, 3),
                indices=torch.from_numpy(rng.integers(0, 6, (2, 10))))
     for title, batch, codes, dim, scales in (("three scales", 2, 7, 3, (1, 2, 5)),
@@ -1351,10 +1352,10 @@ def revive(codebook, indices, vectors):
     return count
 
 # %% [markdown]
-# From here on a tokenizer is put together of your functions. `Quantizer` holds codebook and $\phi$s,
-# writes a latent as codes and reads them back; its loss is your `codebook_loss`, averaged over the
-# sums after *every* scale, so that coarse scales are good by themselves. `leftovers` collects the vectors
-# that had to be said at every scale, for `revive`.
+# From here on a tokenizer is put together of your functions. `Quantizer` holds the codebook and one $\phi$
+# for each scale, writes a latent as codes and reads them back; its loss is your `codebook_loss`, averaged
+# over the sums after *every* scale, so that coarse scales are good by themselves. `leftovers` collects the
+# vectors that had to be said at every scale, for `revive`.
 
 # %% tags=["setup"]
 class Quantizer(nn.Module):
@@ -1383,6 +1384,15 @@ class Quantizer(nn.Module):
         loss = sum(codebook_loss(latent, total) for total in sums) / len(sums)
         return straight_through(latent, sums[-1]), loss, indices
 
+    @torch.no_grad()
+    def leftovers(self, latent):
+        """Codes of a latent, and the vectors that had to be said at every scale, (n, dim)."""
+        indices = self.encode(latent)
+        rests = [latent, *(latent - total for total in self.sums(indices)[:-1])]
+        return indices, torch.cat([
+            F.interpolate(rest, size=(s, s), mode="area").flatten(2).transpose(1, 2).flatten(0, 1)
+            for rest, s in zip(rests, self.scales)])
+
 
 class Tokenizer(nn.Module):
     """Encoder and decoder of the course, and your quantizer between them."""
@@ -1404,13 +1414,7 @@ class Tokenizer(nn.Module):
 
     @torch.no_grad()
     def leftovers(self, images):
-        """Codes of images, and the vectors that had to be said at every scale, (n, dim)."""
-        latent = self.encode(images)
-        indices = self.quantizer.encode(latent)
-        rests = [latent, *(latent - total for total in self.quantizer.sums(indices)[:-1])]
-        return indices, torch.cat([
-            F.interpolate(rest, size=(s, s), mode="area").flatten(2).transpose(1, 2).flatten(0, 1)
-            for rest, s in zip(rests, self.quantizer.scales)])
+        return self.quantizer.leftovers(self.encode(images))
 
 # %% [markdown]
 # Now the cure, measured. The stored encoder gives latents; a fresh codebook learns to say them from
@@ -1441,10 +1445,7 @@ def learn_codes(reviving, steps, batch_size=16, most=256):
         values.append(perplexity(indices))
         used.append(indices)
         if reviving and step % 10 == 9 and step < 0.75 * steps:
-            sums = quantizer.sums(indices)
-            rests = [latent, *(latent - total.detach() for total in sums[:-1])]
-            vectors = torch.cat([F.interpolate(r, size=(s, s), mode="area").flatten(2).mT.flatten(0, 1)
-                                 for r, s in zip(rests, scales)])
+            indices, vectors = quantizer.leftovers(latent)
             revive(quantizer.codebook.weight, indices, vectors[torch.randperm(len(vectors))])
     with torch.no_grad():
         error = F.mse_loss(quantizer(pool[:100])[0], pool[:100]).item()
@@ -1657,12 +1658,12 @@ scale_figures.show_maps(gallery.images, {
         len(f), *f.shape[2:])}, title="The residual is small, and largest where the thing is")
 
 # %% [markdown]
-# **What it shows.** One code says almost two thirds of the latent's variance, mainly because it names the
-# ground, which fills most of an image. Then it goes slowly; only the 8 × 8 codes, the first with one
-# for every place, halve what is left. About a tenth of the variance remains for the residual. Where the
-# ground is plain, the residual is nearly nothing; it is largest at eyes, stripes and outlines. Coarse
-# scales use few of the codes and the last one hundreds: all share one list, and most of the list is about
-# details.
+# **What it shows.** One code says almost two thirds of the latent's variance. The picture at the top of the
+# lab shows how: it names the ground, which fills most of an image. Then it goes slowly; only the 8 × 8
+# codes, the first with one for every place, say more than half of what is left. About a tenth of the variance remains for the residual. Where the
+# ground is plain, the residual is nearly nothing; it is largest at eyes, stripes and outlines. All
+# scales share one list, but not its use: the first makes do with about twenty of the codes, the last
+# spreads over about two hundred.
 
 # %% [markdown]
 # ## 7 · One decoder, two kinds of latents
@@ -1955,7 +1956,7 @@ def train_step(tokenizer, optimizer, images, share=0.5, weight=0.5):
 
 # %% [markdown]
 # Now train one, from the start, with all that you have written: a small tokenizer of 32-pixel
-# stickers, about a minute and a half. (Encoder and decoder, a few convolutions each, are given; both contain a
+# stickers, a minute or two. (Encoder and decoder, a few convolutions each, are given; both contain a
 # straight linear path beside the convolutions.)
 
 # %% experiment="train"
@@ -1963,7 +1964,7 @@ torch.manual_seed(SEED)
 model = Tokenizer(tokens.small())
 history = tokens.train(model, train_step, revive, size=32, share=0.5, seed=SEED,
                        steps=scale(smoke=3, cpu=900, gpu=4000), progress="your tokenizer")
-print(f"{count_parameters(model):,} parameters, {history.seconds:.0f} seconds")
+print(f"{count_parameters(model):,} parameters")
 scale_figures.show_losses({"": history.loss}, smooth=10, ylabel="reconstruction loss",
                           title="Your tokenizer learns to rebuild 32-pixel images")
 
@@ -1997,7 +1998,7 @@ print(f"perplexity of all codes: {perplexity(written):.0f} of {len(model.quantiz
 # %% [markdown]
 # **What it shows.** The loss falls fast in the first two hundred steps and then slowly. The codes give a
 # soft image, mostly of the right thing in the right colours; the residual cleans it and gives back some
-# edges. A minute and a half of training is little. Section 8 uses the stored tokenizer: ten times larger,
+# edges. That is little training. Section 8 uses the stored tokenizer: ten times larger,
 # for 48 pixels, trained for 5,000 steps, and never on the combinations that it is tested on.
 #
 # ## 8 · How far from the original?
@@ -2278,9 +2279,9 @@ charts.Table(["trained on", "decoded from", "PSNR, dB", "SSIM", "Fréchet distan
 #
 # * **The residual helps every decoder**, also one that never saw a continuous latent: its distance falls
 #   to a quarter. A continuous latent lies near its discrete one, and so does a good image of it.
-# * **Alternating training makes more of it**: a distance of 5.5 against 8.7, and two decibels. Encoder and
-#   codes learn along, so is it the decoder? With both frozen, where the decoders alone differ, it is 5.9
-#   against 9.0, and one decibel.
+# * **Alternating training makes more of it**: a distance of 5.5 against 8.7, and two decibels. Is that the
+#   decoder's doing, when encoder and codes learn along? To a large part: with both frozen, where decoders
+#   alone differ, it is 5.9 against 9.0, and one decibel.
 # * **It has a price.** From codes alone the alternating tokenizer is the *worse* one, 44 against 35 (frozen:
 #   50 against 32), though in PSNR there is hardly a difference. At the same number of steps its decoder saw
 #   half as many discrete latents, and one network has to serve two kinds of input. If you never add a
@@ -2300,20 +2301,25 @@ charts.Table(["trained on", "decoded from", "PSNR, dB", "SSIM", "Fréchet distan
 # (a) By what factor does the residual lower the Fréchet distance of the stored 48-pixel tokenizer, and how
 # many dB of PSNR does it add? Which scale adds most dB to the image, and which says most of the latent's
 # variance?
+#
 # (b) Compare the two small tokenizers that were trained whole. What does alternating training give to the
 # images from codes + residual, and what does it take from those from codes alone? Are the differences
 # larger than the spread over seeds?
+#
 # (c) A fellow student says: "The residual always helps, so a decoder need not be trained for it." What in
 # the stored table speaks for it, and what against?
 #
 # ### BEGIN SOLUTION
 # (a) The distance falls from 10.5 to 1.1, about nine times, and the PSNR rises by about 5 dB. The 8 × 8
 # codes add most to the image, about 6 dB; the single first code says most of the variance, almost two
-# thirds of it, because it names the ground. (b) With the residual alternating training lowers the distance
+# thirds of it, because it names the ground.
+#
+# (b) With the residual alternating training lowers the distance
 # from 8.7 ± 0.4 to 5.5 ± 0.6 and adds 1.9 dB (28.2 to 30.1); from codes alone it raises the distance from
 # 34.9 ± 1.7 to 44.1 ± 1.7, while PSNR stays the same to 0.1 dB. Both differences are several times the
-# deviation over three seeds, so they are not chance; the 0.1 dB is about as large as its deviation. (c) For
-# it: the decoder that never saw a continuous latent improves as well, from 34.9 to 8.7 and by 2.3 dB, so
+# deviation over three seeds, so they are not chance; the 0.1 dB is about as large as its deviation.
+#
+# (c) For it: the decoder that never saw a continuous latent improves as well, from 34.9 to 8.7 and by 2.3 dB, so
 # "always helps" holds in this table. Against it: the decoder that was trained for it gets to 5.5, and with
 # frozen encoder and codes to 5.9 against 9.0, so a good part of what the residual knows is lost on an
 # unprepared decoder. And two small tokenizers of simple images do not show that it helps always.
@@ -2417,8 +2423,8 @@ charts.Table(["claim", "published", "measured here", "why they differ"], [
 # quantiser, so that only the decoder learns to read both kinds of latents. Beside the
 # errors of pixels its loss has a network that compares features (LPIPS) and one that tells rebuilt
 # images from real ones (a GAN), which is where sharp textures come from; without them, as here, fine
-# texture is blurred where it cannot be predicted. VAR shares four $\phi$s among ten scales; ours has one
-# for each.
+# texture is blurred where it cannot be predicted. VAR shares four smoothing convolutions among ten
+# scales; ours has one for each.
 #
 # **Where this course goes.** Lab 09 trains a transformer to write these codes from a caption, a whole
 # scale at a time, and a small diffusion network to add the residual tokens. All of it stands on this
