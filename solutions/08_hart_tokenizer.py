@@ -540,8 +540,8 @@ charts.Table(["", "squared error of the image, mean of the last 50 steps"], [
 # convolution, as in VAR's code. **At the last scale nothing is resized and nothing is smoothed** in
 # HART. Section 6 says why.
 #
-# The tokens of all scales form one row: `indices[:, 0]` is the code of the 1 × 1 map, the next four
-# the 2 × 2 map, row by row, and so on.
+# The tokens of all scales form one row of *numbers* of codes: `indices[:, 0]` is that of the 1 × 1 map, the
+# next four are those of the 2 × 2 map, row by row, and so on.
 
 # %% tags=["setup"]
 class Phi(nn.Conv2d):
@@ -1669,10 +1669,9 @@ scale_figures.show_maps(gallery.images, {
 # ## 7 · One decoder, two kinds of latents
 #
 # In the end there is one decoder, and it will be given discrete latents (while a generator has drawn
-# only codes) and continuous ones (with the residual). The two differ: discrete latents lie on a grid of
-# sums of codes. A decoder that has only ever seen those does not know what to make of the
-# differences in between; continuous latents improve its images less than they could, or spoil them.
-# HART's answer is **alternating training**: show the decoder the continuous latent for half of the
+# only codes) and continuous ones (with the residual). The two differ: discrete latents are sums of codes,
+# and there are only so many of those. A decoder that has never seen anything else may make less of the
+# values in between than it could; section 8 measures how much. HART's answer is **alternating training**: show the decoder the continuous latent for half of the
 # images, the discrete one for the other half, and ask for the image both times.
 #
 # One step on a batch, with $s$ the share of continuous latents:
