@@ -25,9 +25,9 @@
 # draw. Tokens from a list lose eyes, stripes and edges. Continuous tokens, which are vectors of any
 # values, lose far less, but there is no list to choose them from.
 #
-# **HART** (Tang et al., 2024) takes both. Its tokenizer writes an image as a few hundred **discrete
-# tokens**, coarse to fine, which say what the picture is, and as **residual tokens**, continuous
-# vectors that say what the discrete ones left out. In this lab you build it: the codebook, the
+# **HART** (Tang et al., 2024) takes both. Its tokenizer writes an image as **discrete tokens**, coarse
+# to fine, which say what the picture is, and as **residual tokens**, continuous vectors that say what
+# the discrete ones left out. In this lab you build it: the codebook, the
 # scales, the residual, and the training that teaches *one* decoder to read both. Lab 09 then learns
 # to write such tokens from a caption.
 #
@@ -1116,8 +1116,8 @@ scale_figures.show_rows({
 # one another.
 #
 # This is no good compression yet: 1,365 codes of 8 bits for 1,024 pixels of 24. With pixels as vectors
-# the last scale alone needs a code a pixel. An encoder makes one vector of a whole patch of pixels, and
-# then a few hundred codes are enough.
+# the last scale alone needs a code a pixel. An encoder makes one vector of a whole patch of pixels: the
+# pictures at the top of the lab, 48 pixels wide, have 130 codes each.
 
 # %% [markdown]
 # ## 5 · Codes nobody uses
@@ -1586,7 +1586,7 @@ def residual_tokens(latent, discrete):
 def hybrid_latent(discrete, tokens):
     return discrete + tokens.transpose(1, 2).unflatten(2, discrete.shape[2:])
 
-# %% trap="hybrid_latent" name="discrete only"
+# %% trap="hybrid_latent" name="residual ignored"
 # Your latent equals the discrete one: the residual tokens are not put back, and what only they know
 # is lost.
 def residual_tokens(latent, discrete):
