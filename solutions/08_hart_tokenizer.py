@@ -75,7 +75,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from labsupport import charts, comparisons, figures, reconstructions, scale_figures, tokens
+from labsupport import charts, comparisons, figures, image_quality, scale_figures, tokens
 from labsupport.checks import Check
 from labsupport.data import data_path
 from labsupport.data.stickers import attributes_of, draw_stickers, stickers
@@ -96,7 +96,7 @@ gallery = draw_stickers(attributes_of(SHOWN), reference.size, seed=5)
 with torch.no_grad():
     latent = reference.encode(normalize(gallery.images))
     sums = reference.quantizer.partial_sums(reference.quantizer(latent).indices)
-    drawn = [reconstructions.to_unit(reference.decode(step)) for step in (*sums, latent)]
+    drawn = [image_quality.to_unit(reference.decode(step)) for step in (*sums, latent)]
 by_image = torch.stack([*drawn, gallery.images], dim=1)  # (images, stages, 3, height, width)
 names = [f"{s} × {s}" for s in reference.quantizer.scales] + ["+ residual", "original"]
 scale_figures.show_rows(dict(zip(SHOWN, by_image)), names,
@@ -1103,8 +1103,8 @@ numbers, left = residual_quantize(normalize(one), colours, pixel_scales, no_phis
 sums = torch.cat(partial_sums(numbers, colours, pixel_scales, no_phis))
 added = torch.cat([sums[:1], sums.diff(dim=0)])
 scale_figures.show_rows({
-    "so far": reconstructions.to_unit(sums), "this scale adds": reconstructions.to_unit(added),
-    "left": reconstructions.to_unit(normalize(one) - sums)},
+    "so far": image_quality.to_unit(sums), "this scale adds": image_quality.to_unit(added),
+    "left": image_quality.to_unit(normalize(one) - sums)},
     [f"{s} × {s}" for s in pixel_scales],
     title="Coarse to fine: each scale corrects what is there, and what is left goes grey")
 
@@ -1426,7 +1426,7 @@ load_checkpoint(shipped, "08_hart_tokenizer")
 shipped.eval()
 size, scales = reference.size, shipped.quantizer.scales
 with torch.no_grad():
-    pool = reconstructions.in_parts(shipped.encode, normalize(stickers(
+    pool = image_quality.in_parts(shipped.encode, normalize(stickers(
         scale(smoke=40, cpu=500, gpu=2000), size, seed=SEED).images))
 
 
@@ -1980,15 +1980,15 @@ def rebuild(tokenizer, images):
         hybrid = hybrid_latent(discrete, residual_tokens(latent, discrete))
         return torch.stack([tokenizer.decode(discrete), tokenizer.decode(hybrid)], dim=1)
 
-    made = reconstructions.to_unit(reconstructions.in_parts(both, images))
+    made = image_quality.to_unit(image_quality.in_parts(both, images))
     return made[:, 0], made[:, 1]
 
 
 discrete, hybrid = rebuild(model, held.images)
 scale_figures.show_rows({
     "original": held.images[:8],
-    f"codes, {reconstructions.psnr(discrete, held.images):.1f} dB": discrete[:8],
-    f"+ residual, {reconstructions.psnr(hybrid, held.images):.1f} dB": hybrid[:8]},
+    f"codes, {image_quality.psnr(discrete, held.images):.1f} dB": discrete[:8],
+    f"+ residual, {image_quality.psnr(hybrid, held.images):.1f} dB": hybrid[:8]},
     title="Your tokenizer, on combinations that it never saw")
 with torch.no_grad():
     written = model.quantizer.encode(model.encode(normalize(held.images)))
@@ -2190,19 +2190,19 @@ scale_figures.show_rows({
 
 # %% experiment="measures"
 judge, judge_size = tokens.shipped_judge()
-features, words = reconstructions.opinion(judge, test.images, judge_size)
+features, words = image_quality.opinion(judge, test.images, judge_size)
 table, rows = {}, []
 for name, made in (("codes only", discrete), ("codes + residual", hybrid)):
-    seen, read = reconstructions.opinion(judge, made, judge_size)
-    table[name] = {"psnr": reconstructions.psnr(made, test.images),
-                   "ssim": reconstructions.ssim(made, test.images),
+    seen, read = image_quality.opinion(judge, made, judge_size)
+    table[name] = {"psnr": image_quality.psnr(made, test.images),
+                   "ssim": image_quality.ssim(made, test.images),
                    "frechet": frechet_distance(seen, features),
-                   "right": reconstructions.share_right(read, test.attributes)}
+                   "right": image_quality.share_right(read, test.attributes)}
     rows.append([name, *(f"{table[name][key]:{form}}" for key, form in (
         ("psnr", ".2f"), ("ssim", ".4f"), ("frechet", ".2f"), ("right", ".1%")))])
 measured["table"] = table
 rows.append(["the originals", "", "1", "0",
-             f"{reconstructions.share_right(words, test.attributes):.1%}"])
+             f"{image_quality.share_right(words, test.attributes):.1%}"])
 charts.Table(["decoded from", "PSNR, dB", "SSIM", "Fréchet distance in the features of our own "
               "classifier", "all four words right"], rows,
              title=f"{len(test):,} images of held-out combinations")
@@ -2217,9 +2217,9 @@ with torch.no_grad():
         sums = shipped.quantizer.sums(shipped.quantizer.encode(latent))
         return torch.stack([shipped.decode(total) for total in sums], dim=1)
 
-    stages = reconstructions.to_unit(reconstructions.in_parts(stages_of, test.images[
+    stages = image_quality.to_unit(image_quality.in_parts(stages_of, test.images[
         : scale(smoke=20, cpu=300, gpu=1000)])).transpose(0, 1)  # (scales, n, 3, height, width)
-steps_up = [reconstructions.psnr(made, test.images[: len(made)]) for made in stages]
+steps_up = [image_quality.psnr(made, test.images[: len(made)]) for made in stages]
 scale_figures.show_scales(steps_up, scales, table["codes + residual"]["psnr"],
                           f"+ residual\n{scales[-1] ** 2} vectors",
                           title="What each scale adds to the image")
@@ -2345,10 +2345,10 @@ with torch.no_grad():
     sums = shipped.quantizer.sums(shipped.quantizer.encode(f))
     r = residual_tokens(f, sums[-1])
     levels = [*sums, *(hybrid_latent(sums[-1], part * r) for part in (0.25, 0.5, 0.75, 1.0))]
-    steps = torch.stack([reconstructions.to_unit(shipped.decode(level)) for level in levels])
+    steps = torch.stack([image_quality.to_unit(shipped.decode(level)) for level in levels])
 labels = [f"{s} × {s}" for s in scales] + ["+ ¼ residual", "+ ½ residual", "+ ¾ residual",
                                           "+ residual"]
-psnrs = [[reconstructions.psnr(made[None], image[None]) for made, image in
+psnrs = [[image_quality.psnr(made[None], image[None]) for made, image in
           zip(level, asked.images)] for level in steps]
 scale_figures.scale_explorer(steps, labels, asked.images, asked.captions, psnrs)
 

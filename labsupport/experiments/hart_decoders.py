@@ -23,9 +23,9 @@ from labsupport.experiments import hart_judges, hart_tokenizer
 from labsupport.experiments.hart_tokenizer import reconstruction_loss, train_tokenizer
 from labsupport.experiments.record import write_result
 from labsupport.frechet import frechet_distance
+from labsupport.image_quality import in_parts, opinion, psnr, share_right, ssim, to_unit
 from labsupport.models.hart.autoencoder import HybridTokenizer
 from labsupport.models.judges import JudgeNet
-from labsupport.reconstructions import in_parts, opinion, psnr, share_right, ssim, to_unit
 from labsupport.training import learning_rate_factor, load_checkpoint, normalize
 
 NET = {"size": 32, "dim": 8, "codebook_size": 256, "scales": (1, 2, 4, 8),
