@@ -25,13 +25,16 @@ def turn_hues(images: Tensor, angles: Tensor) -> Tensor:
     return torch.einsum("nij,njhw->nihw", turn.to(images), images).clamp(0, 1)
 
 
-def shapes(n: int, *, split: str, seed: int = 0) -> Batch:
+def shapes(n: int, *, split: str, seed: int = 0, natural: bool = False) -> Batch:
     """n images of 32 x 32 pixels of one of 40 things, large, on a plain ground, hues at random.
 
-    A red banana is as frequent as a yellow one. As of `singles`, every 40 images hold each thing
-    once, and the same arguments give the same images.
+    A red banana is as frequent as a yellow one; with `natural`, things have the colours they were
+    drawn in. As of `singles`, every 40 images hold each thing once, and the same arguments give
+    the same images.
     """
     batch = singles(n, SIZE, concepts=CONCEPTS, split=split, seed=seed, background="plain",
                     scale=(0.75, 1.0), rotation=0.2)
+    if natural:
+        return batch
     angles = 2 * math.pi * torch.from_numpy(stream(seed, split, "hue").random(n)).float()
     return replace(batch, images=turn_hues(batch.images, angles))

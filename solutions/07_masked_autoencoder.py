@@ -12,6 +12,7 @@
 #     - models/mae.py
 #     - experiments/masked_pretraining.py
 #     - experiments/mask_ratio.py
+#     - experiments/natural_colours.py
 # ---
 
 # %% [markdown]
@@ -76,7 +77,7 @@ from torch.nn import functional as F
 
 from labsupport import charts, comparisons, figures, reconstructions
 from labsupport.checks import Check
-from labsupport.data import data_path, singles
+from labsupport.data import data_path
 from labsupport.models.masking import block_noise, grid_noise, random_noise
 from labsupport.models.vit import EncoderBlock, PatchEmbedding
 from labsupport.probing import linear_probe
@@ -2181,7 +2182,7 @@ class Classifier(nn.Module):
 
 # %% experiment="pixels"
 labels_used = scale(smoke=80, cpu=400, gpu=400)
-natural = [singles(n, 32, split=s, seed=i, background="plain", scale=(0.75, 1.0), rotation=0.2)
+natural = [shapes(n, split=s, seed=i, natural=True)
            for n, s, i in ((labels_used, "train", 0), (len(exam), "test", 1_000_000))]
 rows = []
 for name, (few, many) in {"natural colours": natural,

@@ -7,7 +7,7 @@ from statistics import mean, stdev
 import pytest
 
 from labsupport.data.locate import data_path
-from labsupport.experiments import mask_ratio, masked_pretraining
+from labsupport.experiments import mask_ratio, masked_pretraining, natural_colours
 from labsupport.models.mae import MaskedAutoencoder
 from labsupport.training import checkpoint_path, load_checkpoint, read_metadata
 
@@ -45,6 +45,14 @@ def test_mask_ratio_runs_and_repeats_nothing():
     assert 0 <= records[1]["probe"] <= 1 and 0 <= records[1]["fine_tuned"] <= 1
 
 
+def test_natural_colours_run_and_repeat_nothing():
+    done = [{"start": "from scratch", "seed": 0, "accuracy": 0.5}]
+    records = natural_colours.run(seeds=[0], most_steps=1, images=400, test_images=40,
+                                  progress=False, done=done)
+    assert records[0] == done[0] and [r["start"] for r in records[1:]] == ["pretrained"]
+    assert 0 <= records[1]["probe"] <= 1 and 0 <= records[1]["accuracy"] <= 1
+
+
 def test_labels_are_one_five_and_ten_percent_and_balanced():
     shares = [n / masked_pretraining.IMAGES for n in masked_pretraining.FINE_TUNE]
     assert shares == [0.01, 0.05, 0.1]
@@ -79,6 +87,13 @@ def test_stored_sweep_is_complete_and_has_today_s_settings():
     runs = [(r["draw"], r["ratio"], r["normalised"], r["seed"]) for r in result["records"]]
     assert len(runs) == len(set(runs))
     assert set(runs) == {(*net, seed) for net in mask_ratio.NETS for seed in mask_ratio.SEEDS}
+
+
+def test_stored_natural_colours_are_complete_and_have_today_s_settings():
+    result = stored("natural_colours")
+    assert result["settings"] == as_json(natural_colours.settings())
+    assert sorted((r["start"], r["seed"]) for r in result["records"]) == [
+        (start, seed) for start in ("from scratch", "pretrained") for seed in natural_colours.SEEDS]
 
 
 def test_shipped_autoencoder_has_the_loss_on_record():

@@ -34,3 +34,4 @@ def test_shapes_repeat_and_are_singles_of_which_only_colours_differ():
     assert torch.bincount(first.labels).tolist() == [2] * 40
     assert (plain.images.mean(1) - first.images.mean(1)).abs().mean() < 0.01
     assert (plain.images - first.images).abs().mean() > 0.05
+    assert torch.equal(plain.images, shapes(80, split="train", natural=True).images)
