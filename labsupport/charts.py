@@ -50,15 +50,27 @@ def lines(x: Sequence[float], curves: Mapping[str, Sequence[float]], *, title: s
           xlabel: str = "", ylabel: str = "", logx: bool = False) -> None:
     """Draw each of `curves` (label -> values at `x`) as a line with its label at the right end."""
     fig, ax = plt.subplots(figsize=(8, 4), layout="constrained")
-    for (label, y), colour in zip(curves.items(), PALETTE):
+    for y, colour in zip(curves.values(), PALETTE):
         ax.plot(x, y, "o-", color=colour)
-        ax.annotate(label, (x[-1], y[-1]), xytext=(10, 0), textcoords="offset points",
-                    va="center", color=colour, annotation_clip=False)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log" if logx else "linear")
     ax.set_xticks(list(x), [f"{v:g}" for v in x])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.grid(alpha=0.25)
+    fig.draw_without_rendering()  # now the axes have their height
+    ends = [ax.transData.transform((x[-1], y[-1]))[1] * 72 / fig.dpi for y in curves.values()]
+    for (label, y), colour, up in zip(curves.items(), PALETTE, _apart(ends, 13)):
+        ax.annotate(label, (x[-1], y[-1]), xytext=(10, up), textcoords="offset points",
+                    va="center", color=colour, annotation_clip=False)
     plt.show()
+
+
+def _apart(heights: Sequence[float], least: float) -> list[float]:
+    """How far up each of `heights` has to go so that no two are nearer than `least`."""
+    moves, below = [0.0] * len(heights), -float("inf")
+    for i in sorted(range(len(heights)), key=lambda i: heights[i]):
+        moves[i] = max(0.0, below + least - heights[i])
+        below = heights[i] + moves[i]
+    return moves
 
 
 def scaling_curves(curves: Mapping[str, Sequence[dict]], *, x: str, panels: Mapping[str, str],

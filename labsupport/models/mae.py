@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from labsupport.models.masking import random_noise
 from labsupport.models.vit import NORM_EPS, EncoderBlock, PatchEmbedding
 
-VARIANCE_EPS = 1e-6  # of the normalised target: a patch of one colour gives zeros, not 0 / 0
+VARIANCE_EPS = 1e-6  # of the normalised target: a patch of one grey gives zeros, not 0 / 0
 
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:
