@@ -2403,38 +2403,43 @@ charts.Table(["masking", "steps", "work (random, 75% = 1)", "seeds", "fine-tuned
              title=f"Measured on {sweep['date'][:10]} by: {sweep['command']}")
 
 # %% [markdown]
-# @@S8@@
+# **What it shows.** For equally many steps, the paper's order is *not* found. The less is hidden,
+# the better: 25% is right in 67%, 50% in 65%, 75% in 61%, and 90%, trained so briefly, is worse
+# than no pretraining at all (44% against 52%). The probes say the same. How these nets would rank
+# after the paper's hundred times as many steps, this sweep cannot say.
+#
+# **But equal steps are not equal work.** With 25% hidden a step takes 2.3 times the MACs of one
+# with 75%. For *less* work than the 800 steps of 25%, the net with 75% hidden gets 1,500 steps, and
+# then it is right in 76%: nine points ahead, where seeds differ by two or three. Here, hiding most
+# of the image pays because it makes steps cheap, not because each step teaches more. Both halves
+# of the idea have to be on the scales. (Whether 50% would do as well for equal work, about 910
+# steps, is not measured.)
+#
+# **In one piece?** With 75% hidden as a block the start is eleven points worse than with random
+# patches, and no better than none. What a large block hides can often not be inferred at all: then
+# the best answer is a blur, and there is little to learn from it. At 50%, block and random differ
+# by less than their seeds. The paper has the same sign: two points of fine-tuning at 75%, ten of
+# probing.
+#
+# **Which target?** Pixels against normalised pixels: 59% against 61%, and the seeds with pixels
+# differ by up to 27 points. Three runs cannot tell these apart, still less see the paper's half a
+# point.
 
 # %% [markdown] question="q_labels" points=2
 # ### Question 2 · 2 points
 #
-# Answer from *your* figures and tables of sections 7 and 8, in three to five sentences, with
+# Answer from *your* figures and tables of sections 7 and 8, in four to six sentences, with
 # numbers.
 #
-# (a) By how many points does pretraining help with 1%, 5% and 10% of the labels, and how large is
-# that beside the spread over seeds? What does the patient control say, and what does it leave
-# open? (b) Your own brief pretraining was fine-tuned too. What does its result say about when
-# this method is worth its price? (c) The losses of two mask ratios are 0.25 and 0.45. Why does
-# that *not* tell which encoder is better, and what would? Use the loss and the accuracies of the
-# last table.
+# (a) By how many points does pretraining help with 1%, 5% and 10% of the labels after equally few
+# steps, and how large is that beside the spread over seeds? (b) Your own brief pretraining was
+# fine-tuned too, and there is the patient control. What do the two together say about when this
+# method is worth its price? (c) After 800 steps each, the net with 25% hidden has the lower loss
+# and the higher accuracy than the one with 75%. Which of the two says something about the
+# encoders? And why is neither a reason to hide 25%?
 #
 # ### BEGIN SOLUTION
-# Model answer. (a) Stored run: with 5% and 10% of the labels the pretrained start is ahead by 24
-# and 22 points at equal steps, where seeds differ by two to five; with 1% by two or three points,
-# which is within the spread. The patient control from scratch reaches 88% with 5% of the labels,
-# more than the pretrained net after a fifth of the steps (76%): part of the gain is speed. It
-# leaves open what pretraining gives to a net that is tuned as patiently; the last bar of the
-# student's own figure answers that, with one run. (b) After 300 steps my own encoder was no
-# better, or even a worse start than random weights; the shipped one, after five times as many,
-# far better. A short pretraining learns to copy and costs more than it gives. It pays when it is
-# long, and when the encoder is used for several tasks. (c) The losses are of different riddles:
-# with more hidden the same net has a larger loss (from about 0.32 at 15% to 0.46 at 90%). An
-# encoder is judged by a task, with labels: fine-tuning or a linear probe, on held-out images,
-# over several seeds.
-#
-# Rubric. ½ point: (a) gains with their spread, 1% apart. ½ point: (a) what the control says and
-# what it leaves open. ½ point: (b) pretraining too short can gain nothing or harm. ½ point: (c)
-# losses at other ratios are of other riddles; judge by a task.
+# Model answer. @@Q2@@
 # ### END SOLUTION
 
 # %% [markdown]
