@@ -2283,7 +2283,7 @@ charts.Table(["labels", "steps", "pretrained", "from scratch", "gain", "seeds"],
 # **The patient control changes what this means.** With five times as many steps, the net from
 # scratch is right in 88% with the same 400 labels. So of the 24 points, 20 are *speed*: the
 # pretrained encoder needs a hundred steps for what takes the other one some hundreds. Four points
-# remain (7, 2 and 4 in the three seeds), and 92.2% in every seed against 85 to 91%. On a task so
+# remain (7, 2 and 4 in the three seeds), and 92% in every seed against 85 to 91%. On a task so
 # small, most of what pretraining buys is time and reliability; the paper's gain on ImageNet, 2.4
 # points after long fine-tuning of both, is of the size of the part that remains.
 #
