@@ -1372,11 +1372,11 @@ charts.Table(["size", "parameters", "encoder, 0 → 75% hidden", "gain", "decode
 # Model answer. (a) 65 / 17 = 3.8 times fewer tokens, 4.1 times fewer MACs, in the run shown about
 # 4 times less time. Not exactly 4: the class token is never hidden (17 instead of 16), attention
 # is quadratic in the tokens, all patches are embedded before masking; the time also depends on
-# caches and on calls that cost the same for any number of tokens. (b) With the decoder about 2.9
-# times forwards and 3.0 times in a training step: the decoder works on all 65 tokens whatever is
+# caches and on calls that cost the same for any number of tokens. (b) With the decoder not quite 3
+# times, forwards and in a training step alike: the decoder works on all 65 tokens whatever is
 # hidden. For ViT-B the 8 blocks of 512 channels take 5.4 G of 9.8 G MACs at 75%, so both together
 # gain 2.35 times although the encoder gains 4.0; for ViT-H the decoder is 7.1 G of 48.6 G, so 3.6
-# times are left. (c) From 75 to 90% a training step goes from 3.0 to about 4.3 times; at 95% the
+# times are left. (c) From 75 to 90% a training step goes from not quite 3 to about 4 times; at 95% the
 # encoder costs almost nothing and the decoder's time remains. The limit is the time of the
 # decoder alone, so "four times again" is impossible.
 #
