@@ -46,11 +46,6 @@ def test_compare_tokens_frames_only_what_differs():
     assert red_frames() == 2
 
 
-def test_labels_of_lines_that_end_together_are_moved_apart():
-    assert charts._apart([10, 50, 12], 13) == [0, 0, 11]
-    assert charts._apart([5, 5, 5], 10) == [0, 10, 20]
-
-
 def test_every_picture_draws():
     figures.use_style()
     figures.show_images(torch.stack([IMAGE, IMAGE]), ["one", "two"], title="two images")
