@@ -6,6 +6,8 @@ from statistics import mean, stdev
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.text import Annotation
 from matplotlib.ticker import NullLocator
 
 from labsupport.figures import PALETTE
@@ -48,17 +50,61 @@ def loglog_fit(x: Sequence[float], curves: Mapping[str, Sequence[float]], *, tit
 
 def lines(x: Sequence[float], curves: Mapping[str, Sequence[float]], *, title: str = "",
           xlabel: str = "", ylabel: str = "", logx: bool = False) -> None:
-    """Draw each of `curves` (label -> values at `x`) as a line with its label at the right end."""
+    """Draw each of `curves` (label -> values at `x`) as a line with its label at the right end.
+
+    Where curves end close together their labels are moved apart and tied to the ends by thin lines.
+    """
     fig, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+    ends = []
     for (label, y), colour in zip(curves.items(), PALETTE):
         ax.plot(x, y, "o-", color=colour)
-        ax.annotate(label, (x[-1], y[-1]), xytext=(10, 0), textcoords="offset points",
-                    va="center", color=colour, annotation_clip=False)
+        ends.append(ax.annotate(label, (x[-1], y[-1]), xytext=(10, 0), textcoords="offset points",
+                                va="center", color=colour, annotation_clip=False))
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log" if logx else "linear")
     ax.set_xticks(list(x), [f"{v:g}" for v in x])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.grid(alpha=0.25)
+    _part_labels(ax, ends)
     plt.show()
+
+
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """`places` moved until neighbours are at least `gap` apart, by the least sum of squares.
+
+    They keep their order; of equal ones the first comes out highest. (With i * gap taken off the
+    i-th smallest this is isotonic regression, and pooling adjacent violators solves it.)
+    """
+    order = sorted(range(len(places)), key=lambda i: (places[i], -i))
+    groups: list[tuple[float, int]] = []  # mean of the group, without the gaps; how many are in it
+    for rank, i in enumerate(order):
+        groups.append((places[i] - rank * gap, 1))
+        while len(groups) > 1 and groups[-2][0] > groups[-1][0]:
+            (low, n), (high, m) = groups[-2:]
+            groups[-2:] = [((low * n + high * m) / (n + m), n + m)]
+    moved = [value for value, n in groups for _ in range(n)]
+    found = [0.0] * len(places)
+    for rank, i in enumerate(order):
+        found[i] = moved[rank] + rank * gap
+    return found
+
+
+def _part_labels(ax: Axes, labels: Sequence[Annotation]) -> None:
+    """Move labels of curve ends apart, up and down; labels that touch get a line to their end."""
+    ax.figure.draw_without_rendering()  # only now are limits, heights and the layout known
+    labels = [label for label in labels if np.isfinite(label.xy[1])]  # others are drawn nowhere
+    points = 72 / ax.figure.dpi
+    ends = [points * ax.transData.transform(label.xy)[1] for label in labels]
+    gap = max((points * label.get_window_extent().height for label in labels), default=0.0)
+    places = spread(ends, gap)
+    for i, (label, end, place) in enumerate(zip(labels, ends, places)):
+        if all(abs(place - other) > 1.01 * gap for other in places[:i] + places[i + 1:]):
+            continue
+        ax.annotate(label.get_text(), label.xy, xytext=(26, place - end),
+                    textcoords="offset points", va="center", color=label.get_color(),
+                    annotation_clip=False, arrowprops={
+                        "arrowstyle": "-", "color": label.get_color(), "linewidth": 0.9,
+                        "relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 4})
+        label.remove()
 
 
 def scaling_curves(curves: Mapping[str, Sequence[dict]], *, x: str, panels: Mapping[str, str],

@@ -14,6 +14,7 @@ EXPERIMENTS = {
     "03": ("segmentation", "super_resolution", "race"),
     "05": ("sparsity", "sparse_search"),
     "06": ("contrastive", "simclr", "word_order"),
+    "07": ("masked_pretraining", "mask_ratio", "natural_colours"),
     "08": ("hart_tokenizer", "hart_judges", "hart_decoders"),
 }
 

@@ -100,6 +100,14 @@ class LimitedClient(PapermillNotebookClient):
         elif self._messages > self.limits.outputs:
             self.end(f"it sent more than {self.limits.outputs:,} outputs")
 
+    async def _async_poll_kernel_alive(self):
+        _take_error()
+        return await super()._async_poll_kernel_alive()
+
+    async def _async_poll_output_msg(self, *args):
+        _take_error()
+        return await super()._async_poll_output_msg(*args)
+
     async def _async_handle_timeout(self, timeout, cell=None):
         """Interrupt the cell; a kernel that does not come back from that is ended at once, for
         every cell after this one would wait its whole time too."""
@@ -163,6 +171,17 @@ class LimitedEngine(Engine):
 
 
 papermill_engines.register("labs", LimitedEngine)
+
+
+def _take_error() -> None:
+    """Ask the task that runs for its error when it is done.
+
+    nbclient does not ask these two where a reply cannot be read. asyncio then logs the error when
+    Python collects the task, which may be in the middle of anything: in the middle of `ast.parse`
+    the log's traceback, which is parsed too, breaks Python 3.11's parser ("AST constructor
+    recursion depth mismatch").
+    """
+    asyncio.current_task().add_done_callback(lambda task: task.cancelled() or task.exception())
 
 
 def _timeout_error(seconds: float) -> dict:

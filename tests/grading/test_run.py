@@ -1,13 +1,16 @@
 """Execution: a notebook goes in, the same cells come out, whatever the code in them does."""
 
+import asyncio
+import gc
 import os
 import shutil
 import time
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from papermill.engines import NotebookExecutionManager
 
-from labsupport.grading.engine import RunLimits
+from labsupport.grading.engine import LimitedClient, RunLimits
 from labsupport.grading.run import INJECTED, MAX_DEATHS, execute
 from labsupport.grading.sandbox.warm import WarmSandbox
 
@@ -110,3 +113,20 @@ def test_it_runs_in_a_scratch_directory_that_goes_away(kernels):
 @pytest.mark.parametrize("sources", [(), ("",)])
 def test_an_empty_notebook_runs(kernels, sources):
     assert not run(kernels, *sources).deaths
+
+
+@pytest.mark.parametrize("watch", ["_async_poll_kernel_alive", "_async_poll_output_msg"])
+def test_an_error_that_nobody_asks_for_is_not_logged_later(watch, caplog):
+    """Its traceback would be formatted whenever Python collects the task."""
+    # without a kernel both watches fail
+    client = LimitedClient(NotebookExecutionManager(new_notebook()))
+    arguments = () if watch == "_async_poll_kernel_alive" else ("id", {}, 0)
+
+    async def forget():
+        task = asyncio.ensure_future(getattr(client, watch)(*arguments))
+        await asyncio.wait([task])
+        assert task.done() and not task.cancelled()
+
+    asyncio.run(forget())
+    gc.collect()
+    assert "never retrieved" not in caplog.text

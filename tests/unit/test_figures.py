@@ -96,6 +96,36 @@ def test_a_fit_refuses_what_has_no_slope(x, y):
         charts.fit_exponent(x, y)
 
 
+def test_labels_of_curves_that_end_apart_stay_at_the_ends():
+    charts.lines([1, 2], {"a": [1, 1], "b": [1, 9]})
+    assert [(t.get_text(), t.xyann) for t in plt.gca().texts] == [("a", (10, 0)), ("b", (10, 0))]
+
+
+def test_labels_of_curves_that_end_together_are_parted_in_order():
+    curves = {"low": [0, 5], "nothing": [0, float("nan")], "same": [9, 5.1], "twin": [3, 5.1],
+              "far": [0, 0]}
+    charts.lines([1, 2], curves)
+    plt.gcf().canvas.draw()
+    labels = {t.get_text(): t for t in plt.gca().texts}
+    assert set(labels) == set(curves)
+    boxes = [text_box(labels[name]) for name in ("same", "twin", "low", "far")]  # top to bottom
+    assert all(upper.y0 >= lower.y1 - 0.1 for upper, lower in zip(boxes, boxes[1:]))
+    assert labels["far"].arrow_patch is None and labels["far"].xyann == (10, 0)
+    assert all(labels[name].arrow_patch for name in ("low", "same", "twin"))
+
+
+def text_box(annotation):
+    """Where an annotation's words are, without its line."""
+    return matplotlib.text.Text.get_window_extent(annotation)
+
+
+def test_spread_moves_as_little_as_it_can():
+    assert charts.spread([3.0, 0.0, 9.0], 2) == [3.0, 0.0, 9.0]
+    assert charts.spread([5.0, 5.0], 2) == [6.0, 4.0]
+    assert charts.spread([0.0, 1.0, 1.5], 2) == pytest.approx([-7 / 6, 5 / 6, 17 / 6])
+    assert charts.spread([], 2) == []
+
+
 def test_scaling_curves_draw_means_with_error_bars_and_single_runs_as_crosses():
     runs = [{"n": n, "test": t} for n, t in ((4, 0.2), (4, 0.4), (16, 0.5), (16, 0.7))]
     charts.scaling_curves({"ViT, long run": runs, "ViT, yours": runs[:1]}, x="n",
