@@ -15,6 +15,7 @@ EXPERIMENTS = {
     "05": ("sparsity", "sparse_search"),
     "06": ("contrastive", "simclr", "word_order"),
     "07": ("masked_pretraining", "mask_ratio", "natural_colours"),
+    "08": ("hart_tokenizer", "hart_judges", "hart_decoders"),
 }
 
 

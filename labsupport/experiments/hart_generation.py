@@ -1,0 +1,185 @@
+"""Lab 09: the HART that is shipped, and how good its images are.
+
+    labs experiment 09 hart_generation
+
+One thread, more than an hour; a run that is killed goes on where it stopped. Needs the tokenizer
+and the judges of lab 08. Weights are rounded to half precision before anything is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+
+from labsupport.data.stickers import TEXT_LENGTH, VOCABULARY, draw_stickers, stickers, tokenize
+from labsupport.experiments.hart_judges import JUDGES, judge_net
+from labsupport.experiments.hart_tokenizer import lab_tokenizer, round_weights, save_half
+from labsupport.experiments.hart_training import JITTER, sticker_source, train_generator
+from labsupport.experiments.record import write_result
+from labsupport.frechet import frechet_distance
+from labsupport.models.hart.autoencoder import HybridTokenizer
+from labsupport.models.hart.generator import Hart
+from labsupport.models.hart.residual import ResidualDiffusion
+from labsupport.models.hart.transformer import HartTransformer
+from labsupport.models.judges import JudgeNet, judge
+from labsupport.training import load_checkpoint, normalize
+
+DIM, DEPTH, HEADS, WIDTH = 128, 6, 4, 128
+STEPS, BATCH_SIZE, LR, SEED, REPEATS = 20_000, 16, 2.5e-3, 0, 2
+IMAGES = 480  # per split
+GUIDANCE = 1.0
+RESIDUAL_STEPS = (1, 2, 4, 8, 16, 30)
+NOISE_SEEDS = (0, 1, 2)  # of generation, with the published 8 steps
+
+
+def shipped_tokenizer() -> HybridTokenizer:
+    """The tokenizer of data/checkpoints, in eval mode."""
+    tokenizer = lab_tokenizer()
+    load_checkpoint(tokenizer, "08_hart_tokenizer")
+    return tokenizer.eval()
+
+
+def lab_hart(tokenizer: HybridTokenizer) -> Hart:
+    """The generator of lab 09 over a tokenizer, untrained."""
+    quantizer = tokenizer.quantizer
+    transformer = HartTransformer(len(VOCABULARY), TEXT_LENGTH, quantizer.scales,
+                                  quantizer.codebook.weight.detach(), DIM, DEPTH, HEADS)
+    return Hart(tokenizer, transformer, ResidualDiffusion(tokenizer.dim, DIM, WIDTH))
+
+
+def learned_parts(hart: Hart) -> nn.ModuleDict:
+    """What training changes, to be saved and loaded without the tokenizer."""
+    return nn.ModuleDict({"transformer": hart.transformer, "residual": hart.residual})
+
+
+def shipped_hart() -> Hart:
+    """The generator of data/checkpoints with its tokenizer, in eval mode."""
+    hart = lab_hart(shipped_tokenizer())
+    load_checkpoint(learned_parts(hart), "09_hart")
+    return hart.eval()
+
+
+def shipped_judge(name: str) -> JudgeNet:
+    """Judge "a" or "b" of data/checkpoints, in eval mode."""
+    net = judge_net(name)
+    load_checkpoint(net, f"08_judge_{name}")
+    return net.eval()
+
+
+class Bench:
+    """Held-out captions and everything their images are compared with.
+
+    The reference of the Fréchet distance are other renders of the same captions.
+    """
+
+    def __init__(self, split: str, images: int = IMAGES, size: int = 48):
+        self.split, self.size = split, size
+        self.first = stickers(images, size, split=split, seed=31, jitter=JITTER)
+        self.other = draw_stickers(self.first.attributes, size, seed=32, jitter=JITTER)
+        self.text = tokenize(self.first.captions)
+        self.judges = {name: shipped_judge(name) for name in JUDGES}
+        self.reference = judge(self.judges["a"], normalize(self.other.images))[0]
+
+    def score(self, images: Tensor) -> dict[str, float]:
+        """Of images (n, 3, size, size) in [0, 1] of the captions: Fréchet distance, PSNR to
+        another render in dB, and the share in which each judge finds thing and everything."""
+        found: dict[str, float] = {}
+        for name, net in self.judges.items():
+            features, words = judge(net, normalize(images))
+            hits = words == self.first.attributes
+            if name == "a":
+                found["distance"] = round(frechet_distance(features, self.reference), 3)
+            found[f"thing {name}"] = round(hits[:, 2].float().mean().item(), 4)
+            found[f"all {name}"] = round(hits.all(dim=1).float().mean().item(), 4)
+        error = (images - self.other.images).square().mean(dim=(1, 2, 3))
+        return found | {"psnr": round((-10 * error.log10()).mean().item(), 2)}
+
+
+def generate_all(hart: Hart, text: Tensor, batch: int = 80, seed: int = 0,
+                 guidance: float = GUIDANCE, **options) -> Tensor:
+    """Images for captions (n, words), `batch` at a time; image i has the seed `seed` · n + i."""
+    first = seed * len(text)
+    return torch.cat([
+        hart.generate(part, guidance=guidance, seed=first + i * batch, **options)
+        for i, part in enumerate(text.split(batch))])
+
+
+class StrangerResidual(Hart):
+    """A control: every image gets the residual tokens of another one."""
+
+    def _rest(self, *arguments) -> Tensor:
+        return super()._rest(*arguments).roll(1, dims=0)
+
+
+class NoiseResidual(Hart):
+    """A control: residual tokens that are noise of the deviation of true ones."""
+
+    def _rest(self, out, vectors, draws, *rest) -> Tensor:
+        return draws.normal(*vectors.shape[1:]) * self.residual.scale
+
+
+def as_control(kind: type[Hart], hart: Hart) -> Hart:
+    """The same networks, generating as `kind` does."""
+    return kind(hart.tokenizer, hart.transformer, hart.residual).eval()
+
+
+@torch.no_grad()
+def evaluate(hart: Hart, split: str, images: int = IMAGES,
+             steps: Sequence[int] = RESIDUAL_STEPS, seeds: Sequence[int] = NOISE_SEEDS
+             ) -> list[dict]:
+    """One record a way of making the images of a split."""
+    bench = Bench(split, images)
+    tokenizer, records = hart.tokenizer, []
+
+    def note(way: str, made: Tensor, **more: int) -> None:
+        records.append({"split": split, "way": way} | more | bench.score(made))
+
+    latent = tokenizer.encode(normalize(bench.first.images))
+    note("real", bench.first.images)
+    for way, shown in (("true codes", tokenizer.quantizer(latent).discrete),
+                       ("true latent", latent)):
+        note(way, (tokenizer.decode(shown).clamp(-1, 1) + 1) / 2)
+    for count in steps:
+        for seed in seeds if count == 8 else seeds[:1]:
+            note("residual", generate_all(hart, bench.text, seed=seed, steps=count),
+                 steps=count, seed=seed)
+    note("codes only", generate_all(hart, bench.text, residual=False))
+    for kind, way in ((StrangerResidual, "another image's residual"), (NoiseResidual, "noise")):
+        note(way, generate_all(as_control(kind, hart), bench.text, steps=8))
+    return records
+
+
+def settings() -> dict:
+    """All that the record depends on."""
+    return {"net": [DIM, DEPTH, HEADS, WIDTH], "steps": STEPS, "batch_size": BATCH_SIZE, "lr": LR,
+            "seed": SEED, "repeats": REPEATS, "images": IMAGES, "guidance": GUIDANCE,
+            "jitter": JITTER}
+
+
+def train(checkpoint: Path, steps: int = STEPS, seed: int = SEED, progress: bool | str = True,
+          on_log: Callable[[dict], None] | None = None) -> tuple[Hart, list[dict]]:
+    """The trained generator over the shipped tokenizer, weights rounded, and its loss curve."""
+    torch.manual_seed(seed)
+    hart = lab_hart(shipped_tokenizer())
+    source = sticker_source(hart.tokenizer.size, BATCH_SIZE, seed=seed)
+    curve = train_generator(hart, source, steps=steps, lr=LR, seed=seed, checkpoint=checkpoint,
+                            average=0.999, progress=progress, on_log=on_log, drop_last=True,
+                            repeats=REPEATS)
+    round_weights(learned_parts(hart))
+    return hart, curve
+
+
+def main(root: Path) -> None:
+    """Train it; write data/checkpoints/09_hart.safetensors and the record."""
+    torch.set_num_threads(1)
+    start, command = perf_counter(), "labs experiment 09 hart_generation"
+    hart, curve = train(root / "build/09_hart_training.pt")
+    save_half(learned_parts(hart), root / "data/checkpoints/09_hart.safetensors",
+              {"command": command, "seed": str(SEED)})
+    records = [record for split in ("triple", "pair", "train") for record in evaluate(hart, split)]
+    write_result(root / "data/results/09_hart_generation.json", command=command,
+                 settings=settings(), records=records, seconds=perf_counter() - start, curve=curve)

@@ -1,0 +1,206 @@
+"""HART whole: tokenizer, transformer and residual diffusion; its training loss, and generation.
+
+HART, sections 3.2 and 3.3. Without its residual diffusion it is VAR with a caption in front.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from labsupport.models.hart.residual import ResidualDiffusion
+from labsupport.models.hart.sampling import Draws, choose, guidance_at, guided
+from labsupport.models.hart.transformer import HartTransformer, Output
+
+CAPTION_DROP = 0.1  # share of the images that train without their caption
+RESIDUAL_WEIGHT = 0.1
+LATENT_WEIGHT = 1.0  # of a codebook head's own loss
+SAMPLED = 0.5  # share of images whose last codes are the model's own while diffusion trains
+SAMPLED_TEMPERATURE = 0.7
+LEAST_KEPT = 4  # tokens of the last scale, however many are dropped
+
+
+def drop_captions(text: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Empty the captions, (batch, words), of a random 10% of the images."""
+    dropped = torch.rand(len(text), generator=generator) < CAPTION_DROP
+    return text.masked_fill(dropped[:, None], 0)
+
+
+def keep_some(images: int, tokens: int, generator: torch.Generator | None = None) -> Tensor:
+    """(images, n): which tokens of the last scale stay in training, n the same for all images.
+
+    The share that is dropped follows MAR's and HART's law: normal around 1 with deviation 0.25,
+    between 0.5 and 1; 0.82 on average.
+    """
+    dropped = 2.0
+    while not 0.5 <= dropped <= 1:
+        dropped = 1 + 0.25 * torch.randn((), generator=generator).item()
+    n = max(round((1 - dropped) * tokens), min(LEAST_KEPT, tokens))
+    order = torch.rand(images, tokens, generator=generator).argsort(dim=1)
+    return order[:, :n].sort(dim=1).values
+
+
+class Hart(nn.Module):
+    """`tokenizer` is used as it is; the other two are trained. `residual` may be None: VAR."""
+
+    def __init__(self, tokenizer: nn.Module, transformer: HartTransformer,
+                 residual: ResidualDiffusion | None = None):
+        super().__init__()
+        self.tokenizer = tokenizer.requires_grad_(False).eval()
+        self.transformer, self.residual = transformer, residual
+
+    def train(self, mode: bool = True) -> "Hart":
+        super().train(mode)
+        self.tokenizer.eval()
+        return self
+
+    @torch.no_grad()
+    def measure(self, images: Tensor) -> None:
+        """Take the scales of latents and of residuals from images in [-1, 1]: once, before
+        training."""
+        latent = self.tokenizer.encode(images)
+        self.transformer.latent_scale.copy_(latent.std())
+        if self.residual is not None:
+            self.residual.measure(latent - self.tokenizer.quantizer(latent).discrete)
+
+    def loss(self, images: Tensor, text: Tensor, generator: torch.Generator | None = None, *,
+             drop_last: bool = False, repeats: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of images (batch, 3, h, w) in [-1, 1] with captions (batch, words), and its
+        parts: cross-entropy of the codes "codes" (and of every scale, "codes 1" …), "latents",
+        "residual".
+
+        A scale of side p weighs p, so a token 1/p: with equal tokens the last scales would be all
+        that counts. `drop_last` leaves most tokens of the last scale out (`keep_some`), and
+        `repeats` trains the diffusion at several times for every token.
+        """
+        with torch.no_grad():
+            latent = self.tokenizer.encode(images)
+            quantized = self.tokenizer.quantizer(latent)
+            inputs = self.tokenizer.quantizer.inputs(quantized.indices)
+        scales = self.transformer.scales
+        kept = keep_some(len(images), scales[-1] ** 2, generator) if drop_last else None
+        out = self.transformer(drop_captions(text, generator), inputs, kept=kept)
+        indices, truth = quantized.indices, self._latents(latent)
+        if kept is not None:
+            first = indices.shape[1] - scales[-1] ** 2
+            indices = torch.cat([indices[:, :first], indices[:, first:].gather(1, kept)], dim=1)
+            truth = torch.cat([truth[:, :first], pick(truth[:, first:], kept)], dim=1)
+        wrong = F.cross_entropy(out.logits.mT, indices, reduction="none")  # (batch, tokens)
+        lengths = [p * p for p in scales[:-1]]
+        lengths.append(indices.shape[1] - sum(lengths))
+        weight = torch.tensor(scales, dtype=torch.float32) / sum(scales)
+
+        def weighted(values: Tensor) -> tuple[Tensor, Tensor]:
+            per_scale = torch.stack([part.mean() for part in values.split(lengths, dim=1)])
+            return (weight * per_scale).sum(), per_scale.detach()
+
+        parts: dict[str, Tensor] = {}
+        parts["codes"], per_scale = weighted(wrong)
+        loss = parts["codes"]
+        if out.latents is not None:
+            parts["latents"], _ = weighted((out.latents - truth).square().mean(dim=-1))
+            loss = loss + LATENT_WEIGHT * parts["latents"]
+        if self.residual is not None:
+            last = lengths[-1]
+            rest = quantized.before_last.flatten(2).mT  # (batch, tokens of the last scale, dim)
+            if kept is not None:
+                rest = pick(rest, kept)
+            codes = self._last_codes(out.logits[:, -last:], indices[:, -last:], generator)
+            vectors = self.tokenizer.quantizer.codebook(codes)
+            condition = self.transformer.condition(out.hidden[:, -last:], vectors)
+            parts["residual"] = self.residual.loss((rest - vectors).flatten(0, 1),
+                                                   condition.flatten(0, 1), generator, repeats)
+            loss = loss + RESIDUAL_WEIGHT * parts["residual"]
+        parts |= {f"codes {p}": value for p, value in zip(scales, per_scale, strict=True)}
+        return loss, {name: value.detach() for name, value in parts.items()}
+
+    def _latents(self, latent: Tensor) -> Tensor:
+        """The true latent at the size of every scale, (batch, tokens, dim), as the transformer
+        counts it."""
+        quantizer = self.tokenizer.quantizer
+        maps = [quantizer.next_input(latent, k) for k in range(len(quantizer.scales))]
+        return torch.cat(maps, dim=1) / self.transformer.latent_scale
+
+    @staticmethod
+    def _last_codes(logits: Tensor, true: Tensor, generator: torch.Generator | None) -> Tensor:
+        """For half of the images the codes of the last scale as the model would sample them: what
+        they leave out is what diffusion meets when images are generated."""
+        own = torch.rand(len(true), 1, generator=generator) < SAMPLED
+        chosen = choose(logits.detach(), torch.rand(true.shape, generator=generator),
+                        SAMPLED_TEMPERATURE)
+        return torch.where(own, chosen, true)
+
+    @torch.no_grad()
+    def generate(self, captions: Tensor, steps: int = 8, guidance: float = 1.0,
+                 seed: int | Sequence[int] = 0,
+                 on_scale: Callable[[int, Tensor], None] | None = None, *,
+                 residual: bool = True, cache: bool = True, temperature: float = 0.0,
+                 top_k: int = 0, top_p: float = 1.0, residual_temperature: float = 1.0,
+                 residual_guidance: float | None = None, tokenizer: nn.Module | None = None,
+                 interpolate: bool = True) -> Tensor:
+        """Images (batch, 3, h, w) in [0, 1] for captions (batch, words), tokens.
+
+        steps: of the residual diffusion; 0 or residual=False leaves it out.
+        guidance: 0 for none; grows over the scales up to this (`sampling.guidance_at`). Diffusion
+            has the same as the last scale unless `residual_guidance` says otherwise.
+        seed: one number (the images count up from it), or one an image. An image does not depend
+            on the others of the batch.
+        on_scale(k, images): told after scale number k, from 0, what the images would be by now.
+        cache: False computes the whole sequence again for every scale; the images are the same.
+        temperature: of the codes; 0 takes the most probable.
+        tokenizer: another, of the same codes, for a larger grid; `interpolate` says how positions
+            reach it (`HartTransformer.angles`).
+        """
+        tokenizer = self.tokenizer if tokenizer is None else tokenizer
+        quantizer, scales = tokenizer.quantizer, tokenizer.quantizer.scales
+        draws, images = Draws(seed, len(captions)), len(captions)
+        with_free = guidance > 0
+        text = torch.cat([captions, torch.zeros_like(captions)]) if with_free else captions
+        memory = self.transformer.new_cache() if cache else None
+        inputs = None
+        accumulated = torch.zeros(images, *tokenizer.latent_shape)
+        for k, p in enumerate(scales):
+            out = self.transformer(text, inputs, scales=scales, cache=memory,
+                                   interpolate=interpolate)
+            logits, t = out.logits[:, -p * p:], guidance_at(k, len(scales), guidance)
+            if with_free:
+                logits = guided(*logits.chunk(2), t)
+            uniform = draws.uniform(p * p) if temperature else None
+            codes = choose(logits, uniform, temperature, top_k, top_p)
+            if k + 1 == len(scales) and residual and steps and self.residual is not None:
+                rest = self._rest(out, quantizer.codebook(codes), draws, steps,
+                                  t if residual_guidance is None else residual_guidance,
+                                  residual_temperature)
+                tokens = quantizer.codebook(codes) + rest  # (batch, p², dim)
+                accumulated = accumulated + tokens.mT.unflatten(2, (p, p))
+            else:
+                accumulated = accumulated + quantizer.contribution(k, codes)
+            if on_scale is not None:
+                on_scale(k, to_images(tokenizer.decode(accumulated)))
+            if k + 1 < len(scales):
+                new = quantizer.next_input(accumulated, k + 1).repeat(1 + with_free, 1, 1)
+                inputs = new if inputs is None else torch.cat([inputs, new], dim=1)
+        return to_images(tokenizer.decode(accumulated))
+
+    def _rest(self, out: Output, vectors: Tensor, draws: Draws, steps: int, guidance: float,
+              temperature: float) -> Tensor:
+        """Residual tokens in the shape of the last codes' vectors, (batch, tokens, dim)."""
+        images, tokens, dim = vectors.shape
+        hidden = out.hidden[:, -tokens:]
+        free = None
+        if len(hidden) > images:
+            free = self.transformer.condition(hidden[images:], vectors)
+        return self.residual.sample(self.transformer.condition(hidden[:images], vectors), steps,
+                                    temperature=temperature, guidance=guidance, without=free,
+                                    draw=lambda: draws.normal(tokens, dim))
+
+
+def pick(values: Tensor, places: Tensor) -> Tensor:
+    """Rows of values (batch, tokens, dim) at places (batch, n): (batch, n, dim)."""
+    return values.gather(1, places[..., None].expand(-1, -1, values.shape[2]))
+
+
+def to_images(decoded: Tensor) -> Tensor:
+    """From [-1, 1], perhaps beyond, to [0, 1]."""
+    return (decoded.clamp(-1, 1) + 1) / 2
