@@ -71,16 +71,20 @@ def shipped_judge(name: str) -> JudgeNet:
 
 
 class Bench:
-    """Held-out captions and everything their images are compared with.
+    """Captions and everything their images are compared with: `images` of a split, or of each of
+    several.
 
     The reference of the Fréchet distance are other renders of the same captions.
     """
 
-    def __init__(self, split: str, images: int = IMAGES, size: int = 48):
-        self.split, self.size = split, size
-        self.first = stickers(images, size, split=split, seed=31, jitter=JITTER)
-        self.other = draw_stickers(self.first.attributes, size, seed=32, jitter=JITTER)
-        self.text = tokenize(self.first.captions)
+    def __init__(self, split: str | Sequence[str], images: int = IMAGES, size: int = 48,
+                 seed: int = 31):
+        splits = [split] if isinstance(split, str) else split
+        drawn = [stickers(images, size, split=name, seed=seed, jitter=JITTER) for name in splits]
+        self.attributes = torch.cat([part.attributes for part in drawn])
+        self.images = torch.cat([part.images for part in drawn])
+        self.other = draw_stickers(self.attributes, size, seed=seed + 1, jitter=JITTER)
+        self.text = torch.cat([tokenize(part.captions) for part in drawn])
         self.judges = {name: shipped_judge(name) for name in JUDGES}
         self.reference = judge(self.judges["a"], normalize(self.other.images))[0]
 
@@ -90,7 +94,7 @@ class Bench:
         found: dict[str, float] = {}
         for name, net in self.judges.items():
             features, words = judge(net, normalize(images))
-            hits = words == self.first.attributes
+            hits = words == self.attributes
             if name == "a":
                 found["distance"] = round(frechet_distance(features, self.reference), 3)
             found[f"thing {name}"] = round(hits[:, 2].float().mean().item(), 4)
@@ -138,8 +142,8 @@ def evaluate(hart: Hart, split: str, images: int = IMAGES,
     def note(way: str, made: Tensor, **more: int) -> None:
         records.append({"split": split, "way": way} | more | bench.score(made))
 
-    latent = tokenizer.encode(normalize(bench.first.images))
-    note("real", bench.first.images)
+    latent = tokenizer.encode(normalize(bench.images))
+    note("real", bench.images)
     for way, shown in (("true codes", tokenizer.quantizer(latent).discrete),
                        ("true latent", latent)):
         note(way, (tokenizer.decode(shown).clamp(-1, 1) + 1) / 2)
