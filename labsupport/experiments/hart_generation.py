@@ -193,5 +193,5 @@ def main(root: Path) -> None:
               {"command": command, "seed": str(SEED)})
     records = [record for split in ("triple", "pair", "train") for record in evaluate(hart, split)]
     write_result(root / "data/results/09_hart_generation.json", command=command,
-                 settings=settings(), records=records, seconds=perf_counter() - start, curve=curve[::4],
-                 residual_curve=alone)
+                 settings=settings(), records=records, seconds=perf_counter() - start,
+                 curve=curve[::4], residual_curve=alone)

@@ -2,7 +2,7 @@
 
     labs experiment 09 hart_systems
 
-One thread, about two hours; a run that is killed goes on with the system it was at. All have the
+One thread, more than an hour; a run that is killed goes on with the system it was at. All have the
 tokenizer's latent, blocks of the same width and number, the captions and the optimizer in common.
 How long each takes to draw an image is measured by `hart_speed`.
 """
@@ -40,8 +40,8 @@ from labsupport.models.hart.masked import MaskedAR
 from labsupport.models.hart.quantizer import MultiScaleQuantizer
 from labsupport.models.hart.raster import RasterAR
 
-# steps that take about a quarter of an hour of one thread
-STEPS = {"HART": 3_000, "raster order": 4_000, "diffusion": 4_600, "MAR-like": 2_900}
+# steps that take about ten minutes of one thread
+STEPS = {"HART": 2_000, "raster order": 2_700, "diffusion": 3_100, "MAR-like": 1_950}
 OPTIONS = {"HART": {"drop_last": True, "repeats": REPEATS}}  # of the loss
 SEED, AVERAGE = 0, 0.999
 GUIDANCE = (0.5, 1.0, 2.0)
