@@ -14,7 +14,6 @@ from labsupport.experiments.hart_training import Source
 from labsupport.models.hart.generator import Hart, drop_captions
 
 LR, WEIGHT_DECAY, TOKENS = 2e-3, 0.01, 1024  # tokens: of one step
-OWN = 0.5  # share of the tokens whose code is the one the transformer takes, not the true one
 
 
 @torch.no_grad()
@@ -30,9 +29,7 @@ def residual_examples(hart: Hart, source: Source, batches: int, seed: int = 0,
         images, text = source(i)
         found = quantizer(hart.tokenizer.encode(images))
         out = transformer(drop_captions(text, generator), quantizer.inputs(found.indices))
-        true = found.indices[:, -last:]
-        own = torch.rand(true.shape, generator=generator) < OWN
-        vectors = quantizer.codebook(torch.where(own, out.logits[:, -last:].argmax(-1), true))
+        vectors = quantizer.codebook(found.indices[:, -last:])
         conditions.append(transformer.condition(out.hidden[:, -last:], vectors).flatten(0, 1))
         residuals.append((found.before_last.flatten(2).mT - vectors).flatten(0, 1))
     return torch.cat(conditions), torch.cat(residuals)
