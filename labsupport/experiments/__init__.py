@@ -15,7 +15,7 @@ EXPERIMENTS = {
     "05": ("sparsity", "sparse_search"),
     "06": ("contrastive", "simclr", "word_order"),
     "08": ("hart_tokenizer", "hart_judges"),
-    "09": ("hart_generation",),
+    "09": ("hart_generation", "hart_speed"),
 }
 
 
