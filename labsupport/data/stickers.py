@@ -91,7 +91,7 @@ def _read(sentence: str) -> list[int]:
     said: set[str] = set()
     before = ""
     for word in sentence.lower().replace(",", " ").split():
-        if word not in ("a", "an", "the", "on", "the"):
+        if word not in ("a", "an", "the", "on"):
             kinds = WORDS[3:] if before == "on" else WORDS[:3]  # "blue": a tint, or a ground
             kind = next((kind for kind in kinds if word in CHOICES[WORDS.index(kind)]), None)
             if kind is None or kind in said:
@@ -109,7 +109,8 @@ def _read(sentence: str) -> list[int]:
 
 
 def _known() -> str:
-    return (f"places {', '.join(PLACES)}; tints {', '.join(TINTS[1:])}; things {', '.join(THINGS)}; "
+    return (f"places {', '.join(PLACES)}; tints {', '.join(TINTS[1:])}; "
+            f"things {', '.join(THINGS)}; "
             f"grounds {', '.join(GROUNDS)}")
 
 

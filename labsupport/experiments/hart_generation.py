@@ -29,7 +29,7 @@ from labsupport.models.judges import JudgeNet, judge
 from labsupport.training import load_checkpoint, normalize
 
 DIM, DEPTH, HEADS, WIDTH = 128, 6, 4, 128
-STEPS, BATCH_SIZE, LR, SEED, REPEATS = 10_000, 16, 1.5e-3, 0, 2
+STEPS, BATCH_SIZE, LR, SEED, REPEATS = 20_000, 16, 2.5e-3, 0, 2
 IMAGES = 480  # per split
 GUIDANCE = 1.0
 RESIDUAL_STEPS = (1, 2, 4, 8, 16, 30)

@@ -1,11 +1,18 @@
 import copy
+import json
 
 import pytest
 import torch
 
+from labsupport.data import data_path
 from labsupport.data.stickers import stickers
 from labsupport.experiments.hart_tokenizer import (
-    revive, round_weights, sharpness, train_tokenizer)
+    lab_tokenizer,
+    revive,
+    round_weights,
+    sharpness,
+    train_tokenizer,
+)
 from labsupport.models.hart.autoencoder import HybridTokenizer
 from labsupport.training import load_checkpoint, normalize, save_checkpoint
 
@@ -78,3 +85,13 @@ def test_a_file_of_half_precision_is_read_back(tmp_path):
 def test_a_size_that_does_not_fit_is_named():
     with pytest.raises(ValueError, match="size=30"):
         tiny(size=30)
+
+
+def test_the_shipped_tokenizer_is_as_sharp_as_its_record_says():
+    tokenizer = lab_tokenizer()
+    load_checkpoint(tokenizer, "08_hart_tokenizer")
+    record = json.loads(data_path("results", "08_hart_tokenizer.json").read_text())
+    (triple,) = [r for r in record["records"] if r["split"] == "triple"]
+    found = sharpness(tokenizer.eval(), "triple", record["settings"]["test_images"])
+    for path in ("discrete", "continuous"):
+        assert found[path] == pytest.approx(triple[path], abs=0.1)

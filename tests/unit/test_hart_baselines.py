@@ -62,8 +62,8 @@ def test_an_image_does_not_depend_on_its_batch_and_steps_are_told(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_training_lowers_the_loss_and_reaches_every_weight(name):
     net = make(name)
-    log = train_generator(net, sticker_source(24, 16), steps=150, progress=False, lr=3e-3)
-    assert log[-1]["loss"] < 0.9 * log[0]["loss"]
+    log = train_generator(net, sticker_source(24, 8), steps=100, progress=False, lr=3e-3)
+    assert log[-1]["loss"] < 0.93 * log[0]["loss"]
     net.zero_grad()
     loss, _ = net.loss(*sticker_source(24, 4)(0), torch.Generator().manual_seed(0))
     loss.backward()

@@ -1,8 +1,12 @@
+import json
+
 import torch
 
+from labsupport.data import data_path
 from labsupport.data.stickers import CHOICES, stickers
 from labsupport.experiments.hart_judges import JUDGES, judge_net, right, train_judge, worsen
 from labsupport.models.judges import judge
+from labsupport.training import load_checkpoint
 
 
 def test_a_judge_learns_the_easy_words_in_a_few_steps():
@@ -27,3 +31,14 @@ def test_worsened_images_keep_their_colours_on_average():
     worse = worsen(images, torch.Generator().manual_seed(0))
     assert (worse - images).abs().mean() > 0.01
     assert (worse.mean(dim=(0, 2, 3)) - images.mean(dim=(0, 2, 3))).abs().max() < 0.03
+
+
+def test_the_shipped_judges_are_as_good_as_their_record_says():
+    record = json.loads(data_path("results", "08_hart_judges.json").read_text())
+    batch = stickers(500, 48, split="pair", seed=123)
+    for name in JUDGES:
+        net = judge_net(name)
+        load_checkpoint(net, f"08_judge_{name}")
+        (noted,) = [r["all"] for r in record["records"]
+                    if (r["judge"], r["split"]) == (name, "pair")]
+        assert right(net.eval(), batch)["all"] >= noted - 0.01

@@ -116,6 +116,17 @@ def test_an_image_depends_neither_on_the_cache_nor_on_the_batch(temperature):
     assert (discrete - images).abs().max() > 1e-3
 
 
+def test_a_larger_grid_is_drawn_by_the_same_net_with_and_without_cache():
+    hart = small_hart()
+    larger = HybridTokenizer(36, 8, 32, (1, 3, 6), widths=(8, 16, 16), blocks=1).eval()
+    larger.load_state_dict(hart.tokenizer.state_dict())
+    captions = text("big red fox on white", "left cat on black")
+    images = hart.generate(captions, tokenizer=larger)
+    assert images.shape == (2, 3, 36, 36)
+    plain = hart.generate(captions, tokenizer=larger, cache=False)
+    torch.testing.assert_close(plain, images, atol=1e-4, rtol=0)
+
+
 def test_losses_are_finite_and_reach_every_weight():
     hart = small_hart()
     images, words = sticker_source(24, 4)(0)

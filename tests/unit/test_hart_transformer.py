@@ -3,9 +3,16 @@
 import pytest
 import torch
 
+from labsupport.models.hart.blocks import Block
 from labsupport.models.hart.generator import keep_some
 from labsupport.models.hart.masks import block_causal_mask
+from labsupport.models.hart.residual import DenoisingMLP
 from labsupport.models.hart.rope import grid_angles, grid_coordinates, rotate, text_angles
+from labsupport.models.hart.sizes import (
+    block_parameters,
+    diffusion_parameters,
+    parameter_count,
+)
 from labsupport.models.hart.transformer import HartTransformer
 
 SCALES = (1, 2, 3)
@@ -118,3 +125,27 @@ def test_a_caption_of_another_length_and_tokens_of_no_scale_are_refused():
         net(text[:, :3])
     with pytest.raises(ValueError, match="do not fill"):
         net(text, inputs[:, :6])
+
+
+def test_parameters_at_the_published_size():
+    parts = parameter_count()
+    assert parts["blocks"] == 679_625_280 and parts["diffusion"] == 36_585_536
+    assert sum(parts.values()) == 732_399_744
+    with torch.device("meta"):
+        ours = Block(1536, 24, 4096)  # without biases for queries and values
+        mlp = DenoisingMLP(16, 160, 128, 3, 16)
+    count = sum(p.numel() for p in ours.parameters())
+    assert count == block_parameters(1536, 24, 4096) - 2 * 1536
+    count = sum(p.numel() for p in mlp.parameters())
+    assert count == diffusion_parameters(16, 160, 128, 3, learned_variance=False)
+
+
+def test_another_grid_takes_interpolated_positions_or_continues_them():
+    net, (text, _) = small(), example()
+    inputs = torch.randn(2, 9 + 36, 5)
+    with torch.no_grad():
+        within = net(text, inputs, scales=(1, 3, 6))
+        beyond = net(text, inputs, scales=(1, 3, 6), interpolate=False)
+    assert within.logits.shape == beyond.logits.shape == (2, 46, 7)
+    assert not torch.allclose(within.logits, beyond.logits)
+    assert torch.equal(net.angles(SCALES), net.angles(SCALES, interpolate=False))
