@@ -10,18 +10,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labsupport.models.hart.autoencoder import HybridTokenizer
+from labsupport.models.hart.blocks import MAX_SCALE, Attention, Cache
 from labsupport.models.hart.generator import Hart, to_images
 from labsupport.models.hart.sampling import Draws, choose
 from labsupport.models.hart.transformer import HartTransformer, Output
 
 
-def plug_in(hart: Hart, mask: Callable, angles: Callable) -> Hart:
-    """`hart` itself, whose transformer from now on takes its mask and the angles of its visual
-    tokens from these functions."""
+def plug_in(hart: Hart, mask: Callable, angles: Callable, attend: Callable | None = None) -> Hart:
+    """`hart` itself, whose transformer from now on takes its mask, the angles of its visual tokens
+    and, where given, its attention with a cache from these functions."""
     transformer: HartTransformer = hart.transformer
+    for block in transformer.blocks if attend else ():
+        block.attention.forward = attention_with(block.attention, attend)
     given = transformer.angles
 
     def with_text(scales: Sequence[int], interpolate: bool = True) -> Tensor:
@@ -31,6 +35,28 @@ def plug_in(hart: Hart, mask: Callable, angles: Callable) -> Hart:
 
     transformer.mask, transformer.angles = mask, with_text
     return hart
+
+
+def attention_with(module: Attention, attend: Callable) -> Callable:
+    """A forward pass for `module` that leaves all but its projections to a student's
+    attend(q, k, v, angles, mask, cache)."""
+    def forward(x: Tensor, angles: Tensor, mask: Tensor | None = None,
+                cache: Cache | None = None) -> Tensor:
+        q, k, v = module.qkv(x).unflatten(-1, (3, module.heads, -1)).permute(2, 0, 3, 1, 4)
+        q = F.normalize(q, dim=-1) * module.log_scale.clamp(max=MAX_SCALE).exp()
+        held, new = (0 if cache is None else cache.length), x.shape[1]
+        # `attend` is shown the whole sequence's angles and mask; of those held nothing may be used
+        angles = torch.cat([angles.new_zeros(held, angles.shape[-1]), angles])
+        whole = torch.ones(held + new, held + new, dtype=torch.bool, device=x.device)
+        if mask is not None:
+            whole[held:] = mask
+        memory = {"keys": cache.keys, "values": cache.values} if held else {}
+        out = attend(q, F.normalize(k, dim=-1), v, angles, whole, memory)
+        if cache is not None:
+            cache.keys, cache.values = memory["keys"], memory["values"]
+        return module.proj(out.transpose(1, 2).flatten(2))
+
+    return forward
 
 
 class Painter:
