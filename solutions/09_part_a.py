@@ -759,3 +759,323 @@ weights = (0.0, 1.0, 2.0, 4.0, 8.0)
 hart_views.show_scales([hart.generate(words, guidance=g) for g in weights], test_captions,
                        [f"guidance {g:g}" for g in weights],
                        title="The same captions and seeds, more and more guidance")
+
+# %% [markdown]
+# **What it shows.** The caption matters most at the first scales: one code names the ground, the next
+# four where something is. From then on the sum of scales shows most of what the caption said, and the two
+# rows draw near each other. Guidance does not lower the cross-entropy at the later scales: it makes the
+# network surer than it has reason to be. In the images a little of it makes shapes crisper; too much
+# overdraws them, until they break. HART's paper uses 4.5 with a network and captions that leave far more
+# to chance.
+
+# %% [markdown]
+# ## 4 · Codes by lot
+#
+# The most probable code at every place gives the same image every time. To get variety, draw by lot,
+# each code with its probability. But of a thousand codes most are improbable, and together they are not:
+# if 900 codes have one chance in 3,000 each, one token in three or four is a bad one. So cut the tail off,
+# in two steps.
+#
+# * **Top-k**: keep the $k$ codes with the largest logits. The number is fixed, however sure the network is.
+# * **Nucleus**, or *top-p* (Holtzman et al., 2020): of those, keep the *fewest* codes whose probabilities add
+#   up to $p$ **at least**, the most probable first. Where the network is sure, that is one code; where not,
+#   many.
+#
+# All others get the logit $-\infty$: after a softmax their probability is exactly 0. The probabilities
+# of the nucleus are those *after* top-k, which add up to 1 again. "At least" says that the code with which the sum
+# reaches $p$ is in: with probabilities 0.5, 0.3, 0.2 and $p = 0.7$, the first two stay. Put differently: a code goes when the
+# codes **before** it, in falling order, already have $p$.
+#
+# ### Exercise 4 · `keep_likely` · 4 points · 25 minutes · ●●○
+#
+# | | |
+# |:--|:--|
+# | **Deliverable** | a function of five to eight lines |
+# | **Shapes** | `logits`: `(..., V)`; out: the same shape; codes that stay keep their logits, at their own places |
+# | **Mind** | `top_k` may be larger than $V$; codes as likely as the $k$-th stay too; `top_p=1` keeps all that top-k kept, whatever the rounding |
+# | **Read** | Holtzman et al., section 3.1 |
+#
+# <details><summary>Hint 1: where do I begin?</summary>
+#
+# Top-k: `logits.topk(k).values[..., -1:]` is the $k$-th largest logit. `masked_fill(condition, -torch.inf)`
+# removes those below.
+# </details>
+# <details><summary>Hint 2: the sum of the codes before this one</summary>
+#
+# `ranked, order = logits.sort(dim=-1, descending=True)`. With `p = ranked.softmax(-1)`, the sum of those before is
+# `p.cumsum(-1) - p`.
+# </details>
+# <details><summary>Hint 3: "the sorted order is not undone"</summary>
+#
+# What you decide is in sorted order: entry $j$ belongs to the code `order[..., j]`. Put it there:
+# `out.scatter(-1, order, out)`.
+# </details>
+
+# %% exercise="keep_likely"
+def keep_likely(logits, top_k, top_p):
+    """All but the likely codes become -inf: first those below the top_k largest logits, then those
+    outside of the nucleus, the fewest codes whose probabilities add up to top_p at least.
+
+    logits: (..., V). Returns the same shape; what stays is unchanged and in its place.
+    """
+    # Step 1: top-k; Step 2, where top_p < 1: sort, add up, decide, and back to the old order
+    ### BEGIN SOLUTION
+    least = logits.topk(min(top_k, logits.shape[-1]), dim=-1).values[..., -1:]
+    logits = logits.masked_fill(logits < least, -torch.inf)
+    if top_p < 1:
+        ranked, order = logits.sort(dim=-1, descending=True)
+        p = ranked.softmax(dim=-1)
+        out = p.cumsum(dim=-1) - p >= top_p  # enough before this one
+        logits = logits.masked_fill(out.scatter(-1, order, out), -torch.inf)
+    return logits
+    ### END SOLUTION
+
+# %% check="keep_likely"
+with Check("keep_likely", read="section 4, the two steps") as check:
+    check.signature(keep_likely, "logits", "top_k", "top_p")
+    p = torch.tensor([[0.1, 0.4, 0.2, 0.3], [0.91, 0.03, 0.02, 0.04]])
+    logits, gone = p.log() + 2.0, -math.inf
+
+
+    def kept(*rows):
+        """The logits where a row says 1."""
+        return logits.masked_fill(~torch.tensor(rows).bool(), gone).clamp(min=-99)
+
+
+    def answer(top_k, top_p, given=logits):
+        got = keep_likely(given, top_k, top_p)
+        check.shape(got, given.shape, "the logits", "all codes stay in their places; those that go "
+                    "become -inf")
+        check.that(not (got == 0).any(), "some logits are 0, which is a probability like any other",
+                   "codes that go get the logit -inf; 0 is not improbable")
+        return got.clamp(min=-99)
+
+    before = logits.clone()
+    check.values(answer(2, 1.0), kept([0, 1, 0, 1], [1, 0, 0, 1]), "the logits with top_k = 2",
+                 otherwise={"the smallest are kept": kept([1, 0, 1, 0], [0, 1, 1, 0]),
+                            "one code too few is kept": kept([0, 1, 0, 0], [1, 0, 0, 0]),
+                            "one code too many is kept": kept([0, 1, 1, 1], [1, 1, 0, 1])})
+    check.values(answer(9, 1.0), logits, "the logits with top_k = 9 of 4 codes and top_p = 1",
+                 likely="top_k may be larger than the number of codes; then all stay")
+    check.values(answer(4, 0.6), kept([0, 1, 0, 1], [1, 0, 0, 0]), "the logits with top_p = 0.6",
+                 otherwise={
+        "the code with which the sum reaches top_p is dropped; the sum shall be top_p at least":
+            kept([0, 1, 0, 0], [0, 0, 0, 0]),
+        "the code with which the sum reaches top_p is dropped, or the first one is always kept":
+            kept([0, 1, 0, 0], [1, 0, 0, 0]),
+        "the sorted order is not undone: what you decide for a rank belongs to the code order[rank]":
+            kept([1, 1, 0, 0], [1, 0, 0, 0]),
+        "codes of a probability below top_p go; it is the sum that counts":
+            kept([0, 0, 0, 0], [1, 0, 0, 0]),
+        "one code too many is kept": kept([0, 1, 1, 1], [1, 0, 0, 1]),
+        "the sum begins with the least probable code": kept([1, 0, 1, 1], [1, 1, 1, 1]),
+    }, likely="a code goes when the codes before it, in falling order, already have top_p")
+    check.values(answer(2, 0.56), kept([0, 1, 0, 0], [1, 0, 0, 0]),
+                 "the logits with top_k = 2 and top_p = 0.56", otherwise={
+        "the nucleus is taken of the probabilities before top-k; cut first, then softmax":
+            kept([0, 1, 0, 1], [1, 0, 0, 0])})
+    tied = torch.tensor([[1.0, 3.0, 2.0, 2.0, 0.0]])
+    check.values(answer(2, 1.0, tied), [[-99.0, 3.0, 2.0, 2.0, -99.0]],
+                 "the logits 1, 3, 2, 2, 0 with top_k = 2", otherwise={
+        "of two codes with the same logit one went: codes as likely as the k-th stay too":
+            [[-99.0, 3.0, 2.0, -99.0, -99.0]],
+        "of two codes with the same logit one went; codes as likely as the k-th stay too":
+            [[-99.0, 3.0, -99.0, 2.0, -99.0]]})
+    spread_out = torch.linspace(0, 30, 2000)[None]
+    check.values(answer(2000, 1.0, spread_out), spread_out, "2,000 logits with top_p = 1",
+                 likely="sums of small probabilities round to 1 too early; leave the nucleus out "
+                        "where top_p is 1")
+    cube = logits.view(2, 1, 4).expand(2, 3, 4)
+    check.values(answer(4, 0.6, cube)[:, 1], kept([0, 1, 0, 1], [1, 0, 0, 0]),
+                 "logits of the shape (2, 3, 4)", likely="codes are the last axis, dim=-1")
+    check.unchanged(logits, before, "logits")
+
+# %% judge="keep_likely" points=4
+def ask(rng):
+    for title, shape, top_k, top_p in (("both", (3, 5, 20), 8, 0.8), ("top-k only", (4, 12), 3, 1.0),
+                                       ("the nucleus only", (6, 15), 15, 0.7),
+                                       ("top_k larger than V", (5, 9), 50, 0.9),
+                                       ("a small nucleus", (8, 10), 10, 0.05),
+                                       ("one code", (4, 7), 1, 0.5), ("a row", (16,), 9, 0.6),
+                                       ("both, a small k", (9, 30), 4, 0.75)):
+        yield Case(title, logits=2 * randn(rng, *shape).double(), top_k=top_k, top_p=top_p)
+    tied = torch.from_numpy(rng.permutation([3.0, 1, 1, 1, 0.5, -2]))[None]
+    yield Case("equal logits at the k-th place", logits=tied, top_k=2, top_p=1.0)
+    slope = torch.from_numpy(rng.permutation(np.linspace(0, 30, 1500)))[None].float()
+    yield Case("top_p of 1 and many codes, single precision", logits=slope, top_k=1500, top_p=1.0)
+
+
+tolerance = dict(float64=1e-10)
+
+# %% trap="keep_likely" name="the crossing code dropped"
+# Your nucleus lacks the code with which the sum reaches top_p. It shall hold top_p at least: a code goes
+# when the codes before it have enough without it.
+def keep_likely(logits, top_k, top_p):
+    least = logits.topk(min(top_k, logits.shape[-1]), dim=-1).values[..., -1:]
+    logits = logits.masked_fill(logits < least, -torch.inf)
+    if top_p < 1:
+        ranked, order = logits.sort(dim=-1, descending=True)
+        out = ranked.softmax(dim=-1).cumsum(dim=-1) > top_p
+        logits = logits.masked_fill(out.scatter(-1, order, out), -torch.inf)
+    return logits
+
+# %% trap="keep_likely" name="sorted order not undone"
+# Your decision is right in sorted order but is applied to codes in their own order. Entry j of the sorted row
+# belongs to the code order[j]: scatter it back.
+def keep_likely(logits, top_k, top_p):
+    least = logits.topk(min(top_k, logits.shape[-1]), dim=-1).values[..., -1:]
+    logits = logits.masked_fill(logits < least, -torch.inf)
+    if top_p < 1:
+        p = logits.sort(dim=-1, descending=True).values.softmax(dim=-1)
+        logits = logits.masked_fill(p.cumsum(dim=-1) - p >= top_p, -torch.inf)
+    return logits
+
+# %% trap="keep_likely" name="nucleus before top-k"
+# Your nucleus is taken of the probabilities before top-k. Cut to the top k first: the probabilities of what
+# is left add up to 1 again, and fewer codes reach top_p.
+def keep_likely(logits, top_k, top_p):
+    least = logits.topk(min(top_k, logits.shape[-1]), dim=-1).values[..., -1:]
+    out = logits < least
+    if top_p < 1:
+        ranked, order = logits.sort(dim=-1, descending=True)
+        p = ranked.softmax(dim=-1)
+        late = p.cumsum(dim=-1) - p >= top_p
+        out = out | late.scatter(-1, order, late)
+    return logits.masked_fill(out, -torch.inf)
+
+# %% trap="keep_likely" name="zero for minus infinity"
+# Your function gives the codes that go the logit 0. That is a probability like any other, and often a large
+# one; only -inf makes it 0.
+def keep_likely(logits, top_k, top_p):
+    least = logits.topk(min(top_k, logits.shape[-1]), dim=-1).values[..., -1:]
+    out = logits < least
+    if top_p < 1:
+        ranked, order = logits.masked_fill(out, -torch.inf).sort(dim=-1, descending=True)
+        p = ranked.softmax(dim=-1)
+        late = p.cumsum(dim=-1) - p >= top_p
+        out = out | late.scatter(-1, order, late)
+    return logits.masked_fill(out, 0.0)
+
+# %% alternative="keep_likely" name="from the least probable up"
+def keep_likely(logits, top_k, top_p):
+    places = logits.shape[-1]
+    if top_k < places:
+        least = logits.sort(dim=-1).values[..., places - top_k].unsqueeze(-1)
+        logits = torch.where(logits < least, torch.full_like(logits, -torch.inf), logits)
+    if top_p >= 1:
+        return logits
+    rising, order = logits.sort(dim=-1)
+    at_least = rising.softmax(dim=-1).flip(-1).cumsum(dim=-1).flip(-1)  # this one and all above
+    above = torch.cat([at_least[..., 1:], torch.zeros_like(at_least[..., :1])], dim=-1)
+    rising = torch.where(above < top_p, rising, torch.full_like(rising, -torch.inf))
+    return rising.gather(-1, order.argsort(dim=-1))
+
+# %% alternative="keep_likely" name="row by row"
+def keep_likely(logits, top_k, top_p):
+    rows = logits.reshape(-1, logits.shape[-1])
+    result = torch.full_like(rows, -math.inf)
+    for row, out in zip(rows, result):
+        least = sorted(row.tolist(), reverse=True)[min(top_k, len(row)) - 1]
+        stay = [i for i in range(len(row)) if row[i] >= least]
+        p = row[stay].softmax(0).tolist()
+        total = 0.0
+        for place, i in sorted(enumerate(stay), key=lambda pair: -p[pair[0]]):
+            if total >= top_p and top_p < 1:
+                break
+            out[i] = row[i]
+            total += p[place]
+    return result.reshape(logits.shape)
+
+# %% [markdown]
+# Now the logits of the held-out images once more. How many codes does a nucleus of 0.9 keep at each scale,
+# and is the true one among them? And what do images look like that are drawn by lot, with the whole tail
+# and without?
+
+# %% experiment="how many stay"
+rows = []
+for name, top_k, top_p in (("top-k of 50", 50, 1.0), ("nucleus of 0.9", 1024, 0.9),
+                           ("top-k of 50, nucleus of 0.9", 50, 0.9)):
+    stays = keep_likely(given, top_k, top_p).isfinite()  # (images, tokens, codes)
+    for part, numbers, label in zip(stays.split(lengths, dim=1), true.split(lengths, dim=1), scales):
+        count = part.sum(dim=-1).float()
+        found = part.gather(-1, numbers[..., None]).float().mean()
+        if label in (scales[0], scales[2], scales[-1]):
+            rows.append([name, f"{label} × {label}", f"{count.mean():.1f}",
+                         f"{count.min():.0f} to {count.max():.0f}", f"{found:.0%}"])
+charts.Table(["", "scale", "codes that stay, on average", "from … to", "true code among them"], rows,
+             title=f"{len(held)} held-out images, all tokens of a scale")
+
+# %% experiment="by lot"
+ways = {"most probable": {"temperature": 0.0}, "by lot": {"temperature": 1.0},
+        "by lot,\nnucleus 0.8": {"temperature": 1.0, "top_p": 0.8},
+        "temperature 2": {"temperature": 2.0},
+        "temperature 2,\nnucleus 0.8": {"temperature": 2.0, "top_p": 0.8}}
+hart_views.show_scales([hart.generate(words, guidance=1.0, **way) for way in ways.values()],
+                       test_captions, list(ways), title="The same captions, codes chosen in five ways")
+
+# %% [markdown]
+# **What it shows.** Top-k keeps fifty codes where the network is sure of one. The nucleus keeps few there and
+# many where much is open, and still has the true one in about as many cases as it promises. In the images, whose
+# captions leave little to chance, the most probable codes do well. A **temperature** divides the
+# logits first: at 2 all probabilities come closer together, the tail grows, and ground and outline are
+# speckled; the nucleus takes most of that back.
+
+# %% [markdown]
+# ## 5 · Training it
+#
+# Training needs no loop over scales. All codes of an image are known, so the sums of scales are too; the
+# mask hides what must be hidden, and one pass gives a guess of every code of every scale. The loss is
+# their cross-entropy. (A scale of side $s$ weighs $s$ in it: weighed by tokens, the largest scale would be all
+# that counts. The part for the residual tokens comes in section 7. Most tokens of the last scale are left
+# out of each step, as in HART, which saves time and costs little.)
+#
+# Train a small transformer of your own mask and positions, from nothing, for a minute. Then the same once more with
+# a mask that hides **nothing**. Before you run it: which of the two will have the lower loss, and which scale
+# betrays what happens?
+
+# %% experiment="train"
+from labsupport.experiments.hart_training import sticker_source, train_generator
+from labsupport.hart_lab import loss_by_scale
+from labsupport.models.hart.generator import Hart
+from labsupport.models.hart.residual import ResidualDiffusion
+from labsupport.models.hart.transformer import HartTransformer
+
+
+def small_hart(mask, dim=96, depth=3, heads=3):
+    """An untrained generator over the stored tokenizer, with this mask and your positions."""
+    torch.manual_seed(SEED)
+    transformer = HartTransformer(len(VOCABULARY), TEXT_LENGTH, scales,
+                                  tokenizer.quantizer.codebook.weight.detach(), dim, depth, heads)
+    fresh = Hart(tokenizer, transformer, ResidualDiffusion(tokenizer.dim, dim, dim))
+    return plug_in(fresh, mask, scale_angles)
+
+
+def open_mask(lengths):
+    """Everybody sees everything."""
+    return torch.ones(sum(lengths), sum(lengths), dtype=torch.bool)
+
+
+steps = scale(smoke=2, cpu=200, gpu=4000)
+source = sticker_source(tokenizer.size, 16, seed=SEED)
+logs = {}
+for name, mask in (("your mask", next_scale_mask), ("open mask", open_mask)):
+    mine = small_hart(mask)
+    logs[name] = train_generator(mine, source, steps=steps, lr=2.5e-3, seed=SEED, drop_last=True,
+                                 progress=name)
+    if name == "your mask":
+        trained_here = mine
+        print(f"{count_parameters(mine.transformer):,} parameters, {steps} steps of 16 images, "
+              f"{logs[name][-1]['seconds']:.0f} seconds")
+for name, log in logs.items():
+    charts.lines([record["step"] for record in log], loss_by_scale(log, scales), xlabel="step",
+                 ylabel="cross-entropy of the codes", title=f"Loss of every scale, {name}")
+charts.Table(["cross-entropy at the end", *(f"{s} × {s}" for s in scales)],
+             [["a guess among all codes", *[f"{math.log(len(tokenizer.quantizer.codebook.weight)):.2f}"]
+               * len(scales)]]
+             + [[name, *(f"{curve[-1]:.2f}" for curve in loss_by_scale(log, scales).values())]
+                for name, log in logs.items()])
+
+# %% experiment="trained here"
+hart_views.show_scales([trained_here.generate(words), hart.generate(words)], test_captions,
+                       [f"yours,\n{steps} steps", "stored,\n20,000 steps"],
+                       title="A minute of training, and more than an hour")
