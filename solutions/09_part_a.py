@@ -566,11 +566,12 @@ after = hart.generate(words)
 print(f"largest difference of a pixel before and after: {(before - after).abs().max():.1g}")
 
 wide = larger_tokenizer(tokenizer, (*scales[:-2], 8, 12))
-hart_views.show_scales(
-    [F.interpolate(after, size=(wide.size, wide.size)), hart.generate(words, tokenizer=wide),
-     hart.generate(words, tokenizer=wide, interpolate=False)], test_captions,
-    [f"{tokenizer.size} pixels,\nas trained", f"{wide.size} pixels,\ninterpolated",
-     f"{wide.size} pixels,\ncontinued"], title="A larger grid than in training")
+ways = {f"{tokenizer.size} pixels,\nas trained": F.interpolate(after, size=(wide.size, wide.size)),
+        f"{wide.size} pixels,\ninterpolated": hart.generate(words, tokenizer=wide),
+        f"{wide.size} pixels,\ncontinued": hart.generate(words, tokenizer=wide, interpolate=False)}
+above = [caption.replace(" ", "\n").replace("on\n", "on ") for caption in test_captions]
+hart_views.show_scales(list(torch.stack(list(ways.values()), dim=1)), list(ways), above,
+                       title="A larger grid than in training")
 
 # %% [markdown]
 # **What it shows.** Interpolated, the thing has its place and size, and 2¼ times as many tokens; the
@@ -761,8 +762,8 @@ hart_views.show_scales([hart.generate(words, guidance=g) for g in weights], test
                        title="The same captions and seeds, more and more guidance")
 
 # %% [markdown]
-# **What it shows.** The caption matters most at the first scales: one code names the ground, the next
-# four where something is. From then on the sum of scales shows most of what the caption said, and the two
+# **What it shows.** The caption matters most at the first scales: one code says mostly the ground, the next
+# four where something is. The more of this the sum of scales shows, the less the caption adds, and the first two
 # rows draw near each other. Guidance does not lower the cross-entropy at the later scales: it makes the
 # network surer than it has reason to be. In the images a little of it makes shapes crisper; too much
 # overdraws them, until they break. HART's paper uses 4.5 with a network and captions that leave far more
@@ -1018,7 +1019,7 @@ hart_views.show_scales([hart.generate(words, guidance=1.0, **way) for way in way
 # many where much is open, and still has the true one in about as many cases as it promises. In the images, whose
 # captions leave little to chance, the most probable codes do well. A **temperature** divides the
 # logits first: at 2 all probabilities come closer together, the tail grows, and ground and outline are
-# speckled; the nucleus takes most of that back.
+# speckled; the nucleus takes part of that back.
 
 # %% [markdown]
 # ## 5 · Training it
@@ -1029,7 +1030,7 @@ hart_views.show_scales([hart.generate(words, guidance=1.0, **way) for way in way
 # that counts. The part for the residual tokens comes in section 7. Most tokens of the last scale are left
 # out of each step, as in HART, which saves time and costs little.)
 #
-# Train a small transformer of your own mask and positions, from nothing, for a minute. Then the same once more with
+# Train a small transformer of your own mask and positions, from nothing, for less than a minute. Then the same once more with
 # a mask that hides **nothing**. Before you run it: which of the two will have the lower loss, and which scale
 # betrays what happens?
 
@@ -1076,6 +1077,51 @@ charts.Table(["cross-entropy at the end", *(f"{s} × {s}" for s in scales)],
                 for name, log in logs.items()])
 
 # %% experiment="trained here"
-hart_views.show_scales([trained_here.generate(words), hart.generate(words)], test_captions,
-                       [f"yours,\n{steps} steps", "stored,\n20,000 steps"],
-                       title="A minute of training, and more than an hour")
+stored = json.loads(data_path("results", "09_hart_generation.json").read_text())
+pair = torch.stack([trained_here.generate(words), hart.generate(words)], dim=1)
+hart_views.show_scales(list(pair), [f"yours,\n{steps} steps",
+                                    f"stored,\n{stored['settings']['steps']:,} steps"], above,
+                       title="What a short training has learned, and a long one")
+
+# %% [markdown]
+# **What it shows.** The 1 × 1 code falls first and furthest: it is mostly the colour of the ground, and the
+# caption names that. The other scales have fallen by one or two units and go on falling; the images show grounds of
+# the right colour and hardly a thing on them. The stored network is larger and has seen many times more
+# images.
+#
+# And the open mask? Its loss is *lower* at the early scales, though nothing else was changed: their
+# answers are in the inputs of the scales behind. At the last scale, which has none behind it, there is no
+# gain. A loss that is lower because the answer was in sight is worth nothing when images are drawn: then the
+# later scales do not exist yet.
+
+# %% [markdown] question="q_training" points=2
+# ### Question 1 · 2 points
+#
+# Answer in five to eight sentences, with numbers from your tables of sections 3 and 5.
+#
+# (a) At which scale does the stored network profit most from the caption, and at which least? Why does the
+# gap shrink from scale to scale, though the caption stays the same?
+# (b) Compare the two trainings of section 5, scale by scale. Where does the open mask lower the loss, where
+# not, and how can you tell from this that it is a leak and not better learning?
+# (c) A fellow student replaces your mask by a language model's token-causal one. Would that leak as well? What
+# would it do instead, in training and when a whole scale is written in one pass?
+#
+# ### BEGIN SOLUTION
+# (a) It profits most at the first scale, where the cross-entropy falls from 3.5 without the caption to 0.4
+# with it, and least at the last, 2.9 to 2.4. The first code has nothing else to go by. Later scales see the
+# sum of those before, which already shows ground, place and, bit by bit, the thing: the caption says less
+# and less that is new, and what is left open are details of a place that no caption names. (b) The open mask ends lower at
+# 1 × 1 (1.0 against 1.7), 2 × 2 (3.1 against 3.9), 3 × 3 and 4 × 4 (3.3 against 3.8 and 4.2 against 4.4), and
+# equal to a few hundredths at 6 × 6 and 8 × 8. Better learning would show at the last scale too; that it does not, where
+# no later input holds the answer, and most where many later scales do, says that the answers were read off.
+# When images are drawn the later scales do not exist, so the gain is lost. (c) No: token-causal hides more
+# than needed, never less, so nothing leaks. But a token then does not see those of its own scale that come
+# after it in the row, and so lacks part of the sum so far, at places to its right and below; in training the
+# loss would be somewhat higher. All tokens of a scale could still be written in one pass, since the inputs are known
+# beforehand; a token-by-token order would bring no benefit in return, as the codes of the own scale are not
+# among the inputs.
+#
+# Rubric. ½ point: (a) both scales with numbers, and the reason. ½ point: (b) numbers, early scales lower, last one
+# not. ½ point: (b) why that is a leak. ½ point: (c) no leak, but less is seen. Numbers of the student's own
+# run may differ in the first decimal.
+# ### END SOLUTION
