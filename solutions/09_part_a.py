@@ -300,8 +300,8 @@ hart_views.show_mask(next_scale_mask(blocks), blocks, ["caption", "1 × 1", "2 �
 # too far up and left; the middles are this lab's.)
 #
 # **A larger grid comes for free.** `side` is the side of the largest map *in training*. A map of 12 × 12 tokens with
-# `side` 8 puts its tokens *between* the places that the network has met: no angle is new. That is
-# **interpolation**.
+# `side` 8 puts its tokens *between* the places that the network has met, and hardly beyond: from $-\tfrac16$ to
+# $7\tfrac16$. That is **interpolation**.
 #
 # With the frequencies $\omega_j$, which fall from 1 to nearly 1/100, and the caption's length $T$ added to
 # both coordinates (the words have the positions $0, \dots, T - 1$), the angles of a token are
