@@ -160,9 +160,16 @@ with Check("generate", read="section 6, the three steps and the table") as check
 
         scales = (1, 1, 2)
 
+        def spread(self, k, vectors):
+            return super().spread(k, vectors) + 3 * k
+
     found = generate(ThreeScales(), text, 2, 0.0)
-    check.values(found[:, 0], [[[123.023, 147.027], [163.023, 187.027]], [[84.024, 100.02], [124.024, 140.02]]], "images of a painter of three scales", otherwise={
-        "inputs of the next scale are the newest map alone, not what all scales add up to": [[[127.027, 141.021], [163.023, 185.025]], [[84.024, 106.026], [120.02, 142.022]]],
+    check.values(found[:, 0], [[[129.026, 145.022], [169.026, 185.022]], [[90.027, 106.023], [130.027, 146.023]]],
+                 "images of a painter of three scales", otherwise={
+        "inputs of the next scale are the newest map alone, not what all scales add up to":
+            [[[125.022, 147.024], [169.026, 183.02]], [[90.027, 104.021], [126.023, 148.025]]],
+        "inputs lag behind: the sum is averaged down before the newest map is added":
+            [[[130.027, 144.021], [166.023, 188.025]], [[87.024, 109.026], [123.02, 145.022]]],
     })
 
 # %% judge="generate" points=6
@@ -533,7 +540,7 @@ def noise_and_target(x, noise, left):
     ### END SOLUTION
 
 # %% check="noise_and_target"
-with Check("noise_and_target", read="section 7, the formulas") as check:
+with Check("noise_and_target", read="section 7, the formulas of noise and velocity") as check:
     check.signature(noise_and_target, "x", "noise", "left")
     x, noise = torch.tensor([[1.0, 0.0], [2.0, -1.0]]), torch.tensor([[0.0, 1.0], [1.0, 3.0]])
     left = torch.tensor([0.36, 0.64])
@@ -669,7 +676,7 @@ def denoise(network, draw, left, steps):
     ### END SOLUTION
 
 # %% check="denoise"
-with Check("denoise", read="section 8, both formulas") as check:
+with Check("denoise", read="section 7, both formulas of drawing") as check:
     check.signature(denoise, "network", "draw", "left", "steps")
     left = torch.cos(torch.linspace(0.01, 1.55, 1000)).square()  # a schedule much like the true one
     asked, rows = [], torch.tensor([[0.5, -1.0], [1.5, 0.2], [-0.7, 0.9]])
@@ -685,7 +692,8 @@ with Check("denoise", read="section 8, both formulas") as check:
         generator = torch.Generator().manual_seed(seed)
         return lambda: torch.randn(3, 2, generator=generator)
 
-    found = denoise(perfect, lot(), left, 8)
+    drawn, source = [], lot()
+    found = denoise(perfect, lambda: drawn.append(0) or source(), left, 8)
     check.shape(found, (3, 2), "the tokens", "return the clean tokens of the last step")
     check.that(all(t.shape == (3,) for t in asked), "network was not given one time for each row",
                "torch.full((len(x),), t)")
@@ -725,6 +733,8 @@ with Check("denoise", read="section 8, both formulas") as check:
         "no fresh noise is added on the way": two(by_velocity, noise=False),
         "b is the share at t − 1; a step goes to the next chosen time": two(by_velocity, left[998]),
     })
+    check.that(len(drawn) == 8, f"draw was called {len(drawn)} times for 8 steps; it gives the beginning and the fresh "
+               "noise of each step but the last", "behind the last step nothing would take the noise away")
     check.values(found, rows, "what a perfect network leads to", rtol=1e-3, atol=1e-3,
                  likely="x̂ = √a x − √(1−a) v; the last step returns x̂ and adds no noise")
     asked.clear()
@@ -1169,10 +1179,9 @@ comparisons.race([(f"diffusion, {best_steps} steps" if name == "diffusion" else 
                  title="Quality against time, one image", xlabel="milliseconds, one thread",
                  ylabel="minus Fréchet distance (up is better)")
 charts.Table(["diffusion's steps", "Fréchet distance, 200 captions of training", "one image, ms", "times as long as HART"], [
-    [r["steps"], f"{r['distance']:.1f}", *(
-        [f"{1000 * one:.0f}", f"{one / measured['HART']['latency']:.1f}"]
-        for one in [speed_of(f"diffusion, {r['steps']} steps", batches[0], "seconds")]).__next__()]
-    for r in others["tried"] if r["system"] == "diffusion" and "steps" in r],
+    [r["steps"], f"{r['distance']:.1f}", f"{1000 * one:.0f}", f"{one / measured['HART']['latency']:.1f}"]
+    for r in others["tried"] if r["system"] == "diffusion" and "steps" in r
+    for one in [speed_of(f"diffusion, {r['steps']} steps", batches[0], "seconds")]],
     title=f"How its {best_steps} steps were chosen")
 
 # %% [markdown]
