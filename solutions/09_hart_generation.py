@@ -1608,7 +1608,8 @@ def joint_loss(wrong, residual, scales):
 # is not HART's: the transformer guesses the latent itself, and codes near the guess get a larger logit. A plain layer
 # to a thousand logits learns far more slowly at this size.
 #
-# The stored network trained for 20,000 steps. You train for a few dozen, to see that it learns. Which scale's cross-entropy will fall first?
+# The stored network trained for many thousands of steps. You train for a few dozen, to see that it learns. Which scale's
+# cross-entropy will fall first?
 
 # %% experiment="train"
 from labsupport.experiments.hart_generation import lab_hart
@@ -1648,7 +1649,7 @@ yours = plug_in(Yours(tokenizer, fresh.transformer, fresh.residual), next_scale_
 yours.history = []
 start = perf_counter()
 train_generator(yours, sticker_source(tokenizer.size, 16, seed=SEED), lr=2.5e-3, seed=SEED,
-                steps=scale(smoke=4, cpu=120, gpu=5000), progress="your HART", save_every=10**9)
+                steps=scale(smoke=4, cpu=60, gpu=5000), progress="your HART", save_every=10**9)
 history = np.array(yours.history)
 group = max(1, len(history) // 12)
 points = history[:len(history) // group * group].reshape(-1, group, history.shape[1]).mean(axis=1)
@@ -1666,7 +1667,8 @@ print(f"residual loss: {points[0, -1]:.2f} → {points[-1, -1]:.2f}")
 
 # %% experiment="stored curve"
 record = json.loads(data_path("results", "09_hart_generation.json").read_text())
-curve = record["curve"][::max(1, len(record["curve"]) // 40)]
+marks = [m * 10**e for e in (1, 2, 3, 4) for m in (1, 2, 5)]  # 50, 100, 200, 500, …
+curve = [point for point in record["curve"] if point["step"] in marks]
 charts.lines([point["step"] for point in curve],
              {f"{p} × {p}": [point[f"codes {p}"] for point in curve] for p in (1, 2, 4, 8)},
              title=f"The stored network: {record['settings']['steps']:,} steps", xlabel="step",
@@ -1675,11 +1677,12 @@ print(f"residual loss: {record['curve'][0]['residual']:.2f} → {record['curve']
 few = tokenize(test_captions[:4])
 hart_views.show_scales([generate(Painter(net, guide, keep_likely, None), few, 0, 1.0)
                         for net in (yours, hart)], test_captions[:4],
-                       [f"yours, {len(history):,} steps", f"stored, {record['settings']['steps']:,} steps"],
+                       [f"yours,\n{len(history):,} steps", f"stored,\n{record['settings']['steps']:,} steps"],
                        title="What training gives")
 
 # %% [markdown]
-# **What it shows.** Compare the two figures where they overlap: your loss and the stored network's begin alike. The residual's
+# **What it shows.** Compare the two curves where they overlap: your loss and the stored network's begin alike. After a few dozen
+# steps the ground is right, or nearly, and there is no thing yet. The residual's
 # loss falls a little and stays near 0.9: about a tenth of the velocity can be known, the rest is a matter of chance. That is no failure of
 # training, it is what is left when the codes have said all they can.
 
@@ -2065,7 +2068,8 @@ print("8 steps lower the distance by " + ", ".join(f"{share:.0%} ({s})" for s, s
 
 # %% [markdown]
 # **What it shows.** The residual brings the images nearer to real ones, and it has to be *theirs*: another image's tokens or noise of
-# the same size do worse than none. Most of what is to be gained is there after eight steps. Be careful
+# the same size do worse than none. Two steps give what one gives, because the second is at $t = 0$, where hardly any noise
+# is left. Most of what is to be gained is there after eight steps. Be careful
 # with two readings. The share of right captions hardly moves: a judge names the thing from the codes alone. And one step has the best
 # PSNR while eight have the better distance: one step gives the mean of what might be (small errors, smooth), more steps one
 # of the many things that might be (as textured as real images, but not *this* one's texture).
@@ -2086,7 +2090,7 @@ measured["larger"] = {"8 × 8, as trained": measured["guidance"][1.0],
                       **{name: right(images) for name, images in grown.items()}}
 usual = F.interpolate(sheets[1.0][:5], scale_factor=1.5, mode="nearest-exact")
 hart_views.show_scales([usual, *(images[:5] for images in grown.values())], asked.captions[:5],
-                       list(measured["larger"]), title="A larger grid than in training")
+                       [name.replace(", ", ",\n") for name in measured["larger"]], title="A larger grid than in training")
 charts.Table(["grid", "captions right"], [[name, f"{share:.0%}"] for name, share in measured["larger"].items()],
              title="Judged at 48 pixels")
 
@@ -2113,7 +2117,7 @@ charts.Table(["system", "one image, ms", "images a second, batch of 32", "millio
 # its grid has one scale, 64 tokens, where HART's six have 130. In large batches it is therefore the faster one here: the cost of a pass is hidden, and
 # counting MACs decides. HART's saving is of passes, and the larger the grid the more passes it saves ($S^2$ against a dozen).
 # Diffusion pays the whole network for each of its steps. And the residual is no small change at this size: it adds a good third of the time, because our
-# transformer is a hundred times smaller than HART's and the denoiser only a few times.
+# transformer is about five hundred times smaller than HART's and the denoiser about a hundred times.
 #
 # Now quality for the same training time, a record of its own: each system trained for about ten minutes of one thread, the
 # settings of each chosen on captions of training.
@@ -2164,8 +2168,8 @@ charts.Table(["system", "Fréchet distance", "right (a / b)", "one image", "mill
 # (b) HART says that eight steps are enough. What do 1, 8 and 30 steps say here, and why do distance and PSNR disagree?
 #
 # ### BEGIN SOLUTION
-# Model answer. (a) The distance falls from that of the row "codes only" to that of the row "8 steps", about a
-# tenth to a third depending on the stored run; the three seeds differ by a few tenths, so the drop is many deviations and no accident of the noise.
+# Model answer. (a) @@ numbers of the final record: The distance falls from 47.2 to 41.1 ± 0.4, by 13%; @@ the drop is many
+# deviations of the three seeds and no accident of the noise.
 # If any added texture helped, noise of the same size would help too, and if the typical residual of stickers did, another
 # image's would; both are worse than no residual. So what helps is that the tokens fit *these* codes and this caption. (b)
 # One step already lowers the distance a little and has the best PSNR; eight lower it further; 16 and 30 change it by about as much as
@@ -2222,9 +2226,9 @@ hart_views.caption_explorer(draw, "big blue fox on yellow", scales)
 # And a sheet of captions that no network of this lab has ever been trained on:
 
 # %% experiment="sheet"
-shown = stickers(scale(smoke=8, cpu=32, gpu=32), tokenizer.size, split="pair", seed=SEED + 3).captions
+shown = stickers(scale(smoke=5, cpu=20, gpu=40), tokenizer.size, split="pair", seed=SEED + 3).captions
 sheet = generate(Painter(hart, guide, keep_likely, denoise), tokenize(shown), 8, 1.0)
-figures.show_images(sheet, [caption.replace(" on ", "\non ") for caption in shown], columns=8,
+figures.show_images(sheet, shown, columns=5, inches=2.2,
                     title="Held-out pairs of thing and ground, eight steps")
 
 # %% [markdown]
@@ -2267,8 +2271,8 @@ charts.Table(["claim", "published", "measured here", "why they differ"], [
      "MAR's own default is 100 steps and 64 rounds for 256 tokens; ours 30 and 16 for 64"],
     ["eight steps are enough", "8, where MAR needs 30–50 (MAR's README: 100)",
      "see the figure of section 9: nearly all of the gain is there after 8", ""],
-    ["a cache changes nothing but the time", "exact", shown_value("cache error", "{:.0e} of a pixel")
-     + ", " + shown_value("cache times", "{:.2f} times as long without"), "six passes only"],
+    ["a cache changes nothing but the time", "exact", "images differ by at most "
+     + shown_value("cache error", "{:.0g}") + "; " + shown_value("cache times", "{:.2f} times as long without"), "six passes only"],
     ["works on grids larger than in training", "trained on from 256 to 512 and 1024 px",
      ", ".join(f"{name}: {share:.0%} right" for name, share in measured["larger"].items())
      if "larger" in measured else "not measured yet", "nothing was trained on the large grid here"],
@@ -2281,8 +2285,8 @@ charts.Table(["claim", "published", "measured here", "why they differ"], [
 # %% [markdown]
 # **Where we fall short.** The world is closed: 48 things of one drawing each, four words to a caption. "Held out" means put together anew, never a
 # new thing; and two judges trained on the same drawings are kinder than an eye. Images are of 48 pixels; at 1024, where HART works,
-# codes leave out far more and passes are far more costly, and both of its ideas gain. The networks were trained for an hour of one
-# thread, with one seed.
+# codes leave out far more and passes are far more costly, and both of its ideas gain. The networks were trained on one
+# thread of a processor, with one seed.
 #
 # ## Where next
 #
