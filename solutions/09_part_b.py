@@ -705,6 +705,9 @@ with Check("denoise", read="section 7, both formulas of drawing") as check:
         "0 is left out: the times reach from 0 to 999": [999, 874, 749, 624, 499, 374, 249, 124],
         "999 is left out: the times reach from 0 to 999": [875, 750, 625, 500, 375, 250, 125, 0]},
         likely="round(i · 999 / (steps − 1))")
+    check.that(len(drawn) == 8, f"draw was called {len(drawn)} times for 8 steps; it gives the beginning and the fresh "
+               "noise of each step but the last", "behind the last step nothing would take the noise away")
+
     def answers(x, time):
         return torch.tanh(x) * (0.2 + time[:, None] / 2000)
 
@@ -733,8 +736,6 @@ with Check("denoise", read="section 7, both formulas of drawing") as check:
         "no fresh noise is added on the way": two(by_velocity, noise=False),
         "b is the share at t − 1; a step goes to the next chosen time": two(by_velocity, left[998]),
     })
-    check.that(len(drawn) == 8, f"draw was called {len(drawn)} times for 8 steps; it gives the beginning and the fresh "
-               "noise of each step but the last", "behind the last step nothing would take the noise away")
     check.values(found, rows, "what a perfect network leads to", rtol=1e-3, atol=1e-3,
                  likely="x̂ = √a x − √(1−a) v; the last step returns x̂ and adds no noise")
     asked.clear()
@@ -944,15 +945,15 @@ print(f"the MLP has {share:.0%} of the transformer's parameters here; about 2% i
       f"(37 million beside 2 billion)")
 
 # %% [markdown]
-# The published price is 4% more time (HART-d30 beside VAR-d30, 2.7 and 2.6 seconds for 64 images). Ours is ten times that
-# and more, for two reasons that the lines above name: our transformer is hardly larger than its MLP, so 16 passes of the one weigh much beside one and
-# a bit of the other (each token passes through the transformer once, for guidance twice); and on a processor, eight short steps in a row are eight times the cost of starting
-# small layers. The method's claim is about large transformers, and this is a thing that the small scale cannot show.
+# The published price is 4% more time (HART-d30 beside VAR-d30, 2.7 and 2.6 seconds for 64 images). Ours is
+# many times that, because our transformer is only four times larger than its MLP. Each token passes through the transformer
+# twice (with caption and without), and each of the last scale through the MLP sixteen times. In a large HART the ratio of sizes is fifty,
+# and sixteen passes of the small network do not matter. The method's claim is about large transformers, and this is a thing that the small scale cannot show.
 
 # %% [markdown]
 # ## 8 · Draw, and measure
 #
-# Every image below is of a caption with a combination of thing, place and ground (or of tint and thing) that was in no
+# Every image below is of a caption with a combination of thing, place and ground (or of thing and ground alone) that was in no
 # training image. All of it runs on your functions: mask, places, guidance, filter, loop, residual. First the same caption scale by
 # scale. At which scale do *you* recognise the thing?
 
@@ -963,7 +964,7 @@ with_residual = generate(painter, tokenize(hardest), 8, 1.0, lambda k, made: see
 final_codes = generate(painter, tokenize(hardest), 0, 1.0)
 hart_views.show_scales([*seen[:-1], final_codes, with_residual], hardest,
                        [*(f"{s} × {s}" for s in scales), "+ residual"],
-                       title="Pairs of words that never stood in one training caption")
+                       title="Things on grounds on which they never were in training")
 
 # %% experiment="gallery"
 gallery = stickers(scale(smoke=6, cpu=40, gpu=80), tokenizer.size, split="triple", seed=11).captions
@@ -976,8 +977,8 @@ figures.show_images(drawn, [caption.replace(" on ", "\non ") for caption in gall
 # ### Play: your own caption
 #
 # Type a caption: a place (`big`, `left`, `right`, `top`, `bottom`), perhaps a tint (`red`, `green`, `blue`), a thing, and
-# `on` a ground. The seed matters because codes are drawn by lot here. Try a caption that cannot be right ("red apple on
-# pink" is easy, "blue fire on blue" is not), guidance 0 and 6, and the residual on and off.
+# `on` a ground. The seed matters because codes are drawn by lot here. Try a thing in a tint
+# that it never has ("blue fire"), guidance 0 and 6, and the residual on and off.
 
 # %% widget="caption"
 def draw_one(caption, guidance, seed, residual):
@@ -996,7 +997,7 @@ hart_views.caption_explorer(draw_one, "big fox on purple", scales)
 #
 # Looking at images is not measuring. The command `labs experiment 09 hart_generation`, which trained the stored network,
 # also drew hundreds of images of three kinds of captions: from training, with a held-out **triple** (place, thing and ground
-# never met), and with a held-out **pair** (thing and tint, say, never met). Each way of making the image is scored by
+# never met), and with a held-out **pair** (thing and ground never met, wherever the thing is). Each way of making the image is scored by
 #
 # * the **Fréchet distance** of lab 08 in the features of our own classifier, to *other* renders of the same captions: 0 would be
 #   the same distribution, and real images get about 1 because there are finitely many;
@@ -1077,8 +1078,8 @@ print(f"{len(unknown)} of the {len(sticker_words)} words of sticker captions are
 # %% [markdown]
 # ### A larger grid
 #
-# Section 2 drew 12 × 12 tokens with codes alone. The residual goes along: the MLP works on each token by itself, whatever
-# their number. Once more with places interpolated and continued, larger still, and with the residual.
+# Section 2 drew 12 × 12 tokens. Everything takes part in it, the residual too: the MLP works on each token by itself,
+# whatever their number. Here is more of it, up to four times as many tokens as in training, and then measured.
 
 # %% experiment="larger"
 from labsupport.hart_lab import larger_tokenizer
