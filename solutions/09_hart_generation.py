@@ -1995,7 +1995,7 @@ from labsupport.experiments.hart_generation import shipped_judge
 from labsupport.models.judges import judge
 
 judges = {name: shipped_judge(name) for name in ("a", "b")}
-asked = stickers(scale(smoke=4, cpu=64, gpu=400), tokenizer.size, split="triple", seed=5, jitter=0.5)
+asked = stickers(scale(smoke=4, cpu=48, gpu=400), tokenizer.size, split="triple", seed=5, jitter=0.5)
 asked_text = tokenize(asked.captions)
 
 
@@ -2007,7 +2007,7 @@ def right(images):
                     for net in judges.values()])
 
 
-strengths, sheets = (0.0, 1.0, 2.0, 4.0, 8.0), {}
+strengths, sheets = (0.0, 1.0, 3.0, 8.0), {}
 for w in strengths:
     sheets[w] = generate(Painter(hart, guide, keep_likely, denoise), asked_text, 8, w)
 measured["guidance"] = {w: right(images) for w, images in sheets.items()}
@@ -2015,7 +2015,7 @@ hart_views.show_scales([images[:4] for images in sheets.values()], asked.caption
                        [f"w = {w:g}" for w in strengths], title="Guidance, from none to far too much")
 charts.Table(["w", *(f"{w:g}" for w in strengths)],
              [["captions right", *(f"{share:.0%}" for share in measured["guidance"].values())]],
-             title=f"{len(asked)} held-out captions (one standard error is about 3 points)")
+             title=f"{len(asked)} held-out captions (one standard error is about 4 points)")
 
 # %% [markdown]
 # **What it shows.** For large models, trained on captions that say little of an image, guidance is what makes them follow the
