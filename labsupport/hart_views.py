@@ -51,7 +51,8 @@ def show_places(grids: Mapping[str, tuple[Sequence[int], Sequence[Tensor]]], *,
 def show_scales(steps: Sequence[Tensor], captions: Sequence[str], names: Sequence[str], *,
                 title: str = "") -> None:
     """Images scale by scale: `steps` are batches (n, 3, h, w), a column each; captions to rows."""
-    fig, ax = plt.subplots(figsize=(1.5 * len(steps), 1.62 * len(captions) + 0.5),
+    # 1.9 inches for the captions: without them in the width, images shrink below an empty band
+    fig, ax = plt.subplots(figsize=(1.5 * len(steps) + 1.9, 1.5 * len(captions) + 0.8),
                            layout="constrained")
     images = torch.stack(list(steps), dim=1).flatten(0, 1)  # row by row
     corners = draw_sheet(ax, images, columns=len(steps))

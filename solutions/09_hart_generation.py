@@ -552,7 +552,7 @@ def ask(rng):
     for title, k, scales, guidance in (("the last scale", 5, 6, 1.5), ("the first scale", 0, 6, 3.0),
                                        ("a scale between", 2, 6, 4.0), ("no guidance", 3, 5, 0.0),
                                        ("one scale", 0, 1, 2.0), ("two scales", 1, 2, 0.5)):
-        yield Case(title, given=randn(rng, 2, 3, 4).double(), free=randn(rng, 2, 3, 4).double(), k=k,
+        yield Case(title, given=randn(rng, 2, 3, 4, dtype=torch.float64), free=randn(rng, 2, 3, 4, dtype=torch.float64), k=k,
                    scales=scales, guidance=guidance)
     yield Case("single precision", given=randn(rng, 7), free=randn(rng, 7), k=1, scales=4,
                guidance=float(rng.uniform(1, 5)))
@@ -715,9 +715,9 @@ def ask(rng):
                                        ("one code is left", (2, 6), 1, 0.9),
                                        ("top_k larger than the codebook", (6, 5), 50, 0.5),
                                        ("three axes", (2, 3, 10), 7, 0.6)):
-        yield Case(title, logits=2 * randn(rng, *shape).double(), top_k=top_k, top_p=top_p)
+        yield Case(title, logits=2 * randn(rng, *shape, dtype=torch.float64), top_k=top_k, top_p=top_p)
     yield Case("one row, single precision", logits=1.5 * randn(rng, 11), top_k=8, top_p=0.75)
-    yield Case("many codes", logits=randn(rng, 2, 400).double(), top_k=200, top_p=0.9)
+    yield Case("many codes", logits=randn(rng, 40, 400, dtype=torch.float64), top_k=200, top_p=0.9)
 
 
 def drive(lab, logits, top_k, top_p):
@@ -909,11 +909,11 @@ def ask(rng):
             ("all at once", [6], 2, 2, 4, 0), ("a caption and three scales", [5, 4, 9], 2, 3, 4, 0),
             ("token by token", [1, 1, 1, 1], 1, 2, 6, 0), ("a sequence that goes on", [3, 4], 2, 1, 8, 5)):
         n = sum(sizes) + spare
-        yield Case(title, qkv=1.3 * randn(rng, 3, batch, heads, n, dim).double(), sizes=sizes,
-                   angles=2 * randn(rng, n, dim // 2).double(),
+        yield Case(title, qkv=1.3 * randn(rng, 3, batch, heads, n, dim, dtype=torch.float64), sizes=sizes,
+                   angles=2 * randn(rng, n, dim // 2, dtype=torch.float64),
                    blocks=torch.from_numpy(np.repeat(np.arange(len(sizes) + 1), [*sizes, spare])))
-    yield Case("a mask that hides within a piece", qkv=randn(rng, 3, 1, 2, 7, 4).double(), sizes=[3, 4],
-               angles=randn(rng, 7, 2).double(), blocks=torch.tensor([0, 0, 1, 2, 2, 3, 3]))
+    yield Case("a mask that hides within a piece", qkv=randn(rng, 3, 1, 2, 7, 4, dtype=torch.float64), sizes=[3, 4],
+               angles=randn(rng, 7, 2, dtype=torch.float64), blocks=torch.tensor([0, 0, 1, 2, 2, 3, 3]))
     yield Case("single precision", qkv=randn(rng, 3, 2, 2, 5, 4), sizes=[2, 3],
                angles=randn(rng, 5, 2), blocks=torch.tensor([0, 0, 1, 1, 1]))
 
@@ -1196,9 +1196,11 @@ def ask(rng):
             ("one step, no guidance", (1, 3, 5), 2, 3, 1, 0.0), ("four scales", (1, 2, 3, 6), 4, 1, 4, 2.0),
             ("one scale", (3,), 2, 2, 2, 1.0), ("one scale, codes only", (2,), 3, 1, 0, 0.5)):
         yield Case(title, text=torch.from_numpy(rng.integers(0, 9, (batch, words))), scales=scales,
-                   steps=steps, guidance=guidance, book=randn(rng, 13, 3).double(), told=True)
+                   steps=steps, guidance=guidance, book=randn(rng, 13, 3, dtype=torch.float64), told=True)
+    yield Case("single precision", text=torch.from_numpy(rng.integers(0, 9, (2, 3))), scales=(1, 2), steps=2,
+               guidance=0.5, book=randn(rng, 7, 4), told=True)
     yield Case("nobody to be told", text=torch.from_numpy(rng.integers(0, 9, (2, 3))), scales=(1, 2, 3),
-               steps=3, guidance=1.0, book=randn(rng, 9, 2).double(), told=False)
+               steps=3, guidance=1.0, book=randn(rng, 9, 2, dtype=torch.float64), told=False)
 
 
 class Painter:
@@ -1206,14 +1208,14 @@ class Painter:
         self.scales, self.book, self.calls = tuple(scales), book, []
 
     def begin(self, text):
-        self.text, self.memory = text.double().mean(dim=1)[:, None, None], 0
+        self.text, self.memory = text.to(self.book.dtype).mean(dim=1)[:, None, None], 0
         self.passes = 0
         self.calls.append("begin")
 
     def predict(self, new=None):
         tokens, dim = self.scales[self.passes] ** 2, self.book.shape[1]
         if new is None:
-            new = torch.ones(len(self.text), tokens, dim, dtype=torch.float64)
+            new = torch.ones(len(self.text), tokens, dim, dtype=self.book.dtype)
         if tuple(new.shape) != (len(self.text), tokens, dim):
             raise ValueError(f"predict was given inputs of the shape {tuple(new.shape)}; the next scale "
                              f"has {tokens} tokens")
@@ -1229,7 +1231,7 @@ class Painter:
         return self.book[codes]
 
     def residual(self, out, codes, steps, guidance):
-        return 0.3 * torch.sin(out * steps + codes[..., None] + guidance)
+        return 0.3 * torch.sin(out * (steps + 2) + codes[..., None] + guidance)
 
     def spread(self, k, vectors):
         p, side = self.scales[k], self.scales[-1]
@@ -1523,14 +1525,16 @@ parts = {"noise_and_target": 2, "joint_loss": 1}
 def ask(rng):
     for title, n, dim in (("five tokens", 5, 3), ("one token", 1, 4), ("one number a token", 6, 1),
                           ("as many tokens as numbers", 4, 4)):
-        yield Case(title, part="noise_and_target", x=randn(rng, n, dim).double(),
-                   noise=randn(rng, n, dim).double(), left=torch.from_numpy(rng.uniform(0, 1, n)))
+        yield Case(title, part="noise_and_target", x=randn(rng, n, dim, dtype=torch.float64),
+                   noise=randn(rng, n, dim, dtype=torch.float64), left=torch.from_numpy(rng.uniform(0, 1, n)))
     yield Case("nothing and everything left", part="noise_and_target", x=randn(rng, 2, 3),
                noise=randn(rng, 2, 3), left=torch.tensor([0.0, 1.0]))
     for title, batch, scales in (("scales 1, 2, 4", 3, (1, 2, 4)), ("one scale", 2, (3,)),
                                  ("a batch of one", 1, (2, 3)), ("scales 1, 3, 5", 2, (1, 3, 5))):
-        yield Case(title, part="joint_loss", residual=abs(randn(rng).double()) + 0.1, scales=scales,
-                   wrong=randn(rng, batch, sum(s * s for s in scales)).double().abs())
+        yield Case(title, part="joint_loss", residual=abs(randn(rng, dtype=torch.float64)) + 0.1, scales=scales,
+                   wrong=randn(rng, batch, sum(s * s for s in scales), dtype=torch.float64))
+    yield Case("single precision", part="joint_loss", residual=torch.tensor(0.7), scales=(1, 2),
+               wrong=randn(rng, 2, 5))
 
 
 def drive(lab, **inputs):
@@ -1608,7 +1612,8 @@ def joint_loss(wrong, residual, scales):
 # is not HART's: the transformer guesses the latent itself, and codes near the guess get a larger logit. A plain layer
 # to a thousand logits learns far more slowly at this size.
 #
-# The stored network trained for 20,000 steps. You train for a few dozen, to see that it learns. Which scale's cross-entropy will fall first?
+# The stored network trained for many thousands of steps. You train for a few dozen, to see that it learns. Which scale's
+# cross-entropy will fall first?
 
 # %% experiment="train"
 from labsupport.experiments.hart_generation import lab_hart
@@ -1648,7 +1653,7 @@ yours = plug_in(Yours(tokenizer, fresh.transformer, fresh.residual), next_scale_
 yours.history = []
 start = perf_counter()
 train_generator(yours, sticker_source(tokenizer.size, 16, seed=SEED), lr=2.5e-3, seed=SEED,
-                steps=scale(smoke=4, cpu=120, gpu=5000), progress="your HART", save_every=10**9)
+                steps=scale(smoke=4, cpu=60, gpu=5000), progress="your HART", save_every=10**9)
 history = np.array(yours.history)
 group = max(1, len(history) // 12)
 points = history[:len(history) // group * group].reshape(-1, group, history.shape[1]).mean(axis=1)
@@ -1666,21 +1671,25 @@ print(f"residual loss: {points[0, -1]:.2f} → {points[-1, -1]:.2f}")
 
 # %% experiment="stored curve"
 record = json.loads(data_path("results", "09_hart_generation.json").read_text())
-curve = record["curve"][::max(1, len(record["curve"]) // 40)]
+marks = [m * 10**e for e in (1, 2, 3, 4) for m in (1, 2, 5)]  # 50, 100, 200, 500, …
+curve = [point for point in record["curve"] if point["step"] in marks]
 charts.lines([point["step"] for point in curve],
              {f"{p} × {p}": [point[f"codes {p}"] for point in curve] for p in (1, 2, 4, 8)},
              title=f"The stored network: {record['settings']['steps']:,} steps", xlabel="step",
              ylabel="nats a token", logx=True)
-print(f"residual loss: {record['curve'][0]['residual']:.2f} → {record['curve'][-1]['residual']:.2f}")
+print(f"residual loss: {record['curve'][0]['residual']:.2f} → {record['curve'][-1]['residual']:.2f}; "
+      f"then alone, from true codes: {record['residual_curve'][-1]['loss']:.2f}")
 few = tokenize(test_captions[:4])
 hart_views.show_scales([generate(Painter(net, guide, keep_likely, None), few, 0, 1.0)
                         for net in (yours, hart)], test_captions[:4],
-                       [f"yours, {len(history):,} steps", f"stored, {record['settings']['steps']:,} steps"],
+                       [f"yours,\n{len(history):,} steps", f"stored,\n{record['settings']['steps']:,} steps"],
                        title="What training gives")
 
 # %% [markdown]
-# **What it shows.** Compare the two figures where they overlap: your loss and the stored network's begin alike. The residual's
-# loss falls a little and stays near 0.9: about a tenth of the velocity can be known, the rest is a matter of chance. That is no failure of
+# **What it shows.** Compare the two curves where they overlap: your loss and the stored network's begin alike. After a few dozen
+# steps the ground is right, or nearly, and there is no thing yet. The residual's
+# loss falls little. The stored denoiser was trained on alone when the transformer was done, on every token of the last scale, and got
+# to 0.68: about a third of the velocity can be known, the rest is a matter of chance. That is no failure of
 # training, it is what is left when the codes have said all they can.
 
 # %% [markdown]
@@ -1818,10 +1827,10 @@ def ask(rng):
     for title, n, dim, steps in (("eight steps", 4, 3, 8), ("one step", 3, 2, 1), ("two steps", 2, 4, 2),
                                  ("three steps, one token", 1, 3, 3), ("thirty steps", 2, 2, 30),
                                  ("seven steps", 5, 1, 7)):
-        yield Case(title, noise=randn(rng, steps + 1, n, dim).double(), steps=steps, gain=float(rng.uniform(0.3, 0.9)),
-                   shift=randn(rng, n, dim).double())
-    yield Case("a network that overdoes it", noise=randn(rng, 7, 3, 2).double(), steps=6, gain=9.0,
-               shift=6 * randn(rng, 3, 2).double())
+        yield Case(title, noise=randn(rng, steps + 1, n, dim, dtype=torch.float64), steps=steps, gain=float(rng.uniform(0.3, 0.9)),
+                   shift=randn(rng, n, dim, dtype=torch.float64))
+    yield Case("a network that overdoes it", noise=randn(rng, 7, 3, 2, dtype=torch.float64), steps=6, gain=9.0,
+               shift=6 * randn(rng, 3, 2, dtype=torch.float64))
     yield Case("single precision", noise=randn(rng, 9, 3, 4), steps=8, gain=0.5, shift=randn(rng, 3, 4))
 
 
@@ -1836,7 +1845,7 @@ def drive(lab, noise, steps, gain, shift):
 
     return {"tokens": lab.denoise(network, lambda: next(lots).clone(), left, steps), "times": times}
 
-tolerance = dict(float64=1e-6, float32=1e-3)
+tolerance = dict(float64=1e-9, float32=1e-3)
 
 # %% trap="denoise" name="the answer read as noise"
 # You read the network's answer as the noise. It is a velocity: x̂ = √a x − √(1−a) v.
@@ -1976,7 +1985,7 @@ print(f"8 steps change a pixel by {255 * measured['change']:.1f} of 255 on avera
 # place, tint, thing and ground in its image. How near images are to real ones is the Fréchet distance of lab 08, in the features of judge a.
 #
 # The lecture measures the fit of text and image by CLIP's score. Lab 06's CLIP cannot do that here: it learned scenes of two things
-# from other captions ("a … left of a …"), in which tints and grounds have no words. The judges answer the same question more
+# from other captions ("a … left of a …"), in which tints, grounds and 18 of the 48 things have no words. The judges answer the same question more
 # strictly.
 #
 # ### Guidance
@@ -1988,7 +1997,7 @@ from labsupport.experiments.hart_generation import shipped_judge
 from labsupport.models.judges import judge
 
 judges = {name: shipped_judge(name) for name in ("a", "b")}
-asked = stickers(scale(smoke=4, cpu=64, gpu=400), tokenizer.size, split="triple", seed=5, jitter=0.5)
+asked = stickers(scale(smoke=4, cpu=48, gpu=400), tokenizer.size, split="triple", seed=5, jitter=0.5)
 asked_text = tokenize(asked.captions)
 
 
@@ -2000,7 +2009,7 @@ def right(images):
                     for net in judges.values()])
 
 
-strengths, sheets = (0.0, 1.0, 2.0, 4.0, 8.0), {}
+strengths, sheets = (0.0, 1.0, 3.0, 8.0), {}
 for w in strengths:
     sheets[w] = generate(Painter(hart, guide, keep_likely, denoise), asked_text, 8, w)
 measured["guidance"] = {w: right(images) for w, images in sheets.items()}
@@ -2008,7 +2017,7 @@ hart_views.show_scales([images[:4] for images in sheets.values()], asked.caption
                        [f"w = {w:g}" for w in strengths], title="Guidance, from none to far too much")
 charts.Table(["w", *(f"{w:g}" for w in strengths)],
              [["captions right", *(f"{share:.0%}" for share in measured["guidance"].values())]],
-             title=f"{len(asked)} held-out captions (one standard error is about 3 points)")
+             title=f"{len(asked)} held-out captions (one standard error is about 4 points)")
 
 # %% [markdown]
 # **What it shows.** For large models, trained on captions that say little of an image, guidance is what makes them follow the
@@ -2018,7 +2027,7 @@ charts.Table(["w", *(f"{w:g}" for w in strengths)],
 #
 # ### The residual
 #
-# The stored record has 480 captions for each of three splits: `triple` and `pair` are held out, `train` are captions of
+# The stored record has 500 captions for each of three splits: `triple` and `pair` are held out, `train` are captions of
 # training. Beside the residual there are two **controls**: the residual tokens of *another* image, and noise of the
 # same size. If any texture would do, they would do as well.
 
@@ -2061,17 +2070,24 @@ hart_views.show_residual(
 drop = {split: 1 - np.mean(values(split, "residual", "distance", steps=8))
         / np.mean(values(split, "codes only", "distance")) for split in ("triple", "pair", "train")}
 measured["drop"] = drop
+measured["by steps"] = {n: np.mean(values("pair", "residual", "distance", steps=n)) for n in (1, 8, 30)}
 print("8 steps lower the distance by " + ", ".join(f"{share:.0%} ({s})" for s, share in drop.items()))
 
 # %% [markdown]
-# **What it shows.** The residual brings the images nearer to real ones, and it has to be *theirs*: another image's tokens or noise of
-# the same size do worse than none. Most of what is to be gained is there after eight steps. Be careful
-# with two readings. The share of right captions hardly moves: a judge names the thing from the codes alone. And one step has the best
-# PSNR while eight have the better distance: one step gives the mean of what might be (small errors, smooth), more steps one
-# of the many things that might be (as textured as real images, but not *this* one's texture).
+# **What it shows.** On captions never seen, the residual of eight steps brings the images nearer to real ones: by 9% for triples
+# and 15% for pairs, where seeds of the noise differ by 3% and less. (HART's gain over VAR on ImageNet is 8%.) On captions of training
+# it changes nothing beyond the seeds: there the codes alone are as near as the tokenizer's true codes. And it has to be *theirs*:
+# another image's tokens, or noise of the same size, do worse than none. The share of right captions does not move, because a judge
+# names the thing from the codes alone.
 #
-# Read the rows of the tokenizer too. With true codes and true residuals the distance falls much further than with drawn
-# ones: what generation lacks is not texture, it is that some images show a slightly wrong thing, and that no residual mends.
+# But the curve is not HART's: it begins at its best. **One step does better than eight**, by 13% and 22% against the codes alone.
+# One step from pure noise gives the mean of what might be, small corrections without texture, and it has the better PSNR
+# too. More steps draw one of the many things that might be, each token by itself. What neighbours should have in common, a shade
+# of the ground or the run of an edge, is then drawn anew at every place, and the classifier sees the blotches. Photographs
+# leave fine texture unsaid, which differs from place to place anyway; these stickers hardly do.
+#
+# Read the rows of the tokenizer too: its *true* residual would take off five sixths of the distance, the drawn one a tenth.
+# From a caption and its codes most of the residual cannot be known.
 #
 # ### A larger grid
 #
@@ -2086,7 +2102,7 @@ measured["larger"] = {"8 × 8, as trained": measured["guidance"][1.0],
                       **{name: right(images) for name, images in grown.items()}}
 usual = F.interpolate(sheets[1.0][:5], scale_factor=1.5, mode="nearest-exact")
 hart_views.show_scales([usual, *(images[:5] for images in grown.values())], asked.captions[:5],
-                       list(measured["larger"]), title="A larger grid than in training")
+                       [name.replace(", ", ",\n") for name in measured["larger"]], title="A larger grid than in training")
 charts.Table(["grid", "captions right"], [[name, f"{share:.0%}"] for name, share in measured["larger"].items()],
              title="Judged at 48 pixels")
 
@@ -2113,7 +2129,7 @@ charts.Table(["system", "one image, ms", "images a second, batch of 32", "millio
 # its grid has one scale, 64 tokens, where HART's six have 130. In large batches it is therefore the faster one here: the cost of a pass is hidden, and
 # counting MACs decides. HART's saving is of passes, and the larger the grid the more passes it saves ($S^2$ against a dozen).
 # Diffusion pays the whole network for each of its steps. And the residual is no small change at this size: it adds a good third of the time, because our
-# transformer is a hundred times smaller than HART's and the denoiser only a few times.
+# transformer is about five hundred times smaller than HART's and the denoiser about a hundred times.
 #
 # Now quality for the same training time, a record of its own: each system trained for about ten minutes of one thread, the
 # settings of each chosen on captions of training.
@@ -2164,16 +2180,15 @@ charts.Table(["system", "Fréchet distance", "right (a / b)", "one image", "mill
 # (b) HART says that eight steps are enough. What do 1, 8 and 30 steps say here, and why do distance and PSNR disagree?
 #
 # ### BEGIN SOLUTION
-# Model answer. (a) The distance falls from that of the row "codes only" to that of the row "8 steps", about a
-# tenth to a third depending on the stored run; the three seeds differ by a few tenths, so the drop is many deviations and no accident of the noise.
-# If any added texture helped, noise of the same size would help too, and if the typical residual of stickers did, another
-# image's would; both are worse than no residual. So what helps is that the tokens fit *these* codes and this caption. (b)
-# One step already lowers the distance a little and has the best PSNR; eight lower it further; 16 and 30 change it by about as much as
-# seeds do, or make it worse. So eight are enough here too. PSNR rewards the mean of all
-# that may be, which is what one step from pure noise returns; a sample has the right amount of texture, in places other than
-# this image's, which costs PSNR and gains distance.
+# Model answer. (a) From 18.0 to 16.4 ± 0.6, by 9%: almost three deviations of the three seeds. If any added texture helped,
+# noise of the same size would help too, and if the typical residual of stickers did, another image's would; at 20.6 and 22.6
+# both are worse than no residual. So what helps is that the tokens fit *these* codes and this caption. (b) 15.7, about 16.4 and 16.8 for
+# triples, 15.4, 16.8 and 17.1 for pairs: eight are enough, and here even one is, for more steps only add distance. For triples that is
+# hardly more than the seeds differ, for pairs it is far more. PSNR rewards the mean of all that may be, which is what one step from
+# pure noise returns, and falls with every step (23.8, 23.4, 23.3 dB); a distance of features can reward the right amount
+# of texture, but texture that every token draws by itself is not the right one here.
 #
-# Rubric. ½ point: (a) drop with the spread, and the controls' meaning. ½ point: (b) saturation from the table, and mean against
+# Rubric. ½ point: (a) drop with the spread, and the controls' meaning. ½ point: (b) the three numbers, and mean against
 # sample.
 # ### END SOLUTION
 
@@ -2222,9 +2237,9 @@ hart_views.caption_explorer(draw, "big blue fox on yellow", scales)
 # And a sheet of captions that no network of this lab has ever been trained on:
 
 # %% experiment="sheet"
-shown = stickers(scale(smoke=8, cpu=32, gpu=32), tokenizer.size, split="pair", seed=SEED + 3).captions
+shown = stickers(scale(smoke=5, cpu=20, gpu=40), tokenizer.size, split="pair", seed=SEED + 3).captions
 sheet = generate(Painter(hart, guide, keep_likely, denoise), tokenize(shown), 8, 1.0)
-figures.show_images(sheet, [caption.replace(" on ", "\non ") for caption in shown], columns=8,
+figures.show_images(sheet, shown, columns=5, inches=2.2,
                     title="Held-out pairs of thing and ground, eight steps")
 
 # %% [markdown]
@@ -2266,9 +2281,12 @@ charts.Table(["claim", "published", "measured here", "why they differ"], [
      f"{against('MAR-like', 1, 'macs'):.1f} times fewer MACs, {against('MAR-like'):.1f} times faster at batch 1",
      "MAR's own default is 100 steps and 64 rounds for 256 tokens; ours 30 and 16 for 64"],
     ["eight steps are enough", "8, where MAR needs 30–50 (MAR's README: 100)",
-     "see the figure of section 9: nearly all of the gain is there after 8", ""],
-    ["a cache changes nothing but the time", "exact", shown_value("cache error", "{:.0e} of a pixel")
-     + ", " + shown_value("cache times", "{:.2f} times as long without"), "six passes only"],
+     "distance of held-out pairs: " + "; ".join(
+        f"{n} step{'s' * (n > 1)} {found:.1f}" for n, found in measured["by steps"].items())
+     if "by steps" in measured else "not measured yet",
+     "one is the best here: tokens are drawn one by one, and stickers have little texture"],
+    ["a cache changes nothing but the time", "exact", "images differ by at most "
+     + shown_value("cache error", "{:.0g}") + "; " + shown_value("cache times", "{:.2f} times as long without"), "six passes only"],
     ["works on grids larger than in training", "trained on from 256 to 512 and 1024 px",
      ", ".join(f"{name}: {share:.0%} right" for name, share in measured["larger"].items())
      if "larger" in measured else "not measured yet", "nothing was trained on the large grid here"],
@@ -2281,8 +2299,8 @@ charts.Table(["claim", "published", "measured here", "why they differ"], [
 # %% [markdown]
 # **Where we fall short.** The world is closed: 48 things of one drawing each, four words to a caption. "Held out" means put together anew, never a
 # new thing; and two judges trained on the same drawings are kinder than an eye. Images are of 48 pixels; at 1024, where HART works,
-# codes leave out far more and passes are far more costly, and both of its ideas gain. The networks were trained for an hour of one
-# thread, with one seed.
+# codes leave out far more and passes are far more costly, and both of its ideas gain. The networks were trained on one
+# thread of a processor, with one seed.
 #
 # ## Where next
 #
