@@ -806,7 +806,16 @@ def keep_likely(logits, top_k, top_p):
 # Keys are kept as they are after turning. A cache is no approximation: the result must be the same to rounding.
 #
 # `rotate` turns queries or keys by angles; you have met it in other labs as a sine and cosine for each pair.
-#
+
+# %% tags=["setup"]
+def rotate(x, angles):
+    """Turn the pairs of x (batch, heads, tokens, head_dim) by angles (tokens, head_dim / 2). A pair
+    is one entry of the first half and its counterpart in the second."""
+    cos, sin = angles.cos(), angles.sin()
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+
+# %% [markdown]
 # ### Exercise 5 · `attend` · 4 points · 25 minutes · ●●○
 #
 # | | |
@@ -829,14 +838,6 @@ def keep_likely(logits, top_k, top_p):
 #
 # Turn before you store. What was stored turned must not be turned again.
 # </details>
-
-# %% tags=["setup"]
-def rotate(x, angles):
-    """Turn the pairs of x (batch, heads, tokens, head_dim) by angles (tokens, head_dim / 2). A pair
-    is one entry of the first half and its counterpart in the second."""
-    cos, sin = angles.cos(), angles.sin()
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
 
 # %% exercise="attend"
 def attend(q, k, v, angles, mask, cache):
