@@ -805,7 +805,7 @@ def keep_likely(logits, top_k, top_p):
 #
 # Keys are kept as they are after turning. A cache is no approximation: the result must be the same to rounding.
 #
-# `rotate` turns queries or keys by angles; you have met it in other labs as a sine and cosine for each pair.
+# `rotate` turns queries or keys by such angles, pair by pair.
 
 # %% tags=["setup"]
 def rotate(x, angles):
