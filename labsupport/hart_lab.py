@@ -1,6 +1,6 @@
 """Lab 09: a student's functions put to work on whole networks.
 
-The names that `Painter` calls are those of the lab's exercises; see solutions/09_hart_generation.py.
+The names that `Painter` calls are those of the exercises in solutions/09_hart_generation.py.
 """
 
 from __future__ import annotations
