@@ -610,8 +610,8 @@ charts.Table(["caption", *shown], [[caption, *(f"{p[i]:.0%}" for p in shown.valu
              title="Probability of the likeliest first code, were it guided in full")
 
 # %% [markdown]
-# **What it shows.** The first code has nothing before it but the caption. Guidance in full would sharpen it, without
-# that the network knows any better: what it was unsure of is decided for all images of this caption alike. That is why
+# **What it shows.** The first code has nothing before it but the caption. Guidance in full would sharpen it where the network is
+# nearly sure already, and where two codes compete it may favour the other one, without that the network knows any better. That is why
 # $t$ begins at 0.
 
 # %% [markdown]
@@ -1689,7 +1689,7 @@ hart_views.show_scales([generate(Painter(net, guide, keep_likely, None), few, 0,
 
 # %% [markdown]
 # **What it shows.** Compare the two curves where they overlap: your loss and the stored network's begin alike. After a few dozen
-# steps the ground is right, or nearly, and there is no thing yet. The residual's
+# steps most grounds are right, and there is no thing yet. The residual's
 # loss falls little. The stored denoiser was trained on alone when the transformer was done, on every token of the last scale, and got
 # to 0.68: about a third of the velocity can be known, the rest is a matter of chance. That is no failure of
 # training, it is what is left when the codes have said all they can.
