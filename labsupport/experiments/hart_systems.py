@@ -2,7 +2,7 @@
 
     labs experiment 09 hart_systems
 
-One thread, more than an hour; a run that is killed goes on with the system it was at. All have the
+One thread, more than an hour; a run that is killed goes on where it was. All have the
 tokenizer's latent, blocks of the same width and number, the captions and the optimizer in common.
 How long each takes to draw an image is measured by `hart_speed`.
 """
@@ -10,6 +10,7 @@ How long each takes to draw an image is measured by `hart_speed`.
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter, process_time
@@ -46,6 +47,8 @@ OPTIONS = {"HART": {"drop_last": True, "repeats": REPEATS}}  # of the loss
 SEED, AVERAGE = 0, 0.999
 GUIDANCE = (0.5, 1.0, 2.0)
 DIFFUSION_STEPS = (10, 20, 30, 50)
+# of codes; 0 takes the most probable ones, which in raster order is ground and nothing else
+TEMPERATURES = (0.0, 0.7, 1.0)
 # number of passes a system draws with where it has a choice
 DRAWS = {"HART": {"steps": 8}, "raster order": {}, "diffusion": {"steps": 30},
          "MAR-like": {"steps": 30, "iterations": 16}}
@@ -96,8 +99,8 @@ def draw(model: nn.Module, text: Tensor, **options) -> Tensor:
 
 
 def chosen_settings(name: str, model: nn.Module, tried: list[dict]) -> dict:
-    """The guidance, and for diffusion the number of steps, whose images of captions from training
-    are nearest to real ones; every trial is noted in `tried`."""
+    """The guidance, for codes the temperature and for diffusion the number of steps, whose images
+    of captions from training are nearest to real ones; every trial is noted in `tried`."""
     bench = Bench("train", TRIED, seed=41)
 
     def distance(**options) -> float:
@@ -105,6 +108,9 @@ def chosen_settings(name: str, model: nn.Module, tried: list[dict]) -> dict:
         tried.append({"system": name, "split": "train"} | options | {"distance": found})
         return found
 
+    if name in ("HART", "raster order"):
+        pairs = [{"guidance": g, "temperature": t} for g in GUIDANCE for t in TEMPERATURES]
+        return DRAWS[name] | min(pairs, key=lambda pair: distance(**pair))
     best = {"guidance": min(GUIDANCE, key=lambda g: distance(guidance=g))}
     if name == "diffusion":
         best["steps"] = min(DIFFUSION_STEPS, key=lambda n: distance(steps=n, **best))
@@ -119,34 +125,52 @@ def held_out(name: str, model: nn.Module, settings: dict, seeds: Sequence[int]) 
         ways["VAR"] = {"residual": False}
     records = []
     for way, options in ways.items():
-        for seed in seeds if way != "VAR" else seeds[:1]:  # the most probable codes: no noise
+        for seed in seeds:
             images = draw(model, bench.text, seed=seed, **settings | options)
             records.append({"system": way, "split": "held out", "seed": seed} | settings
                            | bench.score(images))
     return records
 
 
+def measure_system(name: str, tokenizer: HybridTokenizer, build: Path) -> dict:
+    """Train one system and draw with it: {"training": a record, "tried": …, "records": …,
+    "seconds": of all of it}. What is done is kept in `build` and not done again."""
+    path = build / f"09_systems_{name.split()[0]}.json"
+    done = json.loads(path.read_text()) if path.is_file() else {}
+    start, model = perf_counter(), untrained(name, tokenizer)
+    begun = process_time()
+    curve = train_generator(
+        model, sticker_source(tokenizer.size, BATCH_SIZE, seed=SEED), steps=STEPS[name], lr=LR,
+        seed=SEED, checkpoint=path.with_suffix(".pt"), average=AVERAGE, progress=name,
+        **OPTIONS.get(name, {}))
+    if "training" not in done:
+        learned = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        done["training"] = {"system": name, "parameters": learned, "steps": STEPS[name],
+                            "seconds": round(process_time() - begun, 1), "curve": curve[::4]}
+        done["seconds"] = perf_counter() - start
+        path.write_text(json.dumps(done))
+    start = perf_counter()
+    if "records" not in done:
+        done["tried"] = []
+        settings = chosen_settings(name, model, done["tried"])
+        seeds = NOISE_SEEDS if name == "HART" else NOISE_SEEDS[:1]
+        done["records"] = held_out(name, model, settings, seeds)
+        done["seconds"] += perf_counter() - start
+        path.write_text(json.dumps(done))
+    return done
+
+
 def main(root: Path) -> None:
     """Train and measure all of them; write data/results/09_hart_systems.json."""
     torch.set_num_threads(1)
-    start = perf_counter()
     tokenizer = shipped_tokenizer()
-    records, tried, systems = [], [], []
-    for name, steps in STEPS.items():
-        model = untrained(name, tokenizer)
-        begun = process_time()
-        curve = train_generator(
-            model, sticker_source(tokenizer.size, BATCH_SIZE, seed=SEED), steps=steps, lr=LR,
-            seed=SEED, checkpoint=root / f"build/09_systems_{name.split()[0]}.pt",
-            average=AVERAGE, progress=name, **OPTIONS.get(name, {}))
-        learned = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        systems.append({"system": name, "parameters": learned, "steps": steps,
-                        "seconds": round(process_time() - begun, 1), "curve": curve[::4]})
-        settings = chosen_settings(name, model, tried)
-        records += held_out(name, model, settings, NOISE_SEEDS if name == "HART" else (0,))
-    write_result(root / "data/results/09_hart_systems.json", records=records,
-                 command="labs experiment 09 hart_systems", seconds=perf_counter() - start,
+    found = [measure_system(name, tokenizer, root / "build") for name in STEPS]
+    write_result(root / "data/results/09_hart_systems.json",
+                 records=[record for one in found for record in one["records"]],
+                 command="labs experiment 09 hart_systems",
+                 seconds=sum(one["seconds"] for one in found),
                  settings={"net": [DIM, DEPTH, HEADS, WIDTH], "batch_size": BATCH_SIZE, "lr": LR,
                            "steps": STEPS, "seed": SEED, "average": AVERAGE, "jitter": JITTER,
                            "images": 2 * IMAGES, "tried": TRIED},
-                 systems=systems, tried=tried)
+                 systems=[one["training"] for one in found],
+                 tried=[trial for one in found for trial in one["tried"]])
