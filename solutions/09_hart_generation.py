@@ -610,9 +610,9 @@ charts.Table(["caption", *shown], [[caption, *(f"{p[i]:.0%}" for p in shown.valu
              title="Probability of the likeliest first code, were it guided in full")
 
 # %% [markdown]
-# **What it shows.** The first code has nothing before it but the caption, and for most captions that settles it. Where it does not,
-# guidance moves the odds from one code to another, though the network knows no more than before, and whatever wins is then the
-# ground of every image of this caption. That is why $t$ begins at 0.
+# **What it shows.** The first code has nothing before it but the caption. Guidance in full would sharpen it, without
+# that the network knows any better: what it was unsure of is decided for all images of this caption alike. That is why
+# $t$ begins at 0.
 
 # %% [markdown]
 # ## 4 · Codes by lot
@@ -2103,7 +2103,7 @@ charts.Table(["grid", "captions right"], [[name, f"{share:.0%}"] for name, share
 # %% [markdown]
 # **What it shows.** With interpolated positions most captions stay right on a grid with more than twice the tokens; with positions
 # beyond those of training, almost none. The mechanism does what HART says of it. But larger is not sharper here: a token now covers less of the
-# image than any did in training, and the decoder's pieces were learned for coarser things, so edges are rough. HART *trains*
+# image than any did in training, and the decoder has learned 6 × 6 pixels of 48, so the images look as though cut from two sizes. HART *trains*
 # on, at 512 and then 1024 pixels; interpolation is what makes that short.
 #
 # ### Against other ways
