@@ -6,7 +6,6 @@ Every net is pretrained for as many steps. Results are written after every net; 
 the same settings, it goes on where it stopped.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +13,7 @@ from time import perf_counter
 import torch
 
 from labsupport.experiments import masked_pretraining as base
-from labsupport.experiments.record import write_result
+from labsupport.experiments.record import resume
 from labsupport.models.masking import block_noise, random_noise
 from labsupport.training import accuracy
 
@@ -77,14 +76,6 @@ def run(seeds: Sequence[int] = SEEDS, nets: Sequence[tuple[str, float, bool]] = 
 def main(root: Path) -> None:
     """Run it on one thread; write data/results/07_mask_ratio.json."""
     torch.set_num_threads(1)
-    start = perf_counter()
-    path = root / "data/results/07_mask_ratio.json"
-    before = json.loads(path.read_text()) if path.is_file() else {}
-    if before.get("settings") != json.loads(json.dumps(settings())):
-        before = {}
-
-    def keep(records: list[dict]) -> None:
-        write_result(path, command="labs experiment 07 mask_ratio", settings=settings(),
-                     records=records, seconds=before.get("seconds", 0) + perf_counter() - start)
-
-    run(done=before.get("records", ()), keep=keep)
+    done, keep = resume(root / "data/results/07_mask_ratio.json",
+                        command="labs experiment 07 mask_ratio", settings=settings())
+    run(done=done, keep=keep)

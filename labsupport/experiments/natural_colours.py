@@ -7,15 +7,13 @@ the same things in their own colours. Results are written after every net; start
 same settings, it goes on where it stopped.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter
 
 import torch
 
 from labsupport.experiments import masked_pretraining as base
-from labsupport.experiments.record import write_result
+from labsupport.experiments.record import resume
 from labsupport.shapes import shapes
 from labsupport.training import accuracy, normalize
 
@@ -69,14 +67,6 @@ def run(seeds: Sequence[int] = SEEDS, most_steps: int = 10**6, images: int = bas
 def main(root: Path) -> None:
     """Run it on one thread; write data/results/07_natural_colours.json."""
     torch.set_num_threads(1)
-    start = perf_counter()
-    path = root / "data/results/07_natural_colours.json"
-    before = json.loads(path.read_text()) if path.is_file() else {}
-    if before.get("settings") != json.loads(json.dumps(settings())):
-        before = {}
-
-    def keep(records: list[dict]) -> None:
-        write_result(path, command="labs experiment 07 natural_colours", settings=settings(),
-                     records=records, seconds=before.get("seconds", 0) + perf_counter() - start)
-
-    run(done=before.get("records", ()), keep=keep)
+    done, keep = resume(root / "data/results/07_natural_colours.json",
+                        command="labs experiment 07 natural_colours", settings=settings())
+    run(done=done, keep=keep)

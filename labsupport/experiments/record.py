@@ -3,9 +3,11 @@
 import json
 import platform
 import subprocess
+from collections.abc import Callable
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import perf_counter
 
 import torch
 
@@ -59,3 +61,19 @@ def write_result(path: Path, *, command: str, settings: dict, records: list[dict
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
     return path
+
+
+def resume(path: Path, *, command: str, settings: dict
+           ) -> tuple[list[dict], Callable[[list[dict]], Path]]:
+    """The records of a run with these settings that was killed, none if there was none; and
+    keep(records), which writes what there is by now, the seconds of killed runs included."""
+    start = perf_counter()
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    if before.get("settings") != json.loads(json.dumps(settings)):
+        before = {}
+
+    def keep(records: list[dict]) -> Path:
+        return write_result(path, command=command, settings=settings, records=records,
+                            seconds=before.get("seconds", 0) + perf_counter() - start)
+
+    return before.get("records", []), keep

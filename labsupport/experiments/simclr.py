@@ -7,18 +7,16 @@ linear layer learns to name the thing in an image from few labels. Beside it: th
 started, views that differ in their crop only, and the whole tower trained on the same few labels.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
-from time import perf_counter
 
 import torch
 from torch import Tensor, nn
 
 from labsupport import pairs
 from labsupport.data import CONCEPTS, Batch, singles
-from labsupport.experiments.record import write_result
+from labsupport.experiments.record import resume
 from labsupport.models.clip.losses import nt_xent
 from labsupport.models.clip.model import small_clip
 from labsupport.training import accuracy, normalize, train_classifier
@@ -140,11 +138,6 @@ def run(seeds: Sequence[int] = SEEDS, done: Sequence[dict] = (),
 def main(root: Path) -> None:
     """Run it on one thread and write data/results/06_simclr.json; it goes on where it stopped."""
     torch.set_num_threads(1)
-    start = perf_counter()
-    path = root / "data/results/06_simclr.json"
-    before = json.loads(path.read_text()) if path.is_file() else {}
-    if before.get("settings") != json.loads(json.dumps(settings())):
-        before = {}
-    run(done=before.get("records", ()), keep=lambda records: write_result(
-        path, command="labs experiment 06 simclr", settings=settings(), records=records,
-        seconds=before.get("seconds", 0) + perf_counter() - start))
+    done, keep = resume(root / "data/results/06_simclr.json",
+                        command="labs experiment 06 simclr", settings=settings())
+    run(done=done, keep=keep)

@@ -5,16 +5,14 @@
 Results are written after every net; started again with the same settings, it goes on.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter
 
 import torch
 
 from labsupport import pairs
 from labsupport.experiments.contrastive import step_with, vectors
-from labsupport.experiments.record import write_result
+from labsupport.experiments.record import resume
 from labsupport.models.clip import losses
 from labsupport.models.clip.model import CLIP, small_clip
 from labsupport.models.clip.words import tokenize
@@ -113,14 +111,6 @@ def run(seeds: Sequence[int] = SEEDS, done: Sequence[dict] = (), most_steps: int
 def main(root: Path) -> None:
     """Run it on one thread; write data/results/06_word_order.json."""
     torch.set_num_threads(1)
-    start = perf_counter()
-    path = root / "data/results/06_word_order.json"
-    before = json.loads(path.read_text()) if path.is_file() else {}
-    if before.get("settings") != json.loads(json.dumps(settings())):
-        before = {}
-
-    def keep(records: list[dict]) -> None:
-        write_result(path, command="labs experiment 06 word_order", settings=settings(),
-                     records=records, seconds=before.get("seconds", 0) + perf_counter() - start)
-
-    run(done=before.get("records", ()), keep=keep)
+    done, keep = resume(root / "data/results/06_word_order.json",
+                        command="labs experiment 06 word_order", settings=settings())
+    run(done=done, keep=keep)

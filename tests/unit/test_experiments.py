@@ -10,7 +10,7 @@ from torch import nn
 from labsupport import data, studies
 from labsupport.data.locate import data_path
 from labsupport.experiments import EXPERIMENTS, checkpoint, data_scaling, find_experiment
-from labsupport.experiments.record import write_result
+from labsupport.experiments.record import resume, write_result
 from labsupport.profiling import count_parameters
 from labsupport.training import accuracy, checkpoint_path, load_checkpoint, normalize, read_metadata
 
@@ -125,3 +125,12 @@ def test_checkpoint_readme_states_the_checksum():
     assert file.stat().st_size < 1.5e6
     checksum = hashlib.sha256(file.read_bytes()).hexdigest()
     assert checksum in (file.parent / "README.md").read_text()
+
+
+def test_a_killed_run_goes_on_only_with_the_settings_it_had(tmp_path):
+    path, about = tmp_path / "results" / "a.json", {"command": "labs experiment 01 x"}
+    done, keep = resume(path, settings={"seeds": (0, 1)}, **about)
+    assert done == []
+    keep([{"seed": 0}])
+    assert resume(path, settings={"seeds": (0, 1)}, **about)[0] == [{"seed": 0}]
+    assert resume(path, settings={"seeds": (0, 2)}, **about)[0] == []

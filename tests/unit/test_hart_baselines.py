@@ -72,6 +72,15 @@ def test_training_lowers_the_loss_and_reaches_every_weight(name):
         assert not p.requires_grad or p.grad.abs().sum() > 0, part
 
 
+@pytest.mark.parametrize("kind", [RasterAR, MaskedAR, DiffusionTransformer])
+def test_a_tokenizer_stays_as_it_is(kind):
+    given = tokenizer((4,))
+    before = {name: value.clone() for name, value in given.state_dict().items()}
+    net = kind(given, *WORDS, **SIZES)
+    for name, value in net.tokenizer.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
 def test_raster_order_sees_only_what_comes_before_and_its_cache_is_exact():
     net = make("raster")
     text, codes = torch.ones(2, 4, dtype=torch.int64), torch.randint(32, (2, 16))

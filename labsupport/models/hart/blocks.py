@@ -96,10 +96,11 @@ class Block(nn.Module):
 
 def initialise(module: nn.Module, dim: int, depth: int) -> None:
     """VAR's start: deviation sqrt(1 / 3 dim), and what is added to the stream divided by
-    sqrt(2 depth), so that its variance does not grow with the blocks."""
+    sqrt(2 depth), so that its variance does not grow with the blocks. What is frozen, a tokenizer
+    inside, stays as it is."""
     std = math.sqrt(1 / dim / 3)
     for name, layer in module.named_modules():
-        if isinstance(layer, (nn.Linear, nn.Embedding)):
+        if isinstance(layer, (nn.Linear, nn.Embedding)) and layer.weight.requires_grad:
             end = name.endswith(("proj", "down"))
             nn.init.trunc_normal_(layer.weight, std=std / math.sqrt(2 * depth) if end else std)
             if isinstance(layer, nn.Linear) and layer.bias is not None:

@@ -77,6 +77,10 @@ class HartTransformer(nn.Module):
         return torch.cat([text_angles(self.text_length, self.head_dim),
                           grid_angles(scales, self.head_dim, side, self.text_length)]).to(device)
 
+    def mask(self, lengths: Sequence[int]) -> Tensor:
+        """Who may look at whom, (tokens, tokens), for blocks of these lengths, text first."""
+        return block_causal_mask(lengths)
+
     def forward(self, text: Tensor, inputs: Tensor | None = None, *,
                 scales: Sequence[int] | None = None, kept: Tensor | None = None,
                 cache: list[Cache] | None = None, interpolate: bool = True) -> Output:
@@ -108,7 +112,7 @@ class HartTransformer(nn.Module):
         x = torch.cat([self.text(text), visual], dim=1)
         held = cache[0].length if cache is not None else 0
         x = x[:, held:]
-        mask = block_causal_mask([self.text_length, *lengths])[held:].to(x.device)
+        mask = self.mask([self.text_length, *lengths])[held:].to(x.device)
         if mask.all():
             mask = None  # a single block, behind all others
         for block, memory in zip(self.blocks, cache or [None] * len(self.blocks), strict=True):
