@@ -50,7 +50,7 @@
 # | 9 Measured | two written questions | 2 | 20 | ●●○ |
 #
 # **30 points, about three hours.** You need PyTorch, attention (lab 01) and the tokenizer of lab 08.
-# With all exercises solved the notebook runs in about four minutes on two cores; nothing is
+# With all exercises solved the notebook runs in one to two minutes on two cores; nothing is
 # downloaded.
 #
 # **How it works.** Write your code where a cell says `YOUR CODE HERE`. The cell below it checks
