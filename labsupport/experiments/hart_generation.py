@@ -3,7 +3,7 @@
     labs experiment 09 hart_generation
 
 One thread, more than an hour; a run that is killed goes on where it stopped. Needs the tokenizer
-and the judges of lab 08. Weights are rounded to half precision before anything is measured.
+and the judges of lab 08, and `hart_clip`. Weights are rounded to half precision before anything is measured.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from labsupport.data.stickers import TEXT_LENGTH, VOCABULARY, draw_stickers, stickers, tokenize
+from labsupport.experiments.hart_clip import clip_scores, shipped_clip
 from labsupport.experiments.hart_judges import JUDGES, judge_net
 from labsupport.experiments.hart_residual import train_residual
 from labsupport.experiments.hart_tokenizer import lab_tokenizer, round_weights, save_half
@@ -31,7 +32,7 @@ from labsupport.training import load_checkpoint, normalize
 
 DIM, DEPTH, HEADS, WIDTH = 128, 6, 4, 128
 STEPS, BATCH_SIZE, LR, SEED, REPEATS = 20_000, 16, 2.5e-3, 0, 2
-RESIDUAL_BATCHES, RESIDUAL_TRAINING = 300, 15_000  # of the residual alone: 64 images each; steps
+RESIDUAL_BATCHES, RESIDUAL_TRAINING = 600, 15_000  # of the residual alone: 64 images each; steps
 IMAGES = 500  # per split
 GUIDANCE = 1.0
 RESIDUAL_STEPS = (1, 2, 4, 8, 16, 30)
@@ -87,12 +88,13 @@ class Bench:
         self.images = torch.cat([part.images for part in drawn])
         self.other = draw_stickers(self.attributes, size, seed=seed + 1, jitter=JITTER)
         self.text = torch.cat([tokenize(part.captions) for part in drawn])
-        self.judges = {name: shipped_judge(name) for name in JUDGES}
+        self.judges, self.clip = {name: shipped_judge(name) for name in JUDGES}, shipped_clip()
         self.reference = judge(self.judges["a"], normalize(self.other.images))[0]
 
     def score(self, images: Tensor) -> dict[str, float]:
         """Of images (n, 3, size, size) in [0, 1] of the captions: Fréchet distance, PSNR to
-        another render in dB, and the share in which each judge finds thing and everything."""
+        another render in dB, mean CLIP score, and the share in which each judge finds thing and
+        everything."""
         found: dict[str, float] = {}
         for name, net in self.judges.items():
             features, words = judge(net, normalize(images))
@@ -102,7 +104,8 @@ class Bench:
             found[f"thing {name}"] = round(hits[:, 2].float().mean().item(), 4)
             found[f"all {name}"] = round(hits.all(dim=1).float().mean().item(), 4)
         error = (images - self.other.images).square().mean(dim=(1, 2, 3))
-        return found | {"psnr": round((-10 * error.log10()).mean().item(), 2)}
+        return found | {"psnr": round((-10 * error.log10()).mean().item(), 2),
+                        "clip": round(clip_scores(self.clip, images, self.text).mean().item(), 2)}
 
 
 def generate_all(hart: Hart, text: Tensor, batch: int = 80, seed: int = 0,
@@ -124,8 +127,8 @@ class StrangerResidual(Hart):
 class NoiseResidual(Hart):
     """A control: residual tokens that are noise of the deviation of true ones."""
 
-    def _rest(self, out, vectors, draws, *rest) -> Tensor:
-        return draws.normal(*vectors.shape[1:]) * self.residual.scale
+    def _rest(self, out, total, draws, *rest) -> Tensor:
+        return draws.normal(*total.shape[1:]) * self.residual.scale
 
 
 def as_control(kind: type[Hart], hart: Hart) -> Hart:
@@ -154,6 +157,7 @@ def evaluate(hart: Hart, split: str, images: int = IMAGES,
             note("residual", generate_all(hart, bench.text, seed=seed, steps=count),
                  steps=count, seed=seed)
     note("codes only", generate_all(hart, bench.text, residual=False))
+    note("guided residual", generate_all(hart, bench.text, steps=8, residual_guidance=GUIDANCE))
     for kind, way in ((StrangerResidual, "another image's residual"), (NoiseResidual, "noise")):
         note(way, generate_all(as_control(kind, hart), bench.text, steps=8))
     return records

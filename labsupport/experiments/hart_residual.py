@@ -13,43 +13,49 @@ from tqdm.auto import tqdm
 from labsupport.experiments.hart_training import Source
 from labsupport.models.hart.generator import Hart, drop_captions
 
-LR, WEIGHT_DECAY, TOKENS = 2e-3, 0.01, 1024  # tokens: of one step
+LR, WEIGHT_DECAY, IMAGES = 2e-3, 0.01, 16  # images: of one step
 
 
 @torch.no_grad()
 def residual_examples(hart: Hart, source: Source, batches: int, seed: int = 0,
-                      progress: bool = True) -> tuple[Tensor, Tensor]:
-    """Conditions (tokens, dim) and residuals (tokens, latent dim) of every token of the last scale
-    of `batches` batches; captions dropped as in joint training."""
+                      progress: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the images of `batches` batches, in half precision: hidden states of the last scale
+    (images, tokens, dim), what their codes add up to and what those leave out, both (images,
+    latent dim, side, side). Captions are dropped as in joint training."""
     generator = torch.Generator().manual_seed(seed)
-    quantizer, transformer = hart.tokenizer.quantizer, hart.transformer
+    quantizer = hart.tokenizer.quantizer
     last = quantizer.lengths[-1]
-    conditions, residuals = [], []
+    examples: list[tuple[Tensor, ...]] = []
     for i in tqdm(range(batches), disable=not progress, desc="hidden states"):
         images, text = source(i)
-        found = quantizer(hart.tokenizer.encode(images))
-        out = transformer(drop_captions(text, generator), quantizer.inputs(found.indices))
-        vectors = quantizer.codebook(found.indices[:, -last:])
-        conditions.append(transformer.condition(out.hidden[:, -last:], vectors).flatten(0, 1))
-        residuals.append((found.before_last.flatten(2).mT - vectors).flatten(0, 1))
-    return torch.cat(conditions), torch.cat(residuals)
+        latent = hart.tokenizer.encode(images)
+        found = quantizer(latent)
+        out = hart.transformer(drop_captions(text, generator), quantizer.inputs(found.indices))
+        examples.append((out.hidden[:, -last:].half(), found.discrete.half(),
+                         (latent - found.discrete).half()))
+    hidden, total, rest = (torch.cat(parts) for parts in zip(*examples, strict=True))
+    return hidden, total, rest
 
 
 def train_residual(hart: Hart, source: Source, *, batches: int, steps: int, seed: int = 0,
                    progress: bool = True) -> list[dict]:
-    """Train `hart.residual` in place on `batches` batches of `source` for `steps` steps of 1,024
-    tokens; the rest of `hart` stays as it is. AdamW, one cycle. The loss curve, a record every 500
-    steps: step and loss."""
+    """Train `hart.residual`, and what makes its condition, in place on `batches` batches of
+    `source` for `steps` steps of 16 images; the rest of `hart` stays as it is. AdamW, one cycle.
+    The loss curve, a record every 500 steps: step and loss."""
     hart.eval()
-    conditions, residuals = residual_examples(hart, source, batches, seed, progress)
-    net = hart.residual
-    optimizer = torch.optim.AdamW(net.parameters(), LR, weight_decay=WEIGHT_DECAY)
+    examples = residual_examples(hart, source, batches, seed, progress)
+    transformer, net = hart.transformer, hart.residual
+    learned = [*net.parameters(), *transformer.around.parameters(),
+               *transformer.condition_norm.parameters()]
+    optimizer = torch.optim.AdamW(learned, LR, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, steps)
     generator = torch.Generator().manual_seed(seed + 1)
     curve, total = [], 0.0
     for step in tqdm(range(steps), disable=not progress, desc="residual diffusion"):
-        rows = torch.randint(len(conditions), (TOKENS,), generator=generator)
-        loss = net.loss(residuals[rows], conditions[rows], generator)
+        rows = torch.randint(len(examples[0]), (IMAGES,), generator=generator)
+        hidden, codes, rest = (values[rows].float() for values in examples)
+        condition = transformer.condition(hidden, codes)
+        loss = net.loss(rest.flatten(2).mT.flatten(0, 1), condition.flatten(0, 1), generator)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -33,7 +33,7 @@ REVIVE_EVERY, REVIVE_UNTIL = 20, 0.75  # steps; share of the run
 
 def lab_tokenizer() -> HybridTokenizer:
     """The tokenizer of labs 08 and 09, untrained."""
-    return HybridTokenizer(SIZE, dim=16, codebook_size=1024, scales=(1, 2, 3, 4, 6, 8))
+    return HybridTokenizer(SIZE, dim=16, codebook_size=512, scales=(1, 2, 4, 8))
 
 
 def edges(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -47,12 +47,16 @@ def test_flat_codes_are_centres_of_the_latents_and_the_rest_is_the_same():
 
 def test_the_residual_alone_learns_and_leaves_the_rest_as_it_was():
     whole = hart()
-    conditions, residuals = residual_examples(whole, SOURCE, 2, progress=False)
-    assert conditions.shape == (2 * 16 * 16, 32) and residuals.shape == (2 * 16 * 16, 8)
+    hidden, total, rest = residual_examples(whole, SOURCE, 2, progress=False)
+    assert hidden.shape == (32, 16, 32) and total.shape == rest.shape == (32, 8, 4, 4)
+    images = torch.cat([SOURCE(i)[0] for i in range(2)])
+    torch.testing.assert_close((total + rest).float(), whole.tokenizer.encode(images), atol=5e-3,
+                               rtol=5e-3)
     before = {name: p.clone() for name, p in whole.state_dict().items()}
     curve = train_residual(whole, SOURCE, batches=2, steps=1001, progress=False)
     assert [point["step"] for point in curve] == [500, 1000, 1001]
     assert curve[1]["loss"] < 0.95 * curve[0]["loss"]
     for name, p in whole.state_dict().items():
-        if not name.startswith("residual.net."):
+        learned = ("residual.net.", "transformer.around.", "transformer.condition_norm.")
+        if not name.startswith(learned):
             assert torch.equal(p, before[name]), name

@@ -42,6 +42,18 @@ def test_parameters_of_harts_mlp_with_learned_variances():
     assert sum(p.numel() for p in mlp.parameters()) == 36_585_536
 
 
+def test_what_is_told_once_gives_the_same_answers():
+    mlp = DenoisingMLP(5, 12, 16, 2, 5)
+    for p in mlp.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    x, condition = torch.randn(7, 5), torch.randn(7, 12)
+    told = mlp.told(condition)
+    for time in (0, 500, 999):
+        expected = mlp(x, torch.full((7,), time), condition)
+        torch.testing.assert_close(mlp.step(x, torch.tensor([time]), told), expected)
+        assert not torch.allclose(expected, mlp(x, torch.full((7,), time), condition.flip(0)))
+
+
 @pytest.mark.parametrize("prediction", ["velocity", "noise"])
 def test_a_network_that_knows_the_data_samples_it(prediction):
     diffusion = Diffusion(prediction)

@@ -127,6 +127,20 @@ def test_a_caption_of_another_length_and_tokens_of_no_scale_are_refused():
         net(text, inputs[:, :6])
 
 
+def test_a_condition_knows_its_own_hidden_state_and_the_codes_around():
+    net = small()
+    hidden, total = torch.randn(2, 16, net.dim), torch.randn(2, 5, 4, 4)
+    every = net.condition(hidden, total)
+    kept = torch.tensor([[0, 7, 9], [1, 2, 15]])
+    some = torch.stack([row[at] for row, at in zip(hidden, kept, strict=True)])
+    expected = torch.stack([row[at] for row, at in zip(every, kept, strict=True)])
+    torch.testing.assert_close(net.condition(some, total, kept), expected)
+    other = total.clone()
+    other[:, :, 0, 0] += 1
+    changed = (net.condition(hidden, other) - every).abs().amax(dim=(0, 2)) > 1e-6
+    assert changed.view(4, 4).nonzero().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+
+
 def test_parameters_at_the_published_size():
     parts = parameter_count()
     assert parts["blocks"] == 679_625_280 and parts["diffusion"] == 36_585_536

@@ -82,8 +82,8 @@ class Hart(nn.Module):
         kept = keep_some(len(images), scales[-1] ** 2, generator) if drop_last else None
         out = self.transformer(drop_captions(text, generator), inputs, kept=kept)
         indices, truth = quantized.indices, self._latents(latent)
+        first = indices.shape[1] - scales[-1] ** 2  # of the last scale
         if kept is not None:
-            first = indices.shape[1] - scales[-1] ** 2
             indices = torch.cat([indices[:, :first], indices[:, first:].gather(1, kept)], dim=1)
             truth = torch.cat([truth[:, :first], pick(truth[:, first:], kept)], dim=1)
         wrong = F.cross_entropy(out.logits.mT, indices, reduction="none")  # (batch, tokens)
@@ -102,15 +102,17 @@ class Hart(nn.Module):
             parts["latents"], _ = weighted((out.latents - truth).square().mean(dim=-1))
             loss = loss + LATENT_WEIGHT * parts["latents"]
         if self.residual is not None:
-            last = lengths[-1]
-            rest = quantized.before_last.flatten(2).mT  # (batch, tokens of the last scale, dim)
+            codes = self._last_codes(out.logits[:, first:], indices[:, first:], generator)
+            if kept is not None:  # the codes around those that are kept are the true ones
+                codes = quantized.indices[:, first:].scatter(1, kept, codes)
+            vectors = self.tokenizer.quantizer.codebook(codes)
+            rest = quantized.before_last.flatten(2).mT - vectors  # (batch, last tokens, dim)
+            total = latent - rest.mT.view_as(latent)  # what the codes add up to
+            condition = self.transformer.condition(out.hidden[:, first:], total, kept)
             if kept is not None:
                 rest = pick(rest, kept)
-            codes = self._last_codes(out.logits[:, -last:], indices[:, -last:], generator)
-            vectors = self.tokenizer.quantizer.codebook(codes)
-            condition = self.transformer.condition(out.hidden[:, -last:], vectors)
-            parts["residual"] = self.residual.loss((rest - vectors).flatten(0, 1),
-                                                   condition.flatten(0, 1), generator, repeats)
+            parts["residual"] = self.residual.loss(rest.flatten(0, 1), condition.flatten(0, 1),
+                                                   generator, repeats)
             loss = loss + RESIDUAL_WEIGHT * parts["residual"]
         parts |= {f"codes {p}": value for p, value in zip(scales, per_scale, strict=True)}
         return loss, {name: value.detach() for name, value in parts.items()}
@@ -137,13 +139,14 @@ class Hart(nn.Module):
                  on_scale: Callable[[int, Tensor], None] | None = None, *,
                  residual: bool = True, cache: bool = True, temperature: float = 0.0,
                  top_k: int = 0, top_p: float = 1.0, residual_temperature: float = 1.0,
-                 residual_guidance: float | None = None, tokenizer: nn.Module | None = None,
+                 residual_guidance: float = 0.0, tokenizer: nn.Module | None = None,
                  interpolate: bool = True) -> Tensor:
         """Images (batch, 3, h, w) in [0, 1] for captions (batch, words), tokens.
 
         steps: of the residual diffusion; 0 or residual=False leaves it out.
-        guidance: 0 for none; grows over the scales up to this (`sampling.guidance_at`). Diffusion
-            has the same as the last scale unless `residual_guidance` says otherwise.
+        guidance: of the codes, 0 for none; grows over the scales up to this
+            (`sampling.guidance_at`). HART guides its diffusion as far as the last scale; here
+            that makes images worse and takes twice the passes, so `residual_guidance` is 0.
         seed: one number (the images count up from it), or one an image. An image does not depend
             on the others of the batch.
         on_scale(k, images): told after scale number k, from 0, what the images would be by now.
@@ -168,14 +171,10 @@ class Hart(nn.Module):
                 logits = guided(*logits.chunk(2), t)
             uniform = draws.uniform(p * p) if temperature else None
             codes = choose(logits, uniform, temperature, top_k, top_p)
+            accumulated = accumulated + quantizer.contribution(k, codes)
             if k + 1 == len(scales) and residual and steps and self.residual is not None:
-                rest = self._rest(out, quantizer.codebook(codes), draws, steps,
-                                  t if residual_guidance is None else residual_guidance,
-                                  residual_temperature)
-                tokens = quantizer.codebook(codes) + rest  # (batch, p², dim)
-                accumulated = accumulated + tokens.mT.unflatten(2, (p, p))
-            else:
-                accumulated = accumulated + quantizer.contribution(k, codes)
+                accumulated = accumulated + self._rest(out, accumulated, draws, steps,
+                                                       residual_guidance, residual_temperature)
             if on_scale is not None:
                 on_scale(k, to_images(tokenizer.decode(accumulated)))
             if k + 1 < len(scales):
@@ -183,17 +182,18 @@ class Hart(nn.Module):
                 inputs = new if inputs is None else torch.cat([inputs, new], dim=1)
         return to_images(tokenizer.decode(accumulated))
 
-    def _rest(self, out: Output, vectors: Tensor, draws: Draws, steps: int, guidance: float,
+    def _rest(self, out: Output, total: Tensor, draws: Draws, steps: int, guidance: float,
               temperature: float) -> Tensor:
-        """Residual tokens in the shape of the last codes' vectors, (batch, tokens, dim)."""
-        images, tokens, dim = vectors.shape
-        hidden = out.hidden[:, -tokens:]
-        free = None
-        if len(hidden) > images:
-            free = self.transformer.condition(hidden[images:], vectors)
-        return self.residual.sample(self.transformer.condition(hidden[:images], vectors), steps,
+        """Residual tokens as a map in the shape of `total`, what all codes add up to: (batch, dim,
+        side, side)."""
+        images, dim, side, _ = total.shape
+        hidden, free = out.hidden[:, -side * side:], None
+        if guidance and len(hidden) > images:
+            free = self.transformer.condition(hidden[images:], total)
+        rest = self.residual.sample(self.transformer.condition(hidden[:images], total), steps,
                                     temperature=temperature, guidance=guidance, without=free,
-                                    draw=lambda: draws.normal(tokens, dim))
+                                    draw=lambda: draws.normal(side * side, dim))
+        return rest.mT.view_as(total)
 
 
 def pick(values: Tensor, places: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ TIME_DIM = 256
 
 
 class ResidualBlock(nn.Module):
-    """x + gate · MLP of normalised x, moved and scaled by the condition (adaLN)."""
+    """x + gate · MLP of normalised x; shift, scale and gate come from time and condition (adaLN)
+    by the layer `modulation`."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -25,14 +26,19 @@ class ResidualBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.modulation = nn.Linear(width, 3 * width)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        shift, scale, gate = self.modulation(condition).chunk(3, dim=-1)
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        shift, scale, gate = modulation.chunk(3, dim=-1)
         return x + gate * self.mlp(self.norm(x) * (1 + scale) + shift)
 
 
 class DenoisingMLP(nn.Module):
-    """Noisy tokens (n, dim), times (n,) and conditions (n, condition_dim) to answers (n, outputs).
-    What blocks add and the answer are 0 before training."""
+    """Noisy tokens (n, dim), times (n,) or (1,) and conditions (n, condition_dim) to answers
+    (n, outputs). What blocks add and the answer are 0 before training.
+
+    MAR's, but for one thing: time and condition pass their SiLU before they are added, not after.
+    What layers then make of their sum is a sum too, and the condition's part, which is most of the
+    work, is the same at all steps of sampling: `told` computes it once.
+    """
 
     def __init__(self, dim: int, condition_dim: int, width: int, depth: int, outputs: int):
         super().__init__()
@@ -48,11 +54,31 @@ class DenoisingMLP(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
-        c = F.silu(self.time(sinusoid(time, TIME_DIM)) + self.condition(condition))
+        both = self._of_time(time) + F.silu(self.condition(condition))
+        return self._answer(x, [layer(both) for layer in self._modulations()])
+
+    def told(self, condition: Tensor) -> list[Tensor]:
+        """What conditions (n, condition_dim) say to every layer, for `step`."""
+        known = F.silu(self.condition(condition))
+        return [layer(known) for layer in self._modulations()]
+
+    def step(self, x: Tensor, time: Tensor, told: list[Tensor]) -> Tensor:
+        """The same answer as `forward`."""
+        now = self._of_time(time)
+        return self._answer(x, [F.linear(now, layer.weight) + known
+                                for layer, known in zip(self._modulations(), told, strict=True)])
+
+    def _of_time(self, time: Tensor) -> Tensor:
+        return F.silu(self.time(sinusoid(time, TIME_DIM)))
+
+    def _modulations(self) -> list[nn.Linear]:
+        return [*(block.modulation for block in self.blocks), self.modulation]
+
+    def _answer(self, x: Tensor, modulations: list[Tensor]) -> Tensor:
         x = self.inputs(x)
-        for block in self.blocks:
-            x = block(x, c)
-        shift, scale = self.modulation(c).chunk(2, dim=-1)
+        for block, modulation in zip(self.blocks, modulations[:-1], strict=True):
+            x = block(x, modulation)
+        shift, scale = modulations[-1].chunk(2, dim=-1)
         return self.outputs(self.norm(x) * (1 + scale) + shift)
 
 
@@ -96,13 +122,13 @@ class ResidualDiffusion(nn.Module):
         """
         shape = (*condition.shape[:-1], self.dim)
         guided = guidance != 0 and without is not None
-        both = torch.cat([condition.flatten(0, -2), without.flatten(0, -2)]) if guided \
-            else condition.flatten(0, -2)
+        told = self.net.told(torch.cat([condition.flatten(0, -2), without.flatten(0, -2)])
+                             if guided else condition.flatten(0, -2))
 
         def network(x: Tensor, time: Tensor) -> Tensor:
             if not guided:
-                return self.net(x, time, both)
-            given, free = self.net(x.repeat(2, 1), time.repeat(2), both).chunk(2)
+                return self.net.step(x, time[:1], told)  # all are at the same time
+            given, free = self.net.step(x.repeat(2, 1), time[:1], told).chunk(2)
             return (1 + guidance) * given - guidance * free
 
         def noise() -> Tensor:

@@ -54,6 +54,7 @@ class HartTransformer(nn.Module):
         self.register_buffer("latent_scale", torch.ones(()))  # inside, latents have unit variance
         self.text = nn.Embedding(vocabulary, dim)
         self.word = nn.Linear(codebook.shape[1], dim)
+        self.around = nn.Conv2d(codebook.shape[1], dim, 3, padding=1)
         self.start = nn.Parameter(torch.zeros(dim))
         self.number = nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.blocks = nn.ModuleList(Block(dim, heads, swiglu_width(dim, 32)) for _ in range(depth))
@@ -124,11 +125,19 @@ class HartTransformer(nn.Module):
                                     self.latent_scale)
         return Output(logits, hidden, latents)
 
-    def condition(self, hidden: Tensor, codes: Tensor) -> Tensor:
-        """What the residual diffusion is told of a token of the last scale: its last hidden state
-        and its code's vector, (batch, tokens, dim) and (batch, tokens, latent dim) to (batch,
-        tokens, dim). HART, section 3.3."""
-        return self.condition_norm(hidden + self.word(codes / self.latent_scale))
+    def condition(self, hidden: Tensor, total: Tensor, kept: Tensor | None = None) -> Tensor:
+        """What the residual diffusion is told of the tokens of the last scale: their last hidden
+        states (batch, tokens, dim) and the map `total` that all codes add up to, (batch, latent
+        dim, side, side), to (batch, tokens, dim). With `kept`, hidden states are of these tokens
+        alone.
+
+        HART, section 3.3, adds the token's own code to its hidden state. Here a 3 x 3 convolution
+        sees what is around it too: residuals are drawn one by one, and neighbours should agree.
+        """
+        around = self.around(total / self.latent_scale).flatten(2).mT  # (batch, side², dim)
+        if kept is not None:
+            around = around.gather(1, kept[..., None].expand(-1, -1, self.dim))
+        return self.condition_norm(hidden + around)
 
     def _shown(self, text: Tensor, inputs: Tensor | None, scales: tuple[int, ...]) -> Tensor:
         if text.shape[1] != self.text_length:
