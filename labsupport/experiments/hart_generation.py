@@ -31,7 +31,7 @@ from labsupport.models.judges import JudgeNet, judge
 from labsupport.training import load_checkpoint, normalize
 
 DIM, DEPTH, HEADS, WIDTH = 128, 6, 4, 128
-STEPS, BATCH_SIZE, LR, SEED, REPEATS = 20_000, 16, 2.5e-3, 0, 2
+STEPS, BATCH_SIZE, LR, SEED, REPEATS = 18_000, 16, 2.5e-3, 0, 2
 RESIDUAL_BATCHES, RESIDUAL_TRAINING = 600, 15_000  # of the residual alone: 64 images each; steps
 IMAGES = 500  # per split
 GUIDANCE = 1.0
