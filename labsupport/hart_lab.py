@@ -109,15 +109,20 @@ class Painter:
         return self.quantizer.codebook(codes)
 
     @torch.no_grad()
-    def residual(self, out: Output, codes: Tensor, steps: int) -> Tensor:
+    def residual(self, out: Output, codes: Tensor, steps: int, guidance: float) -> Tensor:
         """Continuous tokens that belong to the codes of the last scale, (batch, tokens, dim)."""
         (images, tokens), dim = codes.shape, self.hart.residual.dim
-        net, hidden = self.hart.residual.net, out.hidden[:images, -tokens:]
+        net, hidden = self.hart.residual.net, out.hidden[:, -tokens:]
         # the last scale's inputs are the sum of the scales before it
         total = self.as_map(self.inputs[:images, -tokens:] + self.vectors(codes))
-        told = net.told(self.hart.transformer.condition(hidden, total).flatten(0, 1))
-        x = self.denoise(lambda x, time: net.step(x, time[:1], told),
-                         lambda: self.draws.normal(tokens, dim).flatten(0, 1),
+        condition = self.hart.transformer.condition(hidden, total.repeat(2, 1, 1, 1))
+        told = net.told(condition.flatten(0, 1))
+
+        def network(x: Tensor, time: Tensor) -> Tensor:
+            answers = net.step(x.repeat(2, 1), time[:1], told)  # all are at the same time
+            return self.guide(*answers.chunk(2), 1, 2, guidance)  # as at the last scale
+
+        x = self.denoise(network, lambda: self.draws.normal(tokens, dim).flatten(0, 1),
                          self.hart.residual.diffusion.signal.float(), steps)
         return (x * self.hart.residual.scale).view(images, tokens, dim)
 

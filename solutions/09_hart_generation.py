@@ -1057,7 +1057,7 @@ print(f"{1000 * seconds['cache']:.0f} ms with cache, {1000 * seconds['no cache']
 # | `painter.predict(new=None)` | inputs of the next scale `(batch, tokens, dim)`, none for the first; gives the network's output |
 # | `painter.choose(out, k, guidance)` | codes `(batch, tokens)` |
 # | `painter.vectors(codes)` | `(batch, tokens, dim)` |
-# | `painter.residual(out, codes, steps)` | residual tokens of the last scale, `(batch, tokens, dim)` |
+# | `painter.residual(out, codes, steps, guidance)` | residual tokens of the last scale, `(batch, tokens, dim)` |
 # | `painter.spread(k, vectors)` | scale `k`'s vectors enlarged and smoothed: `(batch, dim, side, side)` |
 # | `painter.as_map(vectors)` | the last scale's vectors in their places, nothing else done: `(batch, dim, side, side)` |
 # | `painter.shrink(total, k)` | a map averaged down to scale `k`: `(batch, tokens, dim)` |
@@ -1105,7 +1105,7 @@ def generate(painter, text, steps, guidance, on_scale=None):
             new = painter.shrink(total, k + 1)
         else:
             if steps > 0:
-                vectors = vectors + painter.residual(out, codes, steps)
+                vectors = vectors + painter.residual(out, codes, steps, guidance)
             total = total + painter.as_map(vectors)
         if on_scale is not None:
             on_scale(k, painter.decode(total))
@@ -1135,8 +1135,8 @@ class ToyPainter:
     def vectors(self, codes):
         return self.book[codes]
 
-    def residual(self, out, codes, steps):
-        return steps / 100 + codes[..., None] / 1000
+    def residual(self, out, codes, steps, guidance):
+        return (steps + guidance) / 100 + codes[..., None] / 1000
 
     def spread(self, k, vectors):
         return 10 * (k + 1) * self.as_map(vectors.expand(-1, 4, -1)) + torch.tensor([[0, 10], [20, 30]])
@@ -1171,8 +1171,8 @@ with Check("generate", read="section 6, the three steps and the table") as check
                  likely="the image of the sum after this scale")
     check.values(told[1][1], found, "what on_scale is told after the last scale",
                  likely="the image of the sum after this scale, residual included")
-    found = generate(ToyPainter(), text, 9, 1.0)
-    check.values(found[:, 0], [[[31.091, 43.093], [55.095, 67.097]], [[56.096, 60.09], [72.092, 84.094]]], "images with a residual of 9 steps", otherwise={
+    found = generate(ToyPainter(), text, 8, 1.0)
+    check.values(found[:, 0], [[[31.091, 43.093], [55.095, 67.097]], [[56.096, 60.09], [72.092, 84.094]]], "images with a residual of 8 steps", otherwise={
         "the residual is left out": [[[31.0, 43.0], [55.0, 67.0]], [[56.0, 60.0], [72.0, 84.0]]],
         "the residual takes the place of the codes; it is what they leave out": [[[30.091, 40.093], [50.095, 60.097]], [[50.096, 60.09], [70.092, 80.094]]],
         "the residual has the opposite sign": [[[30.909, 42.907], [54.905, 66.903]], [[55.904, 59.91], [71.908, 83.906]]],
@@ -1231,8 +1231,8 @@ class Painter:
     def vectors(self, codes):
         return self.book[codes]
 
-    def residual(self, out, codes, steps):
-        return 0.3 * torch.sin(out * (steps + 2) + codes[..., None])
+    def residual(self, out, codes, steps, guidance):
+        return 0.3 * torch.sin(out * (steps + 2) + codes[..., None] + guidance)
 
     def spread(self, k, vectors):
         p, side = self.scales[k], self.scales[-1]
@@ -1271,7 +1271,7 @@ def generate(painter, text, steps, guidance, on_scale=None):
         codes = painter.choose(out, k, guidance)
         vectors = painter.vectors(codes)
         if k == last and steps > 0:
-            vectors = vectors + painter.residual(out, codes, steps)
+            vectors = vectors + painter.residual(out, codes, steps, guidance)
         total = total + painter.spread(k, vectors)
         if on_scale is not None:
             on_scale(k, painter.decode(total))
@@ -1294,7 +1294,7 @@ def generate(painter, text, steps, guidance, on_scale=None):
             new = painter.shrink(part, k + 1)
         else:
             if steps > 0:
-                vectors = vectors + painter.residual(out, codes, steps)
+                vectors = vectors + painter.residual(out, codes, steps, guidance)
             part = painter.as_map(vectors)
         total = total + part
         if on_scale is not None:
@@ -1315,7 +1315,7 @@ def generate(painter, text, steps, guidance, on_scale=None):
             new = painter.shrink(total, k + 1)
         else:
             if steps > 0:
-                vectors = painter.residual(out, codes, steps)
+                vectors = painter.residual(out, codes, steps, guidance)
             total = total + painter.as_map(vectors)
         if on_scale is not None:
             on_scale(k, painter.decode(total))
@@ -1332,7 +1332,7 @@ def generate(painter, text, steps, guidance, on_scale=None):
         codes = painter.choose(out, k, guidance)
         vectors = painter.vectors(codes)
         if steps > 0:
-            vectors = vectors + painter.residual(out, codes, steps)
+            vectors = vectors + painter.residual(out, codes, steps, guidance)
         total = total + (painter.spread(k, vectors) if k < last else painter.as_map(vectors))
         new = painter.shrink(total, k + 1) if k < last else None
         if on_scale is not None:
@@ -1340,7 +1340,7 @@ def generate(painter, text, steps, guidance, on_scale=None):
     return painter.decode(total)
 
 # %% trap="generate" name="guidance left out"
-# Your loop draws without guidance: hand it on to choose.
+# Your loop draws without guidance: hand it on to choose and to residual.
 def generate(painter, text, steps, guidance, on_scale=None):
     painter.begin(text)
     total, new, last = 0, None, len(painter.scales) - 1
@@ -1353,7 +1353,7 @@ def generate(painter, text, steps, guidance, on_scale=None):
             new = painter.shrink(total, k + 1)
         else:
             if steps > 0:
-                vectors = vectors + painter.residual(out, codes, steps)
+                vectors = vectors + painter.residual(out, codes, steps, 0.0)
             total = total + painter.as_map(vectors)
         if on_scale is not None:
             on_scale(k, painter.decode(total))
@@ -1378,7 +1378,7 @@ def generate(painter, text, steps, guidance, on_scale=None):
     codes = painter.choose(out, k, guidance)
     total = total + painter.as_map(painter.vectors(codes))
     if steps:
-        total = total + painter.as_map(painter.residual(out, codes, steps))
+        total = total + painter.as_map(painter.residual(out, codes, steps, guidance))
     return tell(k)
 
 # %% alternative="generate" name="a list of maps"
@@ -1391,7 +1391,7 @@ def generate(painter, text, steps, guidance, on_scale=None):
         tokens = painter.vectors(codes)
         at_the_end = k == len(painter.scales) - 1
         if at_the_end and steps != 0:
-            tokens = tokens + painter.residual(out, codes, steps)
+            tokens = tokens + painter.residual(out, codes, steps, guidance)
         maps.append(painter.as_map(tokens) if at_the_end else painter.spread(k, tokens))
         if on_scale is not None:
             on_scale(k, painter.decode(sum(maps)))

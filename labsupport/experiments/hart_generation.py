@@ -157,7 +157,9 @@ def evaluate(hart: Hart, split: str, images: int = IMAGES,
             note("residual", generate_all(hart, bench.text, seed=seed, steps=count),
                  steps=count, seed=seed)
     note("codes only", generate_all(hart, bench.text, residual=False))
-    note("guided residual", generate_all(hart, bench.text, steps=8, residual_guidance=GUIDANCE))
+    for seed in seeds:
+        note("unguided residual", generate_all(hart, bench.text, seed=seed, steps=8,
+                                               residual_guidance=0.0), seed=seed)
     for kind, way in ((StrangerResidual, "another image's residual"), (NoiseResidual, "noise")):
         note(way, generate_all(as_control(kind, hart), bench.text, steps=8))
     return records

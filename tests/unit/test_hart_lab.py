@@ -68,7 +68,7 @@ def paint(painter, text, steps, guidance):
             new = painter.shrink(total, k + 1)
     tokens = painter.vectors(codes)
     if steps:
-        tokens = tokens + painter.residual(out, codes, steps)
+        tokens = tokens + painter.residual(out, codes, steps, guidance)
     return painter.decode(total + painter.as_map(tokens))
 
 

@@ -139,14 +139,13 @@ class Hart(nn.Module):
                  on_scale: Callable[[int, Tensor], None] | None = None, *,
                  residual: bool = True, cache: bool = True, temperature: float = 0.0,
                  top_k: int = 0, top_p: float = 1.0, residual_temperature: float = 1.0,
-                 residual_guidance: float = 0.0, tokenizer: nn.Module | None = None,
+                 residual_guidance: float | None = None, tokenizer: nn.Module | None = None,
                  interpolate: bool = True) -> Tensor:
         """Images (batch, 3, h, w) in [0, 1] for captions (batch, words), tokens.
 
         steps: of the residual diffusion; 0 or residual=False leaves it out.
-        guidance: of the codes, 0 for none; grows over the scales up to this
-            (`sampling.guidance_at`). HART guides its diffusion as far as the last scale; here
-            that makes images worse and takes twice the passes, so `residual_guidance` is 0.
+        guidance: 0 for none; grows over the scales up to this (`sampling.guidance_at`). Diffusion
+            has the same as the last scale unless `residual_guidance` says otherwise.
         seed: one number (the images count up from it), or one an image. An image does not depend
             on the others of the batch.
         on_scale(k, images): told after scale number k, from 0, what the images would be by now.
@@ -173,8 +172,9 @@ class Hart(nn.Module):
             codes = choose(logits, uniform, temperature, top_k, top_p)
             accumulated = accumulated + quantizer.contribution(k, codes)
             if k + 1 == len(scales) and residual and steps and self.residual is not None:
-                accumulated = accumulated + self._rest(out, accumulated, draws, steps,
-                                                       residual_guidance, residual_temperature)
+                accumulated = accumulated + self._rest(
+                    out, accumulated, draws, steps,
+                    t if residual_guidance is None else residual_guidance, residual_temperature)
             if on_scale is not None:
                 on_scale(k, to_images(tokenizer.decode(accumulated)))
             if k + 1 < len(scales):
