@@ -1691,7 +1691,7 @@ hart_views.show_scales([generate(Painter(net, guide, keep_likely, None), few, 0,
 # **What it shows.** Compare the two curves where they overlap: your loss and the stored network's begin alike. After a few dozen
 # steps most grounds are right, and there is no thing yet. The residual's
 # loss falls little. The stored denoiser was trained on alone when the transformer was done, on every token of the last scale, and got
-# to 0.68: about a third of the velocity can be known, the rest is a matter of chance. That is no failure of
+# to 0.56: not quite half of the velocity can be known, the rest is a matter of chance. That is no failure of
 # training, it is what is left when the codes have said all they can.
 
 # %% [markdown]
@@ -2050,13 +2050,15 @@ ways = [("real (other renders)", "real", {}), ("tokenizer: true codes", "true co
         ("tokenizer: true latent", "true latent", {}), ("generated, codes only", "codes only", {}),
         *((f"generated, residual of {s} step{'s' * (s > 1)}", "residual", {"steps": s})
           for s in (1, 2, 4, 8, 16, 30)),
+        ("generated, 8 steps, residual not guided", "unguided residual", {}),
         ("control: another image's residual", "another image's residual", {}),
         ("control: noise", "noise", {})]
 charts.Table(["images", "distance, triple", "distance, pair", "distance, train", "right, triple (a / b)",
-              "right, pair (a / b)", "PSNR, triple"],
+              "right, pair (a / b)", "PSNR, triple", "CLIP score, triple"],
              [[title, *(cell(split, way, "distance", ".1f", **more) for split in ("triple", "pair", "train")),
                *(f"{cell(split, way, 'all a', '.1%', **more)} / {cell(split, way, 'all b', '.1%', **more)}"
-                 for split in ("triple", "pair")), cell("triple", way, "psnr", ".1f", **more) + " dB"]
+                 for split in ("triple", "pair")), cell("triple", way, "psnr", ".1f", **more) + " dB",
+               cell("triple", way, "clip", ".1f", **more)]
               for title, way, more in ways],
              title="Stored record (8 steps: mean and deviation of three seeds of the noise)")
 
@@ -2076,20 +2078,21 @@ measured["by steps"] = {n: np.mean(values("pair", "residual", "distance", steps=
 print("8 steps lower the distance by " + ", ".join(f"{share:.0%} ({s})" for s, share in drop.items()))
 
 # %% [markdown]
-# **What it shows.** On captions never seen, the residual of eight steps brings the images nearer to real ones: by 9% for triples
-# and 15% for pairs, where seeds of the noise differ by 3% and less. (HART's gain over VAR on ImageNet is 8%.) On captions of training
-# it changes nothing beyond the seeds: there the codes alone are as near as the tokenizer's true codes. And it has to be *theirs*:
-# another image's tokens, or noise of the same size, do worse than none. The share of right captions does not move, because a judge
-# names the thing from the codes alone.
+# **What it shows.** On captions never seen, the residual of eight steps brings the images much nearer to real ones: by 40% for
+# triples and 42% for pairs, where seeds of the noise differ by 3% and less. (HART's gain over VAR on ImageNet is 8%. Our codes, 512 of them in
+# four scales, leave far more unsaid than its 4,096 in ten.) And it has to be *theirs*: another image's tokens, or noise of the same size,
+# do worse than none. The share of right captions moves little, because a judge names most things from the codes alone; the CLIP score
+# makes up a quarter of what it lacks to real images.
 #
-# But the curve is not HART's: it begins at its best. **One step does better than eight**, by 13% and 22% against the codes alone.
-# One step from pure noise gives the mean of what might be, small corrections without texture, and it has the better PSNR
-# too. More steps draw one of the many things that might be, each token by itself. What neighbours should have in common, a shade
-# of the ground or the run of an edge, is then drawn anew at every place, and the classifier sees the blotches. Photographs
-# leave fine texture unsaid, which differs from place to place anyway; these stickers hardly do.
+# **How many steps?** One step from pure noise returns the mean of what might be, and has most of the gain already: what our codes leave
+# out is no matter of chance alone, for the network knows how its things look. Eight steps draw one of the things that might be. That
+# takes off another tenth for triples (13.6 → 12.3), and for pairs (15.3 → 14.7) hardly more than seeds differ; 30 steps give no more. PSNR falls a
+# little with every step, as it must: it rewards the mean.
 #
-# Read the rows of the tokenizer too: its *true* residual would take off five sixths of the distance, the drawn one a tenth.
-# From a caption and its codes most of the residual cannot be known.
+# The residual is guided like the codes, which doubles the denoiser's work. Without guidance eight steps come to 14.6 and 17.2.
+#
+# Read the rows of the tokenizer too. To true codes, the *true* residual takes off seven eighths of the distance. What a drawn one cannot do is to
+# mend a code that is wrong, and part of the residual stays unknown, whatever the caption and the codes say.
 #
 # ### A larger grid
 #
@@ -2127,13 +2130,17 @@ charts.Table(["system", "one image, ms", "images a second, batch of 32", "millio
              hart_views.ratio_rows(speed["records"]), title="In brackets: how many times worse than HART")
 
 # %% [markdown]
-# **What it shows.** Scale by scale beats token by token in latency, as promised: six passes instead of 64. But raster order computes *less*:
-# its grid has one scale, 64 tokens, where HART's six have 130. In large batches it is therefore the faster one here: the cost of a pass is hidden, and
-# counting MACs decides. HART's saving is of passes, and the larger the grid the more passes it saves ($S^2$ against a dozen).
-# Diffusion pays the whole network for each of its steps. And the residual is no small change at this size: it adds a good third of the time, because our
-# transformer is about five hundred times smaller than HART's and the denoiser about a hundred times.
+# **What it shows.** Scale by scale beats token by token in latency, as promised: four passes instead of 64, and 4.4 times faster. But raster order
+# computes *less*: its grid has one scale, 64 tokens, where HART's four have 85, and no residual. In large batches the cost of a pass is hidden,
+# counting MACs decides, and the two are level. HART's saving is of passes, and the larger the grid the more passes it saves ($S^2$ against a dozen).
+# Diffusion pays the whole network for each of its steps.
 #
-# Now quality for the same training time, a record of its own: each system trained for about ten minutes of one thread, the
+# The residual is no small change at this size: 40% more time than VAR. Our
+# transformer is about five hundred times smaller than HART's, and the denoiser only a hundred times. Two things keep it from being more: the part of
+# the denoiser that reads the condition is computed once and not at every step (in MAR's MLP a nonlinearity stands in the way of that), and eight steps
+# are few. Half of its 36% more MACs is guidance.
+#
+# Now quality for the same training time, a record of its own: each system trained for about a quarter of an hour of one thread, the
 # settings of each chosen on captions of training.
 
 # %% experiment="systems"
@@ -2151,14 +2158,15 @@ summary = {}
 for name in dict.fromkeys(r["system"] for r in systems):
     group = [r for r in systems if r["system"] == name]
     cost = speed_of(group[0])
-    summary[name] = {key: np.mean([r[key] for r in group]) for key in ("distance", "all a", "all b")} | {
+    summary[name] = {key: np.mean([r[key] for r in group]) for key in ("distance", "all a", "all b", "clip")} | {
         "ms": 1000 * cost["seconds"], "macs": cost["macs"] / 1e6}
 comparisons.race([(name, row["ms"], 100 * (row["all a"] + row["all b"]) / 2)
                   for name, row in summary.items()], "HART",
-                 title="Held-out captions right after ten minutes of training",
+                 title="Held-out captions right after a quarter of an hour of training",
                  xlabel="milliseconds an image (batch of one)", ylabel="captions right, %")
-charts.Table(["system", "Fréchet distance", "right (a / b)", "one image", "millions of MACs"],
-             [[name, f"{row['distance']:.1f}", f"{row['all a']:.1%} / {row['all b']:.1%}", f"{row['ms']:.0f} ms",
+charts.Table(["system", "Fréchet distance", "right (a / b)", "CLIP score", "one image", "millions of MACs"],
+             [[name, f"{row['distance']:.1f}", f"{row['all a']:.1%} / {row['all b']:.1%}", f"{row['clip']:.1f}",
+               f"{row['ms']:.0f} ms",
                f"{row['macs']:,.0f}"] for name, row in summary.items()],
              title="The same latent, blocks, captions and training time; 1,000 held-out captions")
 measured["systems"] = {name: row["distance"] for name, row in summary.items()}
@@ -2170,20 +2178,20 @@ print(f"diffusion, at its best number of steps ({theirs['steps']}): "
       f"{summary['diffusion']['macs'] / summary['HART']['macs']:.1f} times the MACs")
 
 # %% [markdown]
-# **What it shows.** Not what one expects after reading HART's paper. After ten minutes **raster order is far ahead**: 70% of the
-# captions right and a distance of 75, where HART has 37% and 180. Diffusion, with the 50 steps that suit it best, is nearer to real images
-# than HART too (145) and right about as often; MAR-like is behind (199, 22%). The residual helps again: 180 against VAR's 199,
-# where seeds differ by 1 to 3.
+# **What it shows.** After a quarter of an hour HART, diffusion and raster order draw about as many captions right, three in five. Diffusion, with
+# the 50 steps that suit it best, is somewhat nearer to real images (93 against 106), **raster order a fifth nearer** (84); MAR-like is far
+# behind (194, 23%). So HART's gain here is speed: it takes a ninth to an eleventh of diffusion's time, and not quite its quality after equally short
+# training. The residual helps again: 106 against VAR's 118, where seeds differ by 1 to 2.
 #
-# Why is raster order ahead? Its 64 codes are centres of the latents themselves, so each says how one patch looks, and there are half
-# as many as in HART's six scales. A code of a late scale says what the scales before have left over, and that changes with every
+# Why is raster order ahead? Its 64 codes are centres of the latents themselves, so each says how one patch looks. A code of a late scale
+# says what the scales before have left over, and that changes with every
 # code before it: with so few steps, such corrections are learned last (see the curves of section 7). The order of reading costs little
-# in an image of 64 tokens. What it costs is latency, three times HART's here, and it grows with the area: on HART's grid of
+# in an image of 64 tokens. What it costs is latency, more than four times HART's here, and it grows with the area: on HART's grid of
 # $64 \times 64$ it would be 4,096 passes against 14.
 #
-# So this lab confirms HART's *speed*, but not that its images are as good for the same training. It is one seed, one size and ten minutes,
-# which ranks how fast systems learn small stickers rather than how good they become, and none was tuned beyond guidance, temperature and steps.
-# The stored HART, trained for ten times as long, has a distance of 16 to 17; what the others would have then is not measured.
+# It is one seed, one size and one budget, which ranks how fast systems learn small stickers rather than how good they become, and none was tuned
+# beyond guidance, temperature and steps. The stored HART, trained for more than three times as long, has a distance of 12 to 15; what the others
+# would have then is not measured.
 
 # %% [markdown] question="q_residual" points=1
 # ### Question 1 · 1 point
@@ -2196,13 +2204,13 @@ print(f"diffusion, at its best number of steps ({theirs['steps']}): "
 # PSNR, and what does one step from pure noise return?
 #
 # ### BEGIN SOLUTION
-# Model answer. (a) From 18.0 to 16.4 ± 0.6, by 9%: almost three deviations of the three seeds. If any added texture helped,
-# noise of the same size would help too, and if the typical residual of stickers did, another image's would; at 20.6 and 22.6
-# both are worse than no residual. So what helps is that the tokens fit *these* codes and this caption. (b) 15.7, about 16.4 and 16.8 for
-# triples, 15.4, 16.8 and 17.1 for pairs: eight are enough, and here even one is, for more steps only add distance. For triples that is
-# hardly more than the seeds differ, for pairs it is far more. PSNR rewards the mean of all that may be, which is what one step from
-# pure noise returns, and falls with every step (23.8, 23.4, 23.3 dB); a distance of features can reward the right amount
-# of texture, but texture that every token draws by itself is not the right one here.
+# Model answer. (a) From 20.7 to 12.3 ± 0.1, by 40%: dozens of deviations of the three seeds. If any added texture helped,
+# noise of the same size would help too, and if the typical residual of stickers did, another image's would; at 23.7 and 43.2
+# both are worse than no residual. So what helps is that the tokens fit *these* codes and this caption. (b) 13.6, 12.3 and 11.9 for
+# triples, 15.3, 14.7 and 15.0 for pairs: eight are enough, for 30 add at most 4%. Even one has most of the gain; for pairs eight steps
+# differ from one by little more than the seeds do. One step from pure noise returns the mean of all that may be, which PSNR rewards:
+# it falls with the steps (24.3, 24.1, 24.0 dB), but stays above that of codes alone (23.7), while the distance of features goes on falling for
+# triples, because a sample has the texture that a mean lacks.
 #
 # Rubric. ½ point: (a) drop with the spread, and the controls' meaning. ½ point: (b) the three numbers, and mean against
 # sample.
@@ -2220,11 +2228,12 @@ print(f"diffusion, at its best number of steps ({theirs['steps']}): "
 # (c) Why does the extrapolated grid fail, though every distance between neighbours in it was met in training?
 #
 # ### BEGIN SOLUTION
-# Model answer. (a) It computes more: 524 million MACs for VAR, 880 for HART, 322 for raster order, because six scales have 130 tokens
-# and a single one 64. At batch 1 raster order takes 159 ms and HART 53, three times less: 64 passes against 6, and a pass of
-# one token costs nearly as much as one of many. At batch 32 passes are full and the order turns round: 54.8 images a second against 33.9.
-# So the saving is of passes, in latency. (b) 53.1 ms against 38.3: 38% more (55% in the large batch). The transformer has 128
-# dimensions and the denoiser as many; with a transformer of 700 M parameters beside a denoiser of 37 M the same eight steps are a few percent.
+# Model answer. (a) It computes more: 371 million MACs for VAR, 505 for HART, 312 for raster order, because four scales have 85 tokens
+# and a single one 64. At batch 1 raster order takes 163 ms and HART 37, 4.4 times less: 64 passes against 4, and a pass of
+# one token costs nearly as much as one of many. At batch 32 passes are full and the gain is gone: 56.8 images a second against 54.3.
+# So the saving is of passes, in latency. (b) 36.9 ms against 26.4: 40% more (44% in the large batch). The transformer has 128
+# dimensions and the denoiser as many; with a transformer of 700 M parameters beside a denoiser of 37 M the same eight steps are a few percent. At our
+# size one would make the denoiser narrower, or leave out its guidance, which is half of its work (distance 14.6 in the place of 12.3).
 # (c) Neighbours are as far apart as in training, but the far ends are not: absolute positions up to 11 + text and distances up to 11 never occurred, so the pairs
 # that turn fast stand at angles whose products with keys the network has never seen; and coarse tokens lie elsewhere than any did before.
 #
@@ -2294,7 +2303,7 @@ charts.Table(["claim", "published", "measured here", "why they differ"], [
      if "drop" in measured else "not measured yet",
      "other features and images; how far codes alone fall short depends on the tokenizer"],
     ["images as good as diffusion's", "comparable or better",
-     "distance after ten minutes of training: "
+     "distance after a quarter of an hour of training: "
      + ", ".join(f"{name} {distance:.0f}" for name, distance in measured["systems"].items())
      if "systems" in measured else "not measured yet",
      "small images, short training: codes that depend on all before them are learned last"],
@@ -2305,16 +2314,16 @@ charts.Table(["claim", "published", "measured here", "why they differ"], [
      "distance of held-out pairs: " + "; ".join(
         f"{n} step{'s' * (n > 1)} {found:.1f}" for n, found in measured["by steps"].items())
      if "by steps" in measured else "not measured yet",
-     "one is the best here: tokens are drawn one by one, and stickers have little texture"],
+     "most of the gain is the mean, which one step gives: how a thing looks is no matter of chance"],
     ["a cache changes nothing but the time", "exact", "images differ by at most "
-     + shown_value("cache error", "{:.0g}") + "; " + shown_value("cache times", "{:.2f} times as long without"), "six passes only"],
+     + shown_value("cache error", "{:.0g}") + "; " + shown_value("cache times", "{:.2f} times as long without"), "four passes only, and three quarters of the tokens are in the last"],
     ["works on grids larger than in training", "trained on from 256 to 512 and 1024 px",
      ", ".join(f"{name}: {share:.0%} right" for name, share in measured["larger"].items())
      if "larger" in measured else "not measured yet", "nothing was trained on the large grid here"],
     ["raster order is slower", "not in HART's table",
      f"latency {against('raster order'):.1f} times, throughput {against('raster order', 32):.2f} times, MACs "
      f"{against('raster order', 1, 'macs'):.2f} times HART's",
-     "64 tokens in one scale against 130 in six: fewer MACs, more passes"],
+     "64 tokens in one scale against 85 in four and a residual: fewer MACs, more passes"],
 ], title="Published · measured here · why they differ")
 
 # %% [markdown]
