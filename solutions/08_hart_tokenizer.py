@@ -1117,7 +1117,7 @@ scale_figures.show_rows({
 #
 # This is no good compression yet: 1,365 codes of 8 bits for 1,024 pixels of 24. With pixels as vectors
 # the last scale alone needs a code a pixel. An encoder makes one vector of a whole patch of pixels: the
-# pictures at the top of the lab, 48 pixels wide, have 130 codes each.
+# pictures at the top of the lab, 48 pixels wide, have 85 codes each.
 
 # %% [markdown]
 # ## 5 · Codes nobody uses
@@ -1466,12 +1466,12 @@ charts.Table(["", "perplexity, last step", "codes of 256 never chosen in the las
      f"{run[2]:.4f}"] for label, run in runs.items()])
 
 # %% [markdown]
-# **What it shows.** Left to itself, the codebook collapses within thirty steps: one code does more than
-# half of the work. *Counting* the codes in use would hardly have told you, as most of the 256 are chosen
+# **What it shows.** Left to itself, the codebook collapses within thirty steps: one code does a
+# third of the work. *Counting* the codes in use would hardly have told you, as most of the 256 are chosen
 # now and then; the perplexity does. With `revive` no code is idle, and the latent comes out nearer. The
 # gain in error is much smaller than that in perplexity: a code more helps only where there are vectors
 # that no other says well. Reviving ends after three quarters of the steps, so that the codes can
-# settle, and the perplexity falls again from there; it is still many times the other.
+# settle, and the perplexity falls again from there; it is still five times the other.
 
 # %% [markdown]
 # ## 6 · What is left
@@ -1658,12 +1658,12 @@ scale_figures.show_maps(gallery.images, {
         len(f), *f.shape[2:])}, title="The residual is small, and largest where the thing is")
 
 # %% [markdown]
-# **What it shows.** One code says almost two thirds of the latent's variance. The picture at the top of the
+# **What it shows.** One code says seven tenths of the latent's variance. The picture at the top of the
 # lab shows how: it names the ground, which fills most of an image. Then it goes slowly; only the 8 × 8
 # codes, the first with one for every place, say more than half of what is left. About a tenth of the variance remains for the residual. Where the
 # ground is plain, the residual is nearly nothing; it is largest at eyes, stripes and outlines. All
-# scales share one list, but not its use: the first makes do with about twenty of the codes, the last
-# spreads over about two hundred.
+# scales share one list, but not its use: the first makes do with about a dozen of the codes, the last
+# spreads over about seventy.
 
 # %% [markdown]
 # ## 7 · One decoder, two kinds of latents
@@ -2226,11 +2226,11 @@ scale_figures.show_scales(steps_up, scales, table["codes + residual"]["psnr"],
 
 # %% [markdown]
 # **What it shows.** The codes say *what* the picture is: from them alone the classifier reads nearly every
-# word. The residual says what it *looks* like: it adds five decibels, so that less than a third of the
-# squared error is left, and of the Fréchet distance about a ninth. The third row of images has eyes and
+# word. The residual says what it *looks* like: it adds more than five decibels, so that little more than a quarter of the
+# squared error is left, and of the Fréchet distance about a tenth. The third row of images has eyes and
 # edges that the second one lost.
 #
-# Every scale makes the image better, and the last adds most, with about half of all codes. But do not
+# Every scale makes the image better, and the last adds most, with three quarters of all codes. But do not
 # read too much into the blurred images before it: the decoder was trained on complete sums only, and what
 # it draws of partial ones may say less than they know.
 #
@@ -2309,9 +2309,9 @@ charts.Table(["trained on", "decoded from", "PSNR, dB", "SSIM", "Fréchet distan
 # the stored table speaks for it, and what against?
 #
 # ### BEGIN SOLUTION
-# (a) The distance falls from 10.5 to 1.1, about nine times, and the PSNR rises by about 5 dB. The 8 × 8
-# codes add most to the image, about 6 dB; the single first code says most of the variance, almost two
-# thirds of it, because it names the ground.
+# (a) The distance falls from 16.9 to 1.6, about ten times, and the PSNR rises by about 5½ dB. The 8 × 8
+# codes add most to the image, about 7 dB; the single first code says most of the variance, seven
+# tenths of it, because it names the ground.
 #
 # (b) With the residual alternating training lowers the distance
 # from 8.7 ± 0.4 to 5.5 ± 0.6 and adds 1.9 dB (28.2 to 30.1); from codes alone it raises the distance from

@@ -2180,8 +2180,8 @@ print(f"diffusion, at its best number of steps ({theirs['steps']}): "
 # %% [markdown]
 # **What it shows.** After a quarter of an hour HART, diffusion and raster order draw about as many captions right, three in five. Diffusion, with
 # the 50 steps that suit it best, is somewhat nearer to real images (93 against 106), **raster order a fifth nearer** (84); MAR-like is far
-# behind (194, 23%). So HART's gain here is speed: it takes a ninth to an eleventh of diffusion's time, and not quite its quality after equally short
-# training. The residual helps again: 106 against VAR's 118, where seeds differ by 1 to 2.
+# behind (194, 23%). So HART's gain here is speed: it takes an eleventh of diffusion's time for one image and a sixteenth in batches, and its images are not quite
+# as near after equally short training. The residual helps again: 106 against VAR's 118, where seeds differ by 1 to 2.
 #
 # Why is raster order ahead? Its 64 codes are centres of the latents themselves, so each says how one patch looks. A code of a late scale
 # says what the scales before have left over, and that changes with every
