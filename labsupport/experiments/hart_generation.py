@@ -2,8 +2,9 @@
 
     labs experiment 09 hart_generation
 
-One thread, more than an hour; a run that is killed goes on where it stopped. Needs the tokenizer
-and the judges of lab 08, and `hart_clip`. Weights are rounded to half precision before anything is measured.
+One thread, about an hour; a run that is killed goes on where it stopped. Needs the tokenizer and
+the judges of lab 08, and `hart_clip`. Weights are rounded to half precision before anything is
+measured.
 """
 
 from __future__ import annotations
