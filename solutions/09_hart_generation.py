@@ -2086,8 +2086,8 @@ print("8 steps lower the distance by " + ", ".join(f"{share:.0%} ({s})" for s, s
 #
 # **How many steps?** One step from pure noise returns the mean of what might be, and has most of the gain already: what our codes leave
 # out is no matter of chance alone, for the network knows how its things look. Eight steps draw one of the things that might be. That
-# takes off another tenth for triples (13.6 → 12.3), and for pairs (15.3 → 14.7) hardly more than seeds differ; 30 steps give no more. PSNR falls a
-# little with every step, as it must: it rewards the mean.
+# takes off another tenth for triples (13.6 → 12.3), and for pairs (15.3 → 14.7) hardly more than seeds differ; 30 steps give little more. PSNR falls
+# a little when steps are many, as it must: it rewards the mean.
 #
 # The residual is guided like the codes, which doubles the denoiser's work. Without guidance eight steps come to 14.6 and 17.2.
 #
@@ -2209,7 +2209,7 @@ print(f"diffusion, at its best number of steps ({theirs['steps']}): "
 # both are worse than no residual. So what helps is that the tokens fit *these* codes and this caption. (b) 13.6, 12.3 and 11.9 for
 # triples, 15.3, 14.7 and 15.0 for pairs: eight are enough, for 30 add at most 4%. Even one has most of the gain; for pairs eight steps
 # differ from one by little more than the seeds do. One step from pure noise returns the mean of all that may be, which PSNR rewards:
-# it falls with the steps (24.3, 24.1, 24.0 dB), but stays above that of codes alone (23.7), while the distance of features goes on falling for
+# it falls with the steps (24.2, 24.1, 24.0 dB), but stays above that of codes alone (23.7), while the distance of features goes on falling for
 # triples, because a sample has the texture that a mean lacks.
 #
 # Rubric. ½ point: (a) drop with the spread, and the controls' meaning. ½ point: (b) the three numbers, and mean against
