@@ -50,8 +50,7 @@
 # | 9 Measured | two written questions | 2 | 20 | ●●○ |
 #
 # **30 points, about three hours.** You need PyTorch, attention (lab 01) and the tokenizer of lab 08.
-# With all exercises solved the notebook runs in one to two minutes on two cores; nothing is
-# downloaded.
+# With all exercises solved the notebook runs in about a minute on two cores; nothing is downloaded.
 #
 # **How it works.** Write your code where a cell says `YOUR CODE HERE`. The cell below it checks
 # your answer at once and tells you what it found; it is not graded, so run it as often as you

@@ -63,7 +63,7 @@ class DenoisingMLP(nn.Module):
         return [layer(known) for layer in self._modulations()]
 
     def step(self, x: Tensor, time: Tensor, told: list[Tensor]) -> Tensor:
-        """The same answer as `forward`."""
+        """The answers of `forward` for x (n, dim) at one time (1,), given `told(condition)`."""
         now = self._of_time(time)
         return self._answer(x, [F.linear(now, layer.weight) + known
                                 for layer, known in zip(self._modulations(), told, strict=True)])
