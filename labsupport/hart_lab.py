@@ -119,7 +119,7 @@ class Painter:
         told = net.told(condition.flatten(0, 1))
 
         def network(x: Tensor, time: Tensor) -> Tensor:
-            answers = net.step(x.repeat(2, 1), time[:1], told)  # all are at the same time
+            answers = net.step(x.repeat(2, 1), net.at(time[:1]), told)  # all at the same time
             return self.guide(*answers.chunk(2), 1, 2, guidance)  # as at the last scale
 
         x = self.denoise(network, lambda: self.draws.normal(tokens, dim).flatten(0, 1),

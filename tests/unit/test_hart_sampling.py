@@ -5,6 +5,7 @@ import torch
 
 from labsupport.data import stickers
 from labsupport.experiments.hart_training import sticker_source, train_generator
+from labsupport.models.hart import residual
 from labsupport.models.hart.autoencoder import HybridTokenizer
 from labsupport.models.hart.diffusion import Diffusion
 from labsupport.models.hart.generator import Hart
@@ -43,6 +44,7 @@ def test_parameters_of_harts_mlp_with_learned_variances():
 
 
 def test_what_is_told_once_gives_the_same_answers():
+    torch.manual_seed(0)
     mlp = DenoisingMLP(5, 12, 16, 2, 5)
     for p in mlp.parameters():
         torch.nn.init.normal_(p, std=0.3)
@@ -50,7 +52,8 @@ def test_what_is_told_once_gives_the_same_answers():
     told = mlp.told(condition)
     for time in (0, 500, 999):
         expected = mlp(x, torch.full((7,), time), condition)
-        torch.testing.assert_close(mlp.step(x, torch.tensor([time]), told), expected)
+        found = mlp.step(x, mlp.at(torch.tensor([time])), told)
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5)
         assert not torch.allclose(expected, mlp(x, torch.full((7,), time), condition.flip(0)))
 
 
@@ -80,6 +83,21 @@ def test_samples_of_the_best_network_for_normal_data_have_its_deviation():
     torch.manual_seed(0)
     found = diffusion.sample(network, lambda: torch.randn(20_000, 1), 100)
     assert found.std().item() == pytest.approx(0.5, abs=0.02)
+
+
+def test_tokens_are_drawn_alike_together_and_apart(monkeypatch):
+    torch.manual_seed(0)
+    diffusion = ResidualDiffusion(5, 12, 16, 2)
+    for p in diffusion.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    condition, without = torch.randn(2, 3, 4, 12)
+
+    def sample(together):
+        monkeypatch.setattr(residual, "TOGETHER", together)
+        return diffusion.sample(condition, 4, torch.Generator().manual_seed(1), guidance=1.0,
+                                without=without)
+
+    torch.testing.assert_close(sample(5), sample(100), atol=1e-4, rtol=1e-5)
 
 
 def test_choosing():

@@ -50,11 +50,13 @@ class Diffusion(nn.Module):
 
     def clean(self, noisy: Tensor, answer: Tensor, time: Tensor) -> Tensor:
         """x as the network's answer has it, clipped."""
-        left = _wide(self.signal[time], noisy)
+        return self._clean(noisy, answer, _wide(self.signal[time], noisy))
+
+    def _clean(self, noisy: Tensor, answer: Tensor, left: Tensor | float) -> Tensor:
         if self.prediction == "noise":
-            x = (noisy - (1 - left).sqrt() * answer) / left.sqrt()
+            x = (noisy - (1 - left)**0.5 * answer) / left**0.5
         else:
-            x = left.sqrt() * noisy - (1 - left).sqrt() * answer
+            x = left**0.5 * noisy - (1 - left)**0.5 * answer
         return x if self.clip is None else x.clamp(-self.clip, self.clip)
 
     def loss(self, network: Callable[[Tensor, Tensor], Tensor], x: Tensor,
@@ -76,23 +78,23 @@ class Diffusion(nn.Module):
         told what the data would be after every step, from 0. fresh=False adds no new noise on the
         way (J. Song et al., "DDIM", 2021, equation 12 with sigma 0)."""
         times = respaced(steps)
-        betas = respaced_betas(times)
-        left = self.signal[times].cpu()
-        before = torch.cat([left.new_ones(1), left[:-1]])
+        # plain numbers: for few tokens, a tensor of one number takes as long as all of them
+        betas, left = respaced_betas(times).tolist(), self.signal[times].tolist()
+        before = [1.0, *left[:-1]]
         x = draw() * temperature
         for step, i in enumerate(reversed(range(steps))):
             time = torch.full((len(x),), times[i])
-            clean = self.clean(x, network(x, time), time)
+            clean = self._clean(x, network(x, time), left[i])
             if on_step is not None:
                 on_step(step, clean)
             if i == 0:
                 return clean
             if not fresh:
-                noise = (x - left[i].sqrt() * clean) / (1 - left[i]).sqrt()
-                x = (before[i].sqrt() * clean + (1 - before[i]).sqrt() * noise).to(clean.dtype)
+                noise = (x - left[i]**0.5 * clean) / (1 - left[i])**0.5
+                x = before[i]**0.5 * clean + (1 - before[i])**0.5 * noise
                 continue
-            mean = (before[i].sqrt() * betas[i] * clean
-                    + (1 - betas[i]).sqrt() * (1 - before[i]) * x) / (1 - left[i])
+            mean = (before[i]**0.5 * betas[i] / (1 - left[i]) * clean
+                    + (1 - betas[i])**0.5 * (1 - before[i]) / (1 - left[i]) * x)
             variance = betas[i] * (1 - before[i]) / (1 - left[i])
-            x = (mean + variance.sqrt() * temperature * draw()).to(clean.dtype)
+            x = mean + variance**0.5 * temperature * draw()
         return x

@@ -11,14 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labsupport.models.hart.diffusion import Diffusion
+from labsupport.models.hart.schedule import respaced
 from labsupport.models.hart.transformer import sinusoid
 
 TIME_DIM = 256
+TOGETHER = 128  # tokens
 
 
 class ResidualBlock(nn.Module):
     """x + gate · MLP of normalised x; shift, scale and gate come from time and condition (adaLN)
-    by the layer `modulation`."""
+    by the layer `modulation`, `factor` is 1 + scale."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -26,9 +28,8 @@ class ResidualBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.modulation = nn.Linear(width, 3 * width)
 
-    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
-        shift, scale, gate = modulation.chunk(3, dim=-1)
-        return x + gate * self.mlp(self.norm(x) * (1 + scale) + shift)
+    def forward(self, x: Tensor, shift: Tensor, factor: Tensor, gate: Tensor) -> Tensor:
+        return torch.addcmul(x, gate, self.mlp(torch.addcmul(shift, self.norm(x), factor)))
 
 
 class DenoisingMLP(nn.Module):
@@ -36,8 +37,9 @@ class DenoisingMLP(nn.Module):
     (n, outputs). What blocks add and the answer are 0 before training.
 
     MAR's, but for one thing: time and condition pass their SiLU before they are added, not after.
-    What layers then make of their sum is a sum too, and the condition's part, which is most of the
-    work, is the same at all steps of sampling: `told` computes it once.
+    What layers then make of their sum is a sum too. The condition's part, which is most of the
+    work, is the same at all steps of sampling, and the time's part for all tokens: `told` and
+    `at` compute each once.
     """
 
     def __init__(self, dim: int, condition_dim: int, width: int, depth: int, outputs: int):
@@ -49,37 +51,46 @@ class DenoisingMLP(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
         self.modulation = nn.Linear(width, 2 * width)
         self.outputs = nn.Linear(width, outputs)
+        self.register_buffer("one", torch.tensor([0.0, 1.0, 0.0]).repeat_interleave(width),
+                             persistent=False)
         for layer in [*(block.modulation for block in self.blocks), self.modulation, self.outputs]:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
         both = self._of_time(time) + F.silu(self.condition(condition))
-        return self._answer(x, [layer(both) for layer in self._modulations()])
+        return self._answer(x, [F.linear(both, layer.weight, layer.bias + one)
+                                for layer, one in self._modulations()])
 
     def told(self, condition: Tensor) -> list[Tensor]:
         """What conditions (n, condition_dim) say to every layer, for `step`."""
         known = F.silu(self.condition(condition))
-        return [layer(known) for layer in self._modulations()]
+        return [layer(known) for layer, _ in self._modulations()]
 
-    def step(self, x: Tensor, time: Tensor, told: list[Tensor]) -> Tensor:
-        """The answers of `forward` for x (n, dim) at one time (1,), given `told(condition)`."""
+    def at(self, time: Tensor) -> list[Tensor]:
+        """What times (steps,) say to every layer, (steps, …), for `step`."""
         now = self._of_time(time)
-        return self._answer(x, [F.linear(now, layer.weight) + known
-                                for layer, known in zip(self._modulations(), told, strict=True)])
+        return [F.linear(now, layer.weight, one) for layer, one in self._modulations()]
+
+    def step(self, x: Tensor, at: list[Tensor], told: list[Tensor]) -> Tensor:
+        """The answers of `forward` for x (n, dim), given `at(time)` for one time and
+        `told(condition)`."""
+        return self._answer(x, [now + known for now, known in zip(at, told, strict=True)])
 
     def _of_time(self, time: Tensor) -> Tensor:
         return F.silu(self.time(sinusoid(time, TIME_DIM)))
 
-    def _modulations(self) -> list[nn.Linear]:
-        return [*(block.modulation for block in self.blocks), self.modulation]
+    def _modulations(self) -> list[tuple[nn.Linear, Tensor]]:
+        """The layers, and what makes a factor of the scale in their answers: ones there."""
+        layers = [*(block.modulation for block in self.blocks), self.modulation]
+        return [(layer, self.one[:len(layer.bias)]) for layer in layers]
 
     def _answer(self, x: Tensor, modulations: list[Tensor]) -> Tensor:
         x = self.inputs(x)
         for block, modulation in zip(self.blocks, modulations[:-1], strict=True):
-            x = block(x, modulation)
-        shift, scale = modulations[-1].chunk(2, dim=-1)
-        return self.outputs(self.norm(x) * (1 + scale) + shift)
+            x = block(x, *modulation.chunk(3, dim=-1))
+        shift, factor = modulations[-1].chunk(2, dim=-1)
+        return self.outputs(torch.addcmul(shift, self.norm(x), factor))
 
 
 class ResidualDiffusion(nn.Module):
@@ -122,18 +133,27 @@ class ResidualDiffusion(nn.Module):
         """
         shape = (*condition.shape[:-1], self.dim)
         guided = guidance != 0 and without is not None
-        told = self.net.told(torch.cat([condition.flatten(0, -2), without.flatten(0, -2)])
-                             if guided else condition.flatten(0, -2))
+        times = respaced(steps)
+        at = dict(zip(times, zip(*self.net.at(torch.tensor(times)), strict=True), strict=True))
+        noise = torch.stack([draw() if draw else torch.randn(shape, generator=generator)
+                             for _ in times]).view(steps, -1, self.dim)
 
-        def network(x: Tensor, time: Tensor) -> Tensor:
-            if not guided:
-                return self.net.step(x, time[:1], told)  # all are at the same time
-            given, free = self.net.step(x.repeat(2, 1), time[:1], told).chunk(2)
-            return (1 + guidance) * given - guidance * free
+        def few(noise: Tensor, *conditions: Tensor) -> Tensor:
+            told, draws = self.net.told(torch.cat(conditions)), iter(noise)
 
-        def noise() -> Tensor:
-            fresh = draw() if draw else torch.randn(shape, generator=generator)
-            return fresh.reshape(-1, self.dim)
+            def network(x: Tensor, time: Tensor) -> Tensor:
+                now = at[time[0].item()]  # all are at the same time
+                if not guided:
+                    return self.net.step(x, now, told)
+                given, free = self.net.step(x.repeat(2, 1), now, told).chunk(2)
+                return (1 + guidance) * given - guidance * free
 
-        x = self.diffusion.sample(network, noise, steps, temperature)
+            return self.diffusion.sample(network, lambda: next(draws), steps, temperature)
+
+        # tokens do not depend on each other: so many at a time that what they are told stays in
+        # the processor's cache over the steps
+        conditions = [c.flatten(0, -2).split(TOGETHER)
+                      for c in ([condition, without] if guided else [condition])]
+        x = torch.cat([few(*part) for part in zip(noise.split(TOGETHER, dim=1), *conditions,
+                                                  strict=True)])
         return (x * self.scale).reshape(shape)

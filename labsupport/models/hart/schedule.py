@@ -5,6 +5,7 @@ Models" (2021), section 3.2, and their respacing, section 4.
 """
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -22,9 +23,10 @@ def cosine_betas(steps: int = STEPS) -> Tensor:
                          for i in range(steps)], dtype=torch.float64)
 
 
+@cache
 def signal(steps: int = STEPS) -> Tensor:
     """(steps,) float64: the share of the image's variance that is left after each step; alpha bar
-    in the papers."""
+    in the papers. Always the same tensor."""
     return (1 - cosine_betas(steps)).cumprod(0)
 
 
