@@ -9,7 +9,6 @@ equally long, without. Every decoder is measured on both kinds of latents.
 """
 
 import copy
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -21,7 +20,7 @@ from tqdm.auto import tqdm
 from labsupport.data.stickers import Stickers, stickers
 from labsupport.experiments import hart_judges, hart_tokenizer
 from labsupport.experiments.hart_tokenizer import reconstruction_loss, train_tokenizer
-from labsupport.experiments.record import write_result
+from labsupport.experiments.record import resume
 from labsupport.frechet import frechet_distance
 from labsupport.image_quality import in_parts, opinion, psnr, share_right, ssim, to_unit
 from labsupport.models.hart.autoencoder import HybridTokenizer
@@ -160,14 +159,9 @@ def main(root: Path) -> None:
     """Run it on one thread and write data/results/08_hart_decoders.json; it goes on where it
     stopped."""
     torch.set_num_threads(1)
-    start = perf_counter()
-    path = root / "data/results/08_hart_decoders.json"
-    before = json.loads(path.read_text()) if path.is_file() else {}
-    if before.get("settings") != json.loads(json.dumps(settings())):
-        before = {}
+    done, keep = resume(root / "data/results/08_hart_decoders.json",
+                        command="labs experiment 08 hart_decoders", settings=settings())
     judge = hart_judges.judge_net(JUDGE)
     load_checkpoint(judge, root / f"data/checkpoints/08_judge_{JUDGE}.safetensors")
     images = ceiling(judge.eval())
-    run(judge, done=before.get("records", ()), keep=lambda records: write_result(
-        path, command="labs experiment 08 hart_decoders", settings=settings(), records=records,
-        images=images, seconds=before.get("seconds", 0) + perf_counter() - start))
+    run(judge, done=done, keep=lambda records: keep(records, images=images))

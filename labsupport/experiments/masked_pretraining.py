@@ -6,7 +6,6 @@ Also writes data/checkpoints/07_mae.safetensors: the masked autoencoder of the f
 are written after every net; started again with the same settings, it goes on where it stopped.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +13,7 @@ from time import perf_counter
 import torch
 from torch import Tensor, nn
 
-from labsupport.experiments.record import write_result
+from labsupport.experiments.record import resume
 from labsupport.models.mae import MAEDecoder, MAEEncoder, MaskedAutoencoder, PooledClassifier
 from labsupport.models.masking import random_noise
 from labsupport.probing import features, linear_probe
@@ -181,19 +180,15 @@ def held_out_loss(net: MaskedAutoencoder, images: Tensor, seed: int = 0) -> floa
 def main(root: Path) -> None:
     """Run it on one thread; write the checkpoint and data/results/07_masked_pretraining.json."""
     torch.set_num_threads(1)
-    start = perf_counter()
     command = "labs experiment 07 masked_pretraining"
-    path = root / "data/results/07_masked_pretraining.json"
-    before = json.loads(path.read_text()) if path.is_file() else {}
-    if before.get("settings") != json.loads(json.dumps(settings())):
-        before = {}
+    done, write = resume(root / "data/results/07_masked_pretraining.json", command=command,
+                         settings=settings())
 
     def keep(seed: int, net: nn.Module | None, records: list[dict]) -> None:
         if net is not None and seed == SEEDS[0]:
             notes = {"command": command, "seed": str(seed),
                      "test_loss": f"{records[-1]['test_loss']:.4f}"}
             save_checkpoint(net, root / f"data/checkpoints/{CHECKPOINT}.safetensors", notes)
-        write_result(path, command=command, settings=settings(), records=records,
-                     seconds=before.get("seconds", 0) + perf_counter() - start)
+        write(records)
 
-    run(done=before.get("records", ()), keep=keep)
+    run(done=done, keep=keep)

@@ -64,16 +64,18 @@ def write_result(path: Path, *, command: str, settings: dict, records: list[dict
 
 
 def resume(path: Path, *, command: str, settings: dict
-           ) -> tuple[list[dict], Callable[[list[dict]], Path]]:
+           ) -> tuple[list[dict], Callable[..., Path]]:
     """The records of a run with these settings that was killed, none if there was none; and
-    keep(records), which writes what there is by now, the seconds of killed runs included."""
+    keep(records, **more_records), which writes what there is by now as `write_result` does, the
+    seconds of killed runs included."""
     start = perf_counter()
     before = json.loads(path.read_text()) if path.is_file() else {}
     if before.get("settings") != json.loads(json.dumps(settings)):
         before = {}
 
-    def keep(records: list[dict]) -> Path:
+    def keep(records: list[dict], **more_records: list[dict]) -> Path:
         return write_result(path, command=command, settings=settings, records=records,
-                            seconds=before.get("seconds", 0) + perf_counter() - start)
+                            seconds=before.get("seconds", 0) + perf_counter() - start,
+                            **more_records)
 
     return before.get("records", []), keep

@@ -131,6 +131,7 @@ def test_a_killed_run_goes_on_only_with_the_settings_it_had(tmp_path):
     path, about = tmp_path / "results" / "a.json", {"command": "labs experiment 01 x"}
     done, keep = resume(path, settings={"seeds": (0, 1)}, **about)
     assert done == []
-    keep([{"seed": 0}])
+    keep([{"seed": 0}], more=[{"images": 5}])
+    assert json.loads(path.read_text())["more"] == [{"images": 5}]
     assert resume(path, settings={"seeds": (0, 1)}, **about)[0] == [{"seed": 0}]
     assert resume(path, settings={"seeds": (0, 2)}, **about)[0] == []
