@@ -77,8 +77,9 @@ def growth(x: Sequence[float], seconds: Mapping[str, Sequence[float]], base: str
 
 
 def race(rows: Sequence[tuple[str, float, float]], highlight: str, *, title: str = "",
-         xlabel: str = "", ylabel: str = "") -> None:
-    """Quality against cost: `rows` of (name, cost, quality), up and to the left is better.
+         xlabel: str = "", ylabel: str = "", distance: bool = False) -> None:
+    """Quality against cost: `rows` of (name, cost, quality), up and to the left is better; with
+    `distance`, less is better, on a logarithmic axis whose small numbers are above.
 
     Names that begin with `highlight` are joined by a line in blue; the others are orange.
     """
@@ -96,9 +97,17 @@ def race(rows: Sequence[tuple[str, float, float]], highlight: str, *, title: str
     costs = [cost for _, cost, _ in rows]
     room = (max(costs) / min(costs)) ** 0.25  # for the names at both ends
     lowest, highest = min(costs) / room, max(costs) * room
-    marks = [m * 10**e for e in range(-1, 4) for m in (1, 2, 5) if lowest <= m * 10**e <= highest]
+    round_numbers = [m * 10**e for e in range(-1, 4) for m in (1, 2, 5)]
+    marks = [m for m in round_numbers if lowest <= m <= highest]
     ax.set_xticks(marks, [f"{m:g}" for m in marks])
     ax.set_xlim(lowest, highest)
     ax.xaxis.set_minor_locator(NullLocator())
+    if distance:
+        ax.set_yscale("log")
+        least, most = ax.get_ylim()
+        marks = [m for m in round_numbers if least <= m <= most]
+        ax.set_yticks(marks, [f"{m:g}" for m in marks])
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.set_ylim(most, least)
     ax.grid(alpha=0.25)
     plt.show()

@@ -25,8 +25,9 @@ from labsupport.experiments.hart_training import JITTER, sticker_source, train_g
 from labsupport.experiments.record import write_result
 from labsupport.frechet import frechet_distance
 from labsupport.models.hart.autoencoder import HybridTokenizer
-from labsupport.models.hart.generator import Hart
+from labsupport.models.hart.generator import Hart, to_images
 from labsupport.models.hart.residual import ResidualDiffusion
+from labsupport.models.hart.sampling import guided
 from labsupport.models.hart.transformer import HartTransformer
 from labsupport.models.judges import JudgeNet, judge
 from labsupport.training import load_checkpoint, normalize
@@ -35,7 +36,8 @@ DIM, DEPTH, HEADS, WIDTH = 128, 6, 4, 128
 STEPS, BATCH_SIZE, LR, SEED, REPEATS = 18_000, 16, 2.5e-3, 0, 2
 RESIDUAL_BATCHES, RESIDUAL_TRAINING = 600, 15_000  # of the residual alone: 64 images each; steps
 IMAGES = 500  # per split
-GUIDANCE = 1.0
+# on 1,200 captions of training 0.5, 0.75 and 1 have a distance of 4.6, 4.2 and 4.4
+GUIDANCE = 0.75
 RESIDUAL_STEPS = (1, 2, 4, 8, 16, 30)
 NOISE_SEEDS = (0, 1, 2)  # of generation, with the published 8 steps
 
@@ -138,6 +140,32 @@ def as_control(kind: type[Hart], hart: Hart) -> Hart:
 
 
 @torch.no_grad()
+def with_true_codes(hart: Hart, bench: Bench, own_last: bool, steps: int = 8
+                    ) -> tuple[Tensor, float]:
+    """Images of the true codes, or of all but those of the last scale, which the transformer
+    chooses knowing the true ones before, with drawn residuals; and the share of the last scale's
+    codes that it would choose rightly."""
+    tokenizer, transformer = hart.tokenizer, hart.transformer
+    quantizer, last = tokenizer.quantizer, tokenizer.quantizer.lengths[-1]
+    generator, made, right = torch.Generator().manual_seed(SEED), [], []
+    for images, text in zip(normalize(bench.images).split(80), bench.text.split(80), strict=True):
+        found = quantizer(tokenizer.encode(images))
+        true, total = found.indices[:, -last:], found.discrete
+        out = transformer(torch.cat([text, torch.zeros_like(text)]),
+                          quantizer.inputs(found.indices).repeat(2, 1, 1))
+        own = guided(*out.logits[:, -last:].chunk(2), GUIDANCE).argmax(dim=-1)
+        right.append((own == true).float().mean(dim=1))
+        if own_last:
+            wrong = quantizer.codebook(own) - quantizer.codebook(true)
+            total = total + wrong.mT.view_as(total)
+        given, free = (transformer.condition(hidden, total)
+                       for hidden in out.hidden[:, -last:].chunk(2))
+        rest = hart.residual.sample(given, steps, generator, guidance=GUIDANCE, without=free)
+        made.append(to_images(tokenizer.decode(total + rest.mT.view_as(total))))
+    return torch.cat(made), torch.cat(right).mean().item()
+
+
+@torch.no_grad()
 def evaluate(hart: Hart, split: str, images: int = IMAGES,
              steps: Sequence[int] = RESIDUAL_STEPS, seeds: Sequence[int] = NOISE_SEEDS
              ) -> list[dict]:
@@ -145,14 +173,18 @@ def evaluate(hart: Hart, split: str, images: int = IMAGES,
     bench = Bench(split, images)
     tokenizer, records = hart.tokenizer, []
 
-    def note(way: str, made: Tensor, **more: int) -> None:
+    def note(way: str, made: Tensor, **more: float) -> None:
         records.append({"split": split, "way": way} | more | bench.score(made))
 
     latent = tokenizer.encode(normalize(bench.images))
     note("real", bench.images)
     for way, shown in (("true codes", tokenizer.quantizer(latent).discrete),
                        ("true latent", latent)):
-        note(way, (tokenizer.decode(shown).clamp(-1, 1) + 1) / 2)
+        note(way, to_images(tokenizer.decode(shown)))
+    for way, own_last in (("true codes, drawn residual", False),
+                          ("own last scale, drawn residual", True)):
+        made, right = with_true_codes(hart, bench, own_last)
+        note(way, made, last_right=round(right, 4))
     for count in steps:
         for seed in seeds if count == 8 else seeds[:1]:
             note("residual", generate_all(hart, bench.text, seed=seed, steps=count),

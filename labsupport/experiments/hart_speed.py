@@ -26,7 +26,7 @@ from labsupport.turns import measure_in_turns
 
 GUIDANCE, BATCHES, SEED = 1.0, (1, 32), 0
 RESIDUAL_STEPS = 8
-DIFFUSION_STEPS = (10, 20, 30, 50)
+DIFFUSION_STEPS = (4, 10, 20, 30, 50)
 MASKED = {"iterations": 16, "steps": 30}
 ROUNDS, SECONDS = (5, 20), 40.0  # of every batch size
 
