@@ -16,7 +16,7 @@ EXPERIMENTS = {
     "06": ("contrastive", "simclr", "word_order"),
     "07": ("masked_pretraining", "mask_ratio", "natural_colours"),
     "08": ("hart_tokenizer", "hart_judges", "hart_decoders"),
-    "09": ("hart_clip", "hart_generation", "hart_systems", "hart_speed"),
+    "09": ("hart_clip", "hart_generation", "hart_seeds", "hart_systems", "hart_speed"),
 }
 
 

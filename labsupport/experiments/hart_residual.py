@@ -1,7 +1,7 @@
 """Lab 09: the residual diffusion trained alone, after the transformer is done.
 
-HART trains both together only. Here that leaves the MLP behind: most tokens of the last scale are
-dropped, and the transformer that is kept is a running mean which the MLP never saw.
+HART trains both together only. Here that leaves the MLP behind: for long most tokens of the last
+scale are dropped, and the transformer that is kept is a running mean which the MLP never saw.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from labsupport.experiments.hart_training import Source
-from labsupport.models.hart.generator import Hart, drop_captions
+from labsupport.models.hart.generator import SAMPLED, Hart, drop_captions
 
 LR, WEIGHT_DECAY, IMAGES = 2e-3, 0.01, 16  # images: of one step
 
@@ -21,7 +21,8 @@ def residual_examples(hart: Hart, source: Source, batches: int, seed: int = 0,
                       progress: bool = True) -> tuple[Tensor, Tensor, Tensor]:
     """Of the images of `batches` batches, in half precision: hidden states of the last scale
     (images, tokens, dim), what their codes add up to and what those leave out, both (images,
-    latent dim, side, side). Captions are dropped as in joint training."""
+    latent dim, side, side). Captions are dropped as in joint training, and half of the images have
+    the codes of the last scale that the transformer finds most probable."""
     generator = torch.Generator().manual_seed(seed)
     quantizer = hart.tokenizer.quantizer
     last = quantizer.lengths[-1]
@@ -31,8 +32,12 @@ def residual_examples(hart: Hart, source: Source, batches: int, seed: int = 0,
         latent = hart.tokenizer.encode(images)
         found = quantizer(latent)
         out = hart.transformer(drop_captions(text, generator), quantizer.inputs(found.indices))
-        examples.append((out.hidden[:, -last:].half(), found.discrete.half(),
-                         (latent - found.discrete).half()))
+        true = found.indices[:, -last:]
+        own = torch.rand(len(images), 1, generator=generator) < SAMPLED
+        codes = torch.where(own, out.logits[:, -last:].argmax(dim=-1), true)
+        wrong = quantizer.codebook(codes) - quantizer.codebook(true)
+        total = found.discrete + wrong.mT.view_as(latent)
+        examples.append((out.hidden[:, -last:].half(), total.half(), (latent - total).half()))
     hidden, total, rest = (torch.cat(parts) for parts in zip(*examples, strict=True))
     return hidden, total, rest
 

@@ -93,7 +93,9 @@ def train_generator(model: nn.Module, source: Source, *, steps: int, lr: float =
                     seed: int = 0, checkpoint: str | Path | None = None, save_every: int = 500,
                     average: float | None = None, progress: bool | str = True,
                     on_log: Callable[[dict], None] | None = None,
-                    stop_after: int | None = None, **options: object) -> list[dict]:
+                    stop_after: int | None = None,
+                    at_step: Callable[[int], dict] | None = None, **options: object
+                    ) -> list[dict]:
     """Train `model` in place; the loss curve, one record every 50 steps: step, loss and its parts
     (means over those steps), lr, seconds since the start.
 
@@ -104,7 +106,7 @@ def train_generator(model: nn.Module, source: Source, *, steps: int, lr: float =
         step and `seed` alone.
     average: decay of a running mean of the weights, 0.999 say, which the model ends with.
     on_log(record): called for every record. stop_after: end this call at that step.
-    options: handed to `model.loss`.
+    options: handed to `model.loss`, as are those that `at_step(step)` returns, from step 0.
     Raises FloatingPointError when the loss is not finite; leaves the model in eval mode.
     """
     parameters = trained(model)
@@ -156,7 +158,8 @@ def train_generator(model: nn.Module, source: Source, *, steps: int, lr: float =
             for group in optimizer.param_groups:
                 group["lr"] = lr * rate(step, steps)
             images, text = source(step)
-            loss, parts = model.loss(images, text, generator, **options)
+            loss, parts = model.loss(images, text, generator, **options,
+                                     **(at_step(step) if at_step else {}))
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(parameters.values(), CLIP)

@@ -177,7 +177,8 @@ def test_losses_are_finite_and_reach_every_weight():
 
 def test_training_goes_on_where_it_stopped(tmp_path):
     source = sticker_source(24, 4)
-    options = {"steps": 8, "progress": False, "average": 0.9, "save_every": 3, "drop_last": True}
+    options = {"steps": 8, "progress": False, "average": 0.9, "save_every": 3,
+               "at_step": lambda step: {"drop_last": step < 6}}
     whole, parts = small_hart(), small_hart()
     log = train_generator(whole, source, **options)
     path = tmp_path / "run.pt"
