@@ -123,7 +123,7 @@ def start(
 def check(notebook: Annotated[Path, typer.Argument(help="your notebook")]):
     """Run your notebook and show its checks as a table.    Example: labs check 01_vision.ipynb"""
     with one_line_errors():
-        from labsupport.grading.selfcheck import run_checks
+        from labsupport.grading.submission.selfcheck import run_checks
 
         if not notebook.exists():
             raise FileNotFoundError(f"{notebook} does not exist")
@@ -145,7 +145,7 @@ def check(notebook: Annotated[Path, typer.Argument(help="your notebook")]):
 def course_init(folder: Folder, labs: Labs = None):
     """Make a course directory.    Example: labs course init ~/vit-2026 01"""
     with one_line_errors():
-        from labsupport.grading.course_directory import init_course
+        from labsupport.grading.ledger.course_directory import init_course
 
         init_course(folder, root() / "solutions", labs)
         console.print(f"{folder}: edit labs/*.py, then 'labs course release {folder}'")
@@ -155,7 +155,7 @@ def course_init(folder: Folder, labs: Labs = None):
 def course_release(folder: Folder, labs: Labs = None):
     """Make the students' notebooks, through nbgrader.    Example: labs course release ~/vit-2026"""
     with one_line_errors():
-        from labsupport.grading.course_directory import release
+        from labsupport.grading.ledger.course_directory import release
 
         for path in release(folder, labs):
             console.print(str(path))
@@ -208,7 +208,7 @@ def grade(
     """
     with one_line_errors():
         _prepare_workers(scheduler)
-        from labsupport.grading.course_grades import export, grade_course
+        from labsupport.grading.ledger.grades import export, grade_course
 
         if not sandbox:
             console.print("[yellow]Without the sandbox, submissions run with your rights.[/yellow]")
@@ -221,7 +221,7 @@ def grade(
 
 def _prepare_workers(scheduler: str = "") -> None:
     """Before the imports that take seconds, so that both go on at the same time."""
-    from labsupport.grading.forks import prepare_workers
+    from labsupport.grading.workers.forks import prepare_workers
 
     if not scheduler:
         prepare_workers()
@@ -276,8 +276,8 @@ def _lost(lost: dict[str, str]) -> str:
 
 
 def _say_where(folder: Path) -> None:
-    from labsupport.grading.course_directory import load_config
-    from labsupport.grading.gradebook import db_url, shown
+    from labsupport.grading.ledger.course_directory import load_config
+    from labsupport.grading.ledger.gradebook import db_url, shown
 
     console.print(f"grades    {folder / 'grades.csv'}", soft_wrap=True)
     console.print(f"feedback  {folder / 'feedback'}{'/<student>/<lab>/'}", soft_wrap=True)
@@ -304,9 +304,9 @@ def demo(
         _prepare_workers()
         from labsupport.course.source import find_labs
         from labsupport.grading import demo as play
-        from labsupport.grading.course_directory import init_course, release
-        from labsupport.grading.course_grades import export, grade_course, read_rows, submissions
-        from labsupport.grading.sandbox.visible import SandboxError, bubblewrap
+        from labsupport.grading.ledger.course_directory import init_course, release
+        from labsupport.grading.ledger.grades import export, grade_course, read_rows, submissions
+        from labsupport.grading.running.sandbox.visible import SandboxError, bubblewrap
 
         top = root()
         folder = (folder or Path(tempfile.mkdtemp(prefix="labs-demo-"))).resolve()
@@ -346,7 +346,7 @@ def doctor():
     """Say whether this machine has what students and instructors need, and how to mend it."""
     from importlib.util import find_spec
 
-    from labsupport.environment import report
+    from labsupport.notebook.environment import report
 
     well = report()
     for name in ("nbgrader", "papermill", "jupytext", "jupyterlab", "distributed"):

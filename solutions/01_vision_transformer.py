@@ -58,7 +58,7 @@ PROFILE = "cpu"
 SEED = 0
 
 # %%
-from labsupport import environment
+from labsupport.notebook import environment
 
 environment.report(PROFILE);
 
@@ -72,14 +72,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from labsupport import charts, diagrams, figures, maps, widgets
-from labsupport.checks import Check
-from labsupport.data import data_path, scenes, singles
+from labsupport.data import data_path, normalize, scenes, singles
+from labsupport.labs.lab01 import diagrams, widgets
+from labsupport.labs.lab01.data_scaling import STEPS, data_scaling_run
+from labsupport.metrics import accuracy
 from labsupport.models.cnn import cnn_with_parameters
-from labsupport.profiles import profile
+from labsupport.notebook import plot as figures
+from labsupport.notebook.check import Check
+from labsupport.notebook.plot import charts, maps
+from labsupport.notebook.profile import profile
 from labsupport.profiling import count_macs, count_parameters, measure_seconds
-from labsupport.studies import STEPS, data_scaling_run
-from labsupport.training import accuracy, load_checkpoint, normalize
+from labsupport.training import load_checkpoint
 
 scale = profile(PROFILE)  # scale(smoke=2, cpu=300, gpu=3000) picks the number for your profile
 torch.manual_seed(SEED)

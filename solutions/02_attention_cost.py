@@ -54,7 +54,7 @@ PROFILE = "cpu"
 SEED = 0
 
 # %%
-from labsupport import environment
+from labsupport.notebook import environment
 
 environment.report(PROFILE);
 
@@ -71,12 +71,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from labsupport import attention_study as study
-from labsupport import charts, cost_figures, figures, footprints, maps
-from labsupport.checks import Check
-from labsupport.cost_widget import cost_explorer
 from labsupport.data import data_path, scenes
-from labsupport.profiles import profile
+from labsupport.labs.lab02 import cost_figures, footprints
+from labsupport.labs.lab02 import cost_study as study
+from labsupport.labs.lab02.cost_widget import cost_explorer
+from labsupport.notebook import plot as figures
+from labsupport.notebook.check import Check
+from labsupport.notebook.plot import charts, maps
+from labsupport.notebook.profile import profile
 from labsupport.profiling import count_macs, memory_events
 
 scale = profile(PROFILE)  # scale(smoke=2, cpu=300, gpu=3000) picks the number for your profile

@@ -64,7 +64,7 @@ PROFILE = "cpu"
 SEED = 0
 
 # %%
-from labsupport import environment
+from labsupport.notebook import environment
 
 environment.report(PROFILE);
 
@@ -78,17 +78,21 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from labsupport import blueprints, charts, comparisons, dense, figures, maps, segmaps
-from labsupport.checks import Check
-from labsupport.data import data_path, held_out, scenes
+from labsupport.data import data_path, held_out, normalize, scenes
 from labsupport.data.rules import CLASSES, rule_scenes
+from labsupport.labs.lab03 import dense_prediction as dense
+from labsupport.labs.lab03 import diagrams as blueprints
+from labsupport.labs.lab03.resolution_widget import resolution_explorer
 from labsupport.models.segformer import SegFormerLike
 from labsupport.models.swinir import SwinIRLike
-from labsupport.profiles import profile
-from labsupport.profiling import count_macs, count_parameters
-from labsupport.resolutions import resolution_explorer
-from labsupport.training import load_checkpoint, normalize, train_classifier
-from labsupport.turns import measure_in_turns
+from labsupport.notebook import plot as figures
+from labsupport.notebook.check import Check
+from labsupport.notebook.plot import charts, maps
+from labsupport.notebook.plot import comparison_charts as comparisons
+from labsupport.notebook.plot import segmentation as segmaps
+from labsupport.notebook.profile import profile
+from labsupport.profiling import count_macs, count_parameters, measure_in_turns
+from labsupport.training import load_checkpoint, train_classifier
 
 scale = profile(PROFILE)  # scale(smoke=2, cpu=300, gpu=3000) picks the number for your profile
 torch.manual_seed(SEED)

@@ -8,8 +8,7 @@
 #   number: "05"
 #   title: "SparseViT: prune what does not matter"
 #   minutes: 180
-#   masks: ["models/sparsevit.py", "models/layouts.py", "experiments/sparsity.py",
-#           "experiments/sparse_search.py"]
+#   masks: ["models/sparsevit.py", "models/layouts.py"]
 # ---
 
 # %% [markdown]
@@ -57,7 +56,7 @@ PROFILE = "cpu"
 SEED = 0
 
 # %%
-from labsupport import environment
+from labsupport.notebook import environment
 
 environment.report(PROFILE);
 
@@ -71,15 +70,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from labsupport import charts, dense, figures, kept_windows
-from labsupport.checks import Check
-from labsupport.data import data_path, scenes
+from labsupport.data import data_path, normalize, scenes
+from labsupport.labs.lab05 import kept_windows
+from labsupport.metrics import segmentation as dense
 from labsupport.models.swin import Stage, Swin, SwinBlock
 from labsupport.models.windows import shift_mask, window_partition, window_reverse
-from labsupport.profiles import profile
-from labsupport.profiling import count_macs
-from labsupport.training import load_checkpoint, normalize, train_classifier
-from labsupport.turns import measure_in_turns
+from labsupport.notebook import plot as figures
+from labsupport.notebook.check import Check
+from labsupport.notebook.plot import charts
+from labsupport.notebook.profile import profile
+from labsupport.profiling import count_macs, measure_in_turns
+from labsupport.training import load_checkpoint, train_classifier
 
 scale = profile(PROFILE)  # scale(smoke=2, cpu=300, gpu=3000) picks the number for your profile
 torch.manual_seed(SEED)
@@ -2298,7 +2299,7 @@ charts.Table(["way", "time", "of dense", "mIoU"], rows,
 # things, with the centred score and with the published one. Which stage bears more?
 
 # %% widget="sparsity"
-from labsupport.sparsity_widget import sparsity_explorer
+from labsupport.labs.lab05.sparsity_widget import sparsity_explorer
 
 
 def asker(importance):

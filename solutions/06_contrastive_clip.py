@@ -12,8 +12,6 @@
 #     - models/clip/towers.py
 #     - models/clip/losses.py
 #     - models/clip/model.py
-#     - experiments/contrastive.py
-#     - experiments/word_order.py
 # ---
 
 # %% [markdown]
@@ -61,7 +59,7 @@ PROFILE = "cpu"
 SEED = 0
 
 # %%
-from labsupport import environment
+from labsupport.notebook import environment
 
 environment.report(PROFILE);
 
@@ -74,16 +72,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from labsupport import charts, comparisons, figures, pairs, retrieval
-from labsupport.checks import Check
-from labsupport.data import CONCEPTS, data_path, singles
+from labsupport.data import CONCEPTS, data_path, normalize, singles
+from labsupport.data.augment import two_views
 from labsupport.data.captions import with_article
+from labsupport.labs.lab06 import pairs, retrieval
+from labsupport.metrics import accuracy
 from labsupport.models.clip.blocks import Block, initialise
 from labsupport.models.clip.words import CONTEXT, END, VOCABULARY, tokenize
-from labsupport.profiles import profile
+from labsupport.notebook import plot as figures
+from labsupport.notebook.check import Check
+from labsupport.notebook.plot import charts
+from labsupport.notebook.plot import comparison_charts as comparisons
+from labsupport.notebook.profile import profile
 from labsupport.profiling import count_parameters
-from labsupport.training import accuracy, load_checkpoint, normalize, train_classifier
-from labsupport.views import two_views
+from labsupport.training import load_checkpoint, train_classifier
 
 scale = profile(PROFILE)  # scale(smoke=2, cpu=300, gpu=3000) picks the number for your profile
 torch.manual_seed(SEED)

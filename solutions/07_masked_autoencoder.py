@@ -8,11 +8,7 @@
 #   number: "07"
 #   title: "Masked autoencoders"
 #   minutes: 170
-#   masks:
-#     - models/mae.py
-#     - experiments/masked_pretraining.py
-#     - experiments/mask_ratio.py
-#     - experiments/natural_colours.py
+#   masks: ["models/mae.py"]
 # ---
 
 # %% [markdown]
@@ -61,7 +57,7 @@ PROFILE = "cpu"
 SEED = 0
 
 # %%
-from labsupport import environment
+from labsupport.notebook import environment
 
 environment.report(PROFILE);
 
@@ -76,17 +72,19 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from labsupport import charts, comparisons, figures, reconstructions
-from labsupport.checks import Check
-from labsupport.data import data_path
+from labsupport.data import data_path, normalize
+from labsupport.data.hues import shapes
+from labsupport.labs.lab07 import reconstructions
+from labsupport.metrics import accuracy, linear_probe
 from labsupport.models.masking import block_noise, grid_noise, random_noise
 from labsupport.models.vit import EncoderBlock, PatchEmbedding
-from labsupport.probing import linear_probe
-from labsupport.profiles import profile
-from labsupport.profiling import count_macs, count_parameters
-from labsupport.shapes import shapes
-from labsupport.training import accuracy, load_checkpoint, normalize, train_classifier
-from labsupport.turns import measure_in_turns
+from labsupport.notebook import plot as figures
+from labsupport.notebook.check import Check
+from labsupport.notebook.plot import charts
+from labsupport.notebook.plot import comparison_charts as comparisons
+from labsupport.notebook.profile import profile
+from labsupport.profiling import count_macs, count_parameters, measure_in_turns
+from labsupport.training import load_checkpoint, train_classifier
 
 scale = profile(PROFILE)  # scale(smoke=2, cpu=300, gpu=3000) picks the number for your profile
 torch.manual_seed(SEED)

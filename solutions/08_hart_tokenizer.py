@@ -10,10 +10,8 @@
 #   minutes: 180
 #   masks:
 #     - models/hart/quantizer.py
-#     - models/hart/autoencoder.py
-#     - frechet.py
-#     - experiments/hart_tokenizer.py
-#     - experiments/hart_decoders.py
+#     - models/hart/tokenizer.py
+#     - metrics/frechet.py
 # ---
 
 # %% [markdown]
@@ -62,7 +60,7 @@ PROFILE = "cpu"
 SEED = 0
 
 # %%
-from labsupport import environment
+from labsupport.notebook import environment
 
 environment.report(PROFILE);
 
@@ -75,13 +73,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from labsupport import charts, comparisons, figures, image_quality, scale_figures, tokens
-from labsupport.checks import Check
-from labsupport.data import data_path
+from labsupport.data import data_path, normalize
 from labsupport.data.stickers import attributes_of, draw_stickers, stickers
-from labsupport.profiles import profile
+from labsupport.labs.lab08 import image_quality, scale_figures
+from labsupport.labs.lab08 import tokenizers as tokens
+from labsupport.notebook import plot as figures
+from labsupport.notebook.check import Check
+from labsupport.notebook.plot import charts
+from labsupport.notebook.plot import comparison_charts as comparisons
+from labsupport.notebook.profile import profile
 from labsupport.profiling import count_parameters
-from labsupport.training import load_checkpoint, normalize
+from labsupport.training import load_checkpoint
 
 scale = profile(PROFILE)  # scale(smoke=2, cpu=300, gpu=3000) picks the number for your profile
 torch.manual_seed(SEED)

@@ -9,14 +9,13 @@
 #   title: "HART II: images from a caption, a scale at a time"
 #   minutes: 180
 #   masks:
-#     - models/hart/masks.py
-#     - models/hart/rope.py
+#     - models/hart/positions.py
 #     - models/hart/sampling.py
 #     - models/hart/generator.py
 #     - models/hart/diffusion.py
 #     - models/hart/residual.py
-#     - models/hart/raster.py
-#     - models/hart/masked.py
+#     - models/hart/rivals/raster.py
+#     - models/hart/rivals/masked.py
 # ---
 
 # %% [markdown]
@@ -68,7 +67,7 @@ PROFILE = "cpu"
 SEED = 0
 
 # %%
-from labsupport import environment
+from labsupport.notebook import environment
 
 environment.report(PROFILE);
 
@@ -81,13 +80,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from labsupport import charts, comparisons, figures, hart_views
-from labsupport.checks import Check
-from labsupport.data import data_path
+from labsupport.data import data_path, normalize
 from labsupport.data.stickers import TEXT_LENGTH, VOCABULARY, stickers, tokenize
-from labsupport.profiles import profile
+from labsupport.labs.lab09 import figures as hart_views
+from labsupport.notebook import plot as figures
+from labsupport.notebook.check import Check
+from labsupport.notebook.plot import charts
+from labsupport.notebook.plot import comparison_charts as comparisons
+from labsupport.notebook.profile import profile
 from labsupport.profiling import count_parameters
-from labsupport.training import normalize
 
 scale = profile(PROFILE)  # scale(smoke=2, cpu=300, gpu=3000) picks the number for your profile
 torch.manual_seed(SEED)
@@ -95,7 +96,7 @@ figures.use_style()
 measured = {}  # what you measure goes in here; the table at the end prints it
 
 # %% experiment="showcase"
-from labsupport.experiments.hart_generation import shipped_hart
+from labsupport.experiments.lab09.hart_generation import shipped_hart
 
 hart = shipped_hart()  # trained, in eval mode: hart.transformer, hart.residual, hart.tokenizer
 tokenizer = hart.tokenizer
@@ -596,7 +597,7 @@ def guide(given, free, k, scales, guidance):
     return torch.stack([g + t * g - t * f for g, f in pairs]).view(given.shape)
 
 # %% experiment="guidance"
-from labsupport.hart_lab import Painter, larger_tokenizer, plug_in
+from labsupport.labs.lab09.painter import Painter, larger_tokenizer, plug_in
 
 plug_in(hart, next_scale_mask, scale_angles)  # from now on hart has your mask and your positions
 with torch.no_grad():
@@ -1617,8 +1618,8 @@ def joint_loss(wrong, residual, scales):
 # cross-entropy will fall first?
 
 # %% experiment="train"
-from labsupport.experiments.hart_generation import lab_hart
-from labsupport.experiments.hart_training import sticker_source, train_generator
+from labsupport.experiments.lab09.hart_generation import lab_hart
+from labsupport.experiments.lab09.hart_training import sticker_source, train_generator
 from labsupport.models.hart.generator import Hart, drop_captions
 
 
@@ -1994,7 +1995,7 @@ print(f"8 steps change a pixel by {255 * measured['change']:.1f} of 255 on avera
 # Captions of held-out triples, your functions, eight steps. What do you expect of $w$ from 0 to 8?
 
 # %% experiment="guidance sweep"
-from labsupport.experiments.hart_generation import shipped_judge
+from labsupport.experiments.lab09.hart_generation import shipped_judge
 from labsupport.models.judges import judge
 
 judges = {name: shipped_judge(name) for name in ("a", "b")}

@@ -28,7 +28,7 @@ def mini(mini_path):
 @pytest.fixture(scope="session")
 def sandbox():
     """A warm sandbox, or None where bubblewrap is missing (then kernels are plain and slower)."""
-    from labsupport.grading.sandbox.warm import WarmSandbox
+    from labsupport.grading.running.sandbox.warm import WarmSandbox
 
     if shutil.which("bwrap") is None:
         yield None

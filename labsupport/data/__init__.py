@@ -9,6 +9,7 @@ from .public import PUBLIC, PublicImages, public
 from .scenes import scenes
 from .singles import singles
 from .splits import SPLITS, held_out, held_out_style
+from .transforms import normalize
 
 __all__ = [
     "BACKGROUNDS",
@@ -25,6 +26,7 @@ __all__ = [
     "held_out",
     "held_out_style",
     "load_emoji",
+    "normalize",
     "public",
     "scenes",
     "singles",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 from .emoji import STYLES
 
@@ -65,3 +65,12 @@ def style_names(style: str | Sequence[str]) -> tuple[str, ...]:
     if not names or any(name not in STYLES for name in names) or len(set(names)) < len(names):
         raise ValueError(f"style is {style!r}, but must be one of: {', '.join(STYLES)} (or both)")
     return names
+
+
+def equally_many(**given: Sized) -> None:
+    """Things that belong together, such as images and their labels: at least one of each."""
+    (name, first), *others = given.items()
+    for other, values in others:
+        if len(first) != len(values) or len(first) == 0:
+            raise ValueError(f"{name} has {len(first)} entries and {other} {len(values)}; they must "
+                             "be equally many, and at least one")

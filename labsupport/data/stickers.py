@@ -232,8 +232,3 @@ def _mean_colour(tint: int) -> Tensor:
     """Of every thing in this tint, (things, 3)."""
     sprites = _tinted()[tint]
     return sprites[:, :3].sum(dim=(2, 3)) / sprites[:, 3:].sum(dim=(2, 3))
-
-
-def ground_colours() -> np.ndarray:
-    """The mean colour of each of GROUNDS, (8, 3) in [0, 1]."""
-    return _COLOURS.numpy().copy()

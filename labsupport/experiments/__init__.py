@@ -1,23 +1,28 @@
 """The long runs behind the figures of the labs, one file an experiment: `labs experiment NN NAME`.
 
-Each file has `run(...)`, which measures, and `main(root)`, which also writes what it measured
-under `root`/data together with the command, the settings, the date, the machine and the versions.
+Rooms: `lab01` … `lab09`, and `record`, the form in which results are kept. A file with a
+`main(root)` is an experiment: it measures, and writes what it measured under `root`/data together
+with the command, the settings, the date, the machine and the versions. Nothing imports them.
 """
 
+import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-EXPERIMENTS = {
-    "01": ("learning_rates", "data_scaling", "checkpoint"),
-    "02": ("attention_cost",),
-    "03": ("segmentation", "super_resolution", "race"),
-    "05": ("sparsity", "sparse_search"),
-    "06": ("contrastive", "simclr", "word_order"),
-    "07": ("masked_pretraining", "mask_ratio", "natural_colours"),
-    "08": ("hart_tokenizer", "hart_judges", "hart_decoders"),
-    "09": ("hart_clip", "hart_generation", "hart_seeds", "hart_systems", "hart_speed"),
-}
+_FOLDER = Path(__file__).parent
+
+
+def experiments_of(lab: str) -> list[str]:
+    """The names of a lab's experiments, none for a lab without any."""
+    files = sorted((_FOLDER / f"lab{lab}").glob("*.py"))
+    return [f.stem for f in files if re.search(r"^def main\(", f.read_text(encoding="utf-8"), re.M)]
+
+
+def labs_with_experiments() -> list[str]:
+    """The numbers of the labs that have experiments."""
+    folders = sorted(folder.name for folder in _FOLDER.glob("lab[0-9][0-9]"))
+    return [name.removeprefix("lab") for name in folders]
 
 
 def find_experiment(lab: str, name: str) -> Callable[[Path], None]:
@@ -25,10 +30,10 @@ def find_experiment(lab: str, name: str) -> Callable[[Path], None]:
 
     Raises ValueError for a lab or an experiment that does not exist.
     """
-    if lab not in EXPERIMENTS:
-        raise ValueError(f"lab {lab!r} has no experiments; only {', '.join(EXPERIMENTS)}")
-    if name not in EXPERIMENTS[lab]:
+    known = experiments_of(lab)
+    if not known:
         raise ValueError(
-            f"lab {lab} has no experiment {name!r}; it has {', '.join(EXPERIMENTS[lab])}"
-        )
-    return import_module(f"{__name__}.{name}").main
+            f"lab {lab!r} has no experiments; only {', '.join(labs_with_experiments())}")
+    if name not in known:
+        raise ValueError(f"lab {lab} has no experiment {name!r}; it has {', '.join(known)}")
+    return import_module(f"{__name__}.lab{lab}.{name}").main

@@ -16,8 +16,8 @@ from nbgrader.api import Gradebook
 
 from labsupport.course.build import dump
 from labsupport.course.source import BEGIN, END, Lab, read_lab, solution_code
-from labsupport.grading.course_directory import CourseError, load_config
-from labsupport.grading.course_grades import db_url
+from labsupport.grading.ledger.course_directory import CourseError, load_config
+from labsupport.grading.ledger.grades import db_url
 
 DUE = datetime.datetime(2026, 1, 31, 23, 59)
 ON_TIME = DUE - datetime.timedelta(hours=5)

@@ -189,17 +189,3 @@ def initialise(module: nn.Module) -> None:
         if isinstance(part, nn.Linear | nn.Conv2d):
             nn.init.xavier_uniform_(part.weight.view(part.weight.shape[0], -1))
             nn.init.zeros_(part.bias)
-
-
-def mae_macs(tokens: int, patch_size: int, dim: int, depth: int, decoder_dim: int,
-             decoder_depth: int, mask_ratio: float = 0.75, mlp_ratio: int = 4,
-             channels: int = 3) -> tuple[int, int]:
-    """Multiply-accumulates of encoder and decoder for one image, by formula."""
-    def blocks(n: int, width: int, count: int) -> int:
-        return count * (n * width**2 * (4 + 2 * mlp_ratio) + 2 * n * n * width)
-
-    kept = int(tokens * (1 - mask_ratio))
-    values = channels * patch_size**2
-    encoder = tokens * values * dim + blocks(kept + 1, dim, depth)
-    decoder = (kept + 1) * dim * decoder_dim + blocks(tokens + 1, decoder_dim, decoder_depth)
-    return encoder, decoder + (tokens + 1) * decoder_dim * values

@@ -64,8 +64,8 @@ def our_side(folder: Path) -> dict[str, dict]:
     import nbformat
     import psutil
 
-    from labsupport.grading.course_directory import init_course, release
-    from labsupport.grading.course_grades import grade_course
+    from labsupport.grading.ledger.course_directory import init_course, release
+    from labsupport.grading.ledger.grades import grade_course
 
     home, labs, course = folder / "home", folder / "labs", folder / "course"
     home.mkdir()

@@ -14,7 +14,7 @@ import torch
 from labsupport.models.efficientvit.attention import MultiScaleAttention, relu_linear_attention
 from labsupport.models.efficientvit.heads import classifier
 from labsupport.models.efficientvit.timm_weights import load_timm_weights
-from labsupport.turns import measure_in_turns
+from labsupport.profiling.clock import measure_in_turns
 
 WANTED = 1.05
 ROUNDS = {"B0": 60, "B1": 40, "B2": 20, "B3": 12, "L1": 12, "L2": 10}

@@ -24,9 +24,9 @@ from pathlib import Path
 import nbformat
 
 from labsupport.course.source import find_labs, read_lab
-from labsupport.grading.course_directory import CONFIG, init_course, load_config, release
-from labsupport.grading.course_grades import read_rows, submissions
 from labsupport.grading.demo import make_class
+from labsupport.grading.ledger.course_directory import CONFIG, init_course, load_config, release
+from labsupport.grading.ledger.grades import read_rows, submissions
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent

@@ -16,10 +16,10 @@ import psutil
 
 from labsupport.course.build import dump
 from labsupport.course.source import read_lab
-from labsupport.grading.course_directory import init_course, release
-from labsupport.grading.course_grades import grade_course
 from labsupport.grading.demo import ON_TIME, solve, submit
-from labsupport.grading.task import released_notebook
+from labsupport.grading.ledger.course_directory import init_course, release
+from labsupport.grading.ledger.grades import grade_course
+from labsupport.grading.workers.task import released_notebook
 
 MINI = Path(__file__).resolve().parents[1] / "fixtures" / "90_mini.py"
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from bench_grading import a_class
 
-from labsupport.grading import engine, task
-from labsupport.grading.course_directory import course_api, load_config
-from labsupport.grading.course_grades import submissions
-from labsupport.grading.preprocessors import ExecuteAndJudge
+from labsupport.grading.ledger.course_directory import course_api, load_config
+from labsupport.grading.ledger.grades import submissions
+from labsupport.grading.ledger.preprocessors import ExecuteAndJudge
+from labsupport.grading.running import engine
+from labsupport.grading.workers import task
 
 SUBMISSIONS, ROUNDS = 12, 3
 

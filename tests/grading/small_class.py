@@ -14,9 +14,9 @@ from nbgrader.api import Gradebook
 
 from labsupport.course.build import dump, student_notebook
 from labsupport.course.source import read_lab
-from labsupport.grading.course_directory import init_course, release
 from labsupport.grading.demo import ON_TIME, set_due_date, solve, submit, without_diagnosis
-from labsupport.grading.task import GradingTask
+from labsupport.grading.ledger.course_directory import init_course, release
+from labsupport.grading.workers.task import GradingTask
 
 STEM = "90_mini"
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,9 +15,9 @@ import pytest
 from dask.distributed import Client
 from small_class import ROOT, make_course, recorded, results, until
 
-from labsupport.grading import fanout
-from labsupport.grading.course_directory import CourseError
-from labsupport.grading.course_grades import grade_course
+from labsupport.grading.ledger.course_directory import CourseError
+from labsupport.grading.ledger.grades import grade_course
+from labsupport.grading.workers import fanout
 
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is missing")
 SCORES = {"perfect": 3.5, "adds": 1.5, "blank": 0, "crash": 2, "slow-0": 3.5, "slow-1": 3.5}
@@ -149,7 +149,7 @@ def test_where_the_scheduler_goes_away_what_is_done_stays_done(course, cluster, 
             if count == 0:
                 cluster.end(cluster.scheduler)
 
-    monkeypatch.setattr("labsupport.grading.course_grades.spread", interrupted)
+    monkeypatch.setattr("labsupport.grading.ledger.grades.spread", interrupted)
     with pytest.raises(CourseError, match="the Dask scheduler .* is gone: what is done stays done"):
         grade_course(course, scheduler=cluster.address, again=True)
     done = [p for p in results(course) if p.stat().st_mtime_ns != before[p]]
@@ -159,7 +159,7 @@ def test_where_the_scheduler_goes_away_what_is_done_stays_done(course, cluster, 
         asked.extend(tasks := list(tasks))
         return spread(tasks, jobs)
 
-    monkeypatch.setattr("labsupport.grading.course_grades.spread", spread_here)
+    monkeypatch.setattr("labsupport.grading.ledger.grades.spread", spread_here)
     rows = grade_course(course, jobs=1)
     assert done and len(asked) + len(done) == len(SCORES)
     assert {row.student: row.score for row in rows if not row.error} == SCORES

@@ -21,8 +21,8 @@ from labsupport.course.source import read_lab
 from labsupport.grading.collect.archive import Limits, Refused, open_source, safe_parts
 from labsupport.grading.collect.collect import collect
 from labsupport.grading.collect.ids import safe_id
-from labsupport.grading.course_directory import CourseError, init_course
-from labsupport.grading.store import only_run
+from labsupport.grading.ledger.course_directory import CourseError, init_course
+from labsupport.grading.ledger.store import only_run
 
 STEM = "90_mini"
 UTC = datetime.timezone.utc

@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from labsupport.cli import _progress, app
-from labsupport.grading import course_grades
-from labsupport.grading.course_directory import CourseError, init_course
-from labsupport.grading.course_grades import Row
-from labsupport.grading.sandbox.visible import SandboxError
+from labsupport.grading.ledger import grades as course_grades
+from labsupport.grading.ledger.course_directory import CourseError, init_course
+from labsupport.grading.ledger.grades import Row
+from labsupport.grading.running.sandbox.visible import SandboxError
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from nbgrader.api import Gradebook
 
 from labsupport.course.build import dump, student_notebook
 from labsupport.course.source import read_lab
-from labsupport.grading.course_directory import CourseError, init_course, release
-from labsupport.grading.course_grades import export, grade_course, read_rows, submissions
 from labsupport.grading.demo import grade_answers_by_hand, make_class, set_due_date
-from labsupport.grading.sandbox.visible import SandboxError
-from labsupport.grading.store import ResultStore, only_run
+from labsupport.grading.ledger.course_directory import CourseError, init_course, release
+from labsupport.grading.ledger.grades import export, grade_course, read_rows, submissions
+from labsupport.grading.ledger.store import ResultStore, only_run
+from labsupport.grading.running.sandbox.visible import SandboxError
 
 STEM = "90_mini"
 SANDBOX = shutil.which("bwrap") is not None
@@ -112,7 +112,7 @@ def test_what_is_graded_is_not_graded_twice_and_a_change_is_noticed(course, rows
             asked.append(task.seed.split("/")[-1])
             yield label, RuntimeError("a worker was lost\ntwice")
 
-    monkeypatch.setattr("labsupport.grading.course_grades.spread", spread)
+    monkeypatch.setattr("labsupport.grading.ledger.grades.spread", spread)
     grade_course(course, sandbox=SANDBOX)
     assert asked == []
     path = course / "submitted" / "trap-adds" / STEM / f"{STEM}.ipynb"

@@ -28,11 +28,11 @@ from small_class import (
     zygote,
 )
 
-from labsupport.grading import fanout
-from labsupport.grading.course_grades import grade_course
-from labsupport.grading.scratch import PREFIX
-from labsupport.grading.store import ResultStore
-from labsupport.grading.task import perform
+from labsupport.grading.ledger.grades import grade_course
+from labsupport.grading.ledger.store import ResultStore
+from labsupport.grading.running.scratch import PREFIX
+from labsupport.grading.workers import fanout
+from labsupport.grading.workers.task import perform
 
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is missing")
 SLOW_ONES = 3
@@ -215,8 +215,8 @@ FULL = """
 import json, os, shutil, subprocess, sys
 from pathlib import Path
 from labsupport.grading import course_grades
-from labsupport.grading.course_directory import CourseError
-from labsupport.grading.store import ResultStore
+from labsupport.grading.ledger.course_directory import CourseError
+from labsupport.grading.ledger.store import ResultStore
 
 source, place = Path(sys.argv[1]), Path(sys.argv[2])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(place)], check=True)

@@ -5,8 +5,8 @@ import shutil
 import pytest
 from small_class import essence, tasks
 
-from labsupport.grading.fanout import spread
-from labsupport.grading.task import perform
+from labsupport.grading.workers.fanout import spread
+from labsupport.grading.workers.task import perform
 
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is missing")
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from labsupport.grading.compare import TOLERANCE, difference
-from labsupport.grading.judge import AnswerKey, driver_source, namespace_of
-from labsupport.respond import LabNamespace, answer_cases, make_driver
-from labsupport.wire import decode, encode
+from labsupport.grading.answers.respond import LabNamespace, answer_cases, make_driver
+from labsupport.grading.answers.wire import decode, encode
+from labsupport.grading.judging.compare import TOLERANCE, difference
+from labsupport.grading.judging.judge import AnswerKey, driver_source, namespace_of
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from nbgrader.plugins import CsvExportPlugin
 
 from labsupport.course.build import dump, student_notebook
 from labsupport.course.source import read_lab
-from labsupport.grading.course_directory import course_api, init_course, load_config, release
-from labsupport.grading.course_grades import export, grade_course
 from labsupport.grading.demo import LATE, ON_TIME, set_due_date, solve, submit
+from labsupport.grading.ledger.course_directory import course_api, init_course, load_config, release
+from labsupport.grading.ledger.grades import export, grade_course
 from labsupport.grading.report.data import read_results
 
 STEM = "90_mini"

@@ -5,9 +5,9 @@ import ast
 import pytest
 
 from labsupport.course.source import LabCell, find_labs, read_lab
-from labsupport.grading.cell_code import parsed
-from labsupport.grading.passive import passive_cells
-from labsupport.grading.submission import SKIPPED
+from labsupport.grading.submission.cell_code import parsed
+from labsupport.grading.submission.passive import passive_cells
+from labsupport.grading.submission.submission import SKIPPED
 
 SHOW = 'figures.show_patches(picture, 32)\nprint("as you see")'
 
@@ -70,5 +70,5 @@ def test_parsing_survives_a_traceback_that_is_formatted_meanwhile(monkeypatch):
             raise SystemError("AST constructor recursion depth mismatch")
         return real(text)
 
-    monkeypatch.setattr("labsupport.grading.cell_code.ast.parse", parse)
+    monkeypatch.setattr("labsupport.grading.submission.cell_code.ast.parse", parse)
     assert parsed("a = 1").body and len(tries) == 2

@@ -16,10 +16,10 @@ from nbgrader.api import Gradebook
 from small_class import STEM, make_course
 from sqlalchemy import create_engine, text
 
-from labsupport.grading.course_directory import CONFIG, CourseError, load_config
-from labsupport.grading.course_grades import export, grade_course
-from labsupport.grading.gradebook import db_url, shown
-from labsupport.grading.task import perform
+from labsupport.grading.ledger.course_directory import CONFIG, CourseError, load_config
+from labsupport.grading.ledger.gradebook import db_url, shown
+from labsupport.grading.ledger.grades import export, grade_course
+from labsupport.grading.workers.task import perform
 
 FOUND = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=None,
             key=lambda path: int(path.parts[-3]))
@@ -83,12 +83,12 @@ def url(port):
 def course(url, mini_path, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         # from the start: 'labs course init', then the line in the configuration
-        patch.setattr("labsupport.grading.course_directory._config_text", with_url(url))
+        patch.setattr("labsupport.grading.ledger.course_directory._config_text", with_url(url))
         return make_course(tmp_path_factory.mktemp("courses") / "mini", mini_path)
 
 
 def with_url(url):
-    from labsupport.grading.course_directory import _config_text
+    from labsupport.grading.ledger.course_directory import _config_text
 
     return lambda course_id: f"{_config_text(course_id)}\nc.CourseDirectory.db_url = {url!r}\n"
 
@@ -103,7 +103,7 @@ def here(monkeypatch):
             graded.append(task)
             yield label, perform(task)
 
-    monkeypatch.setattr("labsupport.grading.course_grades.spread", spread)
+    monkeypatch.setattr("labsupport.grading.ledger.grades.spread", spread)
     return graded
 
 

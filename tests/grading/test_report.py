@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from labsupport.cli import app
-from labsupport.grading.course_directory import CourseError, init_course, release
+from labsupport.grading.ledger.course_directory import CourseError, init_course, release
 from labsupport.grading.report.command import summary, write_reports
 from labsupport.grading.report.data import read_results
 from labsupport.grading.report.mistakes import mistakes

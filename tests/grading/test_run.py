@@ -10,9 +10,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from papermill.engines import NotebookExecutionManager
 
-from labsupport.grading.engine import LimitedClient, RunLimits
-from labsupport.grading.run import INJECTED, MAX_DEATHS, execute
-from labsupport.grading.sandbox.warm import WarmSandbox
+from labsupport.grading.running.engine import LimitedClient, RunLimits
+from labsupport.grading.running.run import INJECTED, MAX_DEATHS, execute
+from labsupport.grading.running.sandbox.warm import WarmSandbox
 
 needs_bubblewrap = pytest.mark.skipif(
     shutil.which("bwrap") is None, reason="bubblewrap is not installed"

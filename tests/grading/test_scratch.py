@@ -4,7 +4,7 @@ import socket
 import tempfile
 from pathlib import Path
 
-from labsupport.grading import scratch as module
+from labsupport.grading.running import scratch as module
 
 
 def test_a_temporary_folder_with_a_long_name_is_not_used(tmp_path, monkeypatch):

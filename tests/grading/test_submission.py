@@ -14,10 +14,10 @@ from labsupport.course.build import student_notebook
 from labsupport.course.fingerprint import fingerprint
 from labsupport.course.source import parse_lab
 from labsupport.grading.demo import solve
-from labsupport.grading.engine import RunLimits
-from labsupport.grading.judge import AnswerKey
-from labsupport.grading.submission import grade_submission
-from labsupport.grading.task import GradingTask
+from labsupport.grading.judging.judge import AnswerKey
+from labsupport.grading.running.engine import RunLimits
+from labsupport.grading.submission.submission import grade_submission
+from labsupport.grading.workers.task import GradingTask
 
 PNG = {"output_type": "display_data", "metadata": {},
        "data": {"image/png": "aGk=", "text/html": "<script>alert(1)</script>"}}
@@ -114,7 +114,7 @@ def test_a_second_response_never_earns_twice_or_in_place_of_the_first(grade, per
     """A right response displayed again, or by another cell, is no response."""
     notebook = copy.deepcopy(perfect)
     cell(notebook, "exercise-scale").source = (
-        "import labsupport.respond as asked\n"
+        "import labsupport.grading.answers.respond as asked\n"
         "once = asked.respond\n"
         "asked.respond = lambda text: (once(text), once(text))\n"
         + cell(notebook, "exercise-scale").source)
@@ -124,7 +124,7 @@ def test_a_second_response_never_earns_twice_or_in_place_of_the_first(grade, per
 
     silent = copy.deepcopy(perfect)
     cell(silent, "exercise-scale").source += (
-        "\nimport labsupport.respond as asked\nasked.respond = lambda text: None\n")
+        "\nimport labsupport.grading.answers.respond as asked\nasked.respond = lambda text: None\n")
     verdicts = grade(silent).verdicts
     assert [(v.status, v.points) for v in verdicts] == [("missing", 0), ("missing", 0)]
 

@@ -10,11 +10,11 @@ import torch
 
 from labsupport.course.build import dump, student_notebook
 from labsupport.course.source import SourceError, parse_lab, read_lab
+from labsupport.grading.answers.respond import LabNamespace, answer_cases, make_driver
+from labsupport.grading.answers.wire import decode
 from labsupport.grading.demo import solve
-from labsupport.grading.judge import AnswerKey
-from labsupport.grading.submission import grade_submission
-from labsupport.respond import LabNamespace, answer_cases, make_driver
-from labsupport.wire import decode
+from labsupport.grading.judging.judge import AnswerKey
+from labsupport.grading.submission.submission import grade_submission
 from tests.conftest import ROOT
 
 FORMS = ROOT / "tests" / "fixtures" / "forms" / "91_forms.py"

@@ -15,10 +15,10 @@ from labsupport.course.build import BEGIN, END, dump, student_notebook
 from labsupport.course.publication import repository_of
 from labsupport.course.solve import execute_solution, solved_notebook
 from labsupport.course.source import find_labs, read_lab
-from labsupport.failures import CheckFailed
-from labsupport.grading.judge import AnswerKey, diagnosis_of, namespace_of
-from labsupport.respond import LabNamespace, answer_cases, make_driver
-from labsupport.wire import decode
+from labsupport.grading.answers.respond import LabNamespace, answer_cases, make_driver
+from labsupport.grading.answers.wire import decode
+from labsupport.grading.judging.judge import AnswerKey, diagnosis_of, namespace_of
+from labsupport.notebook.failures import CheckFailed
 from tests.conftest import ROOT
 
 SOURCES = find_labs(ROOT / "solutions")

@@ -11,7 +11,7 @@ from labsupport.models.attention import (
     sparse_groups,
     sparse_window_attention,
 )
-from labsupport.profiling import count_macs
+from labsupport.profiling.counts import count_macs
 
 BATCH, HEADS, TOKENS, DIM = 2, 3, 11, 4
 

@@ -11,7 +11,7 @@ from labsupport.models.clip import losses
 from labsupport.models.clip.blocks import Block
 from labsupport.models.clip.model import clip
 from labsupport.models.clip.words import CONTEXT, END, START, VOCABULARY, tokenize
-from labsupport.profiling import count_macs, count_parameters
+from labsupport.profiling.counts import count_macs, count_parameters
 
 SIZE = {"width": 48, "depth": 3, "heads": 4, "text_width": 32, "text_depth": 2, "text_heads": 2,
         "embed_dim": 24}

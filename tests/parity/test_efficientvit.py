@@ -22,7 +22,7 @@ from labsupport.models.efficientvit.heads import (
 )
 from labsupport.models.efficientvit.layers import MBConv
 from labsupport.models.efficientvit.timm_weights import load_timm_weights
-from labsupport.profiling import count_macs, count_parameters
+from labsupport.profiling.counts import count_macs, count_parameters
 
 # name, image size, parameters, multiply-accumulates; counted on the published code and on timm's.
 # The published table rounds them: B1 9.1M and 0.52G, B2 24M and 1.6G, B3 49M and 4.0G, L1 53M and

@@ -5,7 +5,7 @@ import torch
 
 from labsupport.models import mae
 from labsupport.models.masking import block_noise, grid_noise, random_noise
-from labsupport.profiling import count_macs, count_parameters
+from labsupport.profiling.counts import count_macs, count_parameters
 
 # dim, depth, heads, patch size: trainable parameters, encoder's MACs and all at a mask of 0.75 and
 # at 0, 224 pixels; counted on the published code (its fixed positions are no parameters here)

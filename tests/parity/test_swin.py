@@ -14,7 +14,7 @@ from labsupport.models.windows import (
     window_partition,
     window_reverse,
 )
-from labsupport.profiling import count_macs, count_parameters
+from labsupport.profiling.counts import count_macs, count_parameters
 
 # parameters, multiply-accumulates at 224 px; counted on the official code, timm and torchvision
 PUBLISHED = {

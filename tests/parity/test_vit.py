@@ -19,7 +19,7 @@ from labsupport.models.vit import (
     parameter_count,
     vit,
 )
-from labsupport.profiling import count_macs, count_parameters
+from labsupport.profiling.counts import count_macs, count_parameters
 
 # name, patch size, image size, parameters, multiply-accumulates; counted on timm's models
 PUBLISHED = [

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-from labsupport import attention_study as study
-from labsupport import cost_figures, footprints
-from labsupport.cost_widget import cost_explorer
 from labsupport.data.locate import data_path
-from labsupport.experiments import attention_cost
+from labsupport.experiments.lab02 import attention_cost
+from labsupport.labs.lab02 import cost_figures, footprints
+from labsupport.labs.lab02 import cost_study as study
+from labsupport.labs.lab02.cost_widget import cost_explorer
 from labsupport.models.windows import WindowAttention, shifted_window_attention
 
 FILLED = torch.zeros(6, 6, dtype=torch.bool)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from labsupport.checks import Check
-from labsupport.failures import CheckFailed
+from labsupport.notebook.check import Check
+from labsupport.notebook.failures import CheckFailed
 
 
 def message_of(body) -> str:

@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from labsupport import blueprints, comparisons, segmaps
 from labsupport.data.rules import rule_scenes
-from labsupport.figures import BLUE, PALETTE
-from labsupport.resolutions import resolution_explorer
+from labsupport.labs.lab03 import diagrams as blueprints
+from labsupport.labs.lab03.resolution_widget import resolution_explorer
+from labsupport.notebook.plot import comparison_charts as comparisons
+from labsupport.notebook.plot import segmentation as segmaps
+from labsupport.notebook.plot.style import BLUE, PALETTE
 
 
 @pytest.fixture(autouse=True)

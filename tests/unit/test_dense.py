@@ -7,11 +7,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from labsupport.dense import class_iou, downscale, luma, mean_iou, predict, psnr, ssim
+from labsupport.labs.lab03.dense_prediction import downscale, luma, psnr, ssim
+from labsupport.metrics.segmentation import class_iou, mean_iou, predict
 from labsupport.models.segformer import ReducedAttention, SegFormerLike
 from labsupport.models.swinir import SwinIRLike
-from labsupport.profiling import count_macs
-from labsupport.turns import measure_in_turns
+from labsupport.profiling.clock import measure_in_turns
+from labsupport.profiling.counts import count_macs
 
 
 def test_class_iou_by_hand():

@@ -7,12 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from labsupport import data, studies
+from labsupport import data
 from labsupport.data.locate import data_path
-from labsupport.experiments import EXPERIMENTS, checkpoint, data_scaling, find_experiment
+from labsupport.data.transforms import normalize
+from labsupport.experiments import experiments_of, find_experiment, labs_with_experiments
+from labsupport.experiments.lab01 import checkpoint, data_scaling
 from labsupport.experiments.record import resume, write_result
-from labsupport.profiling import count_parameters
-from labsupport.training import accuracy, checkpoint_path, load_checkpoint, normalize, read_metadata
+from labsupport.labs.lab01 import data_scaling as studies
+from labsupport.metrics.classification import accuracy
+from labsupport.profiling.counts import count_parameters
+from labsupport.training.checkpoints import checkpoint_path, load_checkpoint, read_metadata
 
 
 def linear(hidden=4):
@@ -61,7 +65,7 @@ def test_smoke_profile_of_data_scaling():
 
 
 def test_every_experiment_is_found_and_unknown_ones_are_refused():
-    for lab, names in EXPERIMENTS.items():
+    for lab, names in ((lab, experiments_of(lab)) for lab in labs_with_experiments()):
         for name in names:
             assert callable(find_experiment(lab, name))
     with pytest.raises(ValueError, match="lab '42' has no experiments; only 01"):

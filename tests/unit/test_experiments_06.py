@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from labsupport.data.locate import data_path
-from labsupport.experiments import contrastive, simclr, word_order
+from labsupport.experiments.lab06 import contrastive, simclr, word_order
 from labsupport.models.clip.model import small_clip
-from labsupport.training import checkpoint_path, load_checkpoint, read_metadata
+from labsupport.training.checkpoints import checkpoint_path, load_checkpoint, read_metadata
 
 
 def stored(name):
@@ -106,9 +106,9 @@ def test_shipped_clip_has_the_shares_on_record():
 
 
 def test_shipped_clip_prefers_the_caption_of_an_image():
+    from labsupport.data.pairs import pair_scenes
+    from labsupport.data.transforms import normalize
     from labsupport.models.clip.words import tokenize
-    from labsupport.pairs import pair_scenes
-    from labsupport.training import normalize
 
     model = small_clip()
     load_checkpoint(model, "06_clip")

@@ -7,9 +7,9 @@ from statistics import mean, stdev
 import pytest
 
 from labsupport.data.locate import data_path
-from labsupport.experiments import mask_ratio, masked_pretraining, natural_colours
+from labsupport.experiments.lab07 import mask_ratio, masked_pretraining, natural_colours
 from labsupport.models.mae import MaskedAutoencoder
-from labsupport.training import checkpoint_path, load_checkpoint, read_metadata
+from labsupport.training.checkpoints import checkpoint_path, load_checkpoint, read_metadata
 
 
 def stored(name):

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from labsupport import charts, diagrams, figures, maps
+from labsupport.labs.lab01 import diagrams
+from labsupport.notebook.plot import charts, maps
+from labsupport.notebook.plot import images as figures
 
 IMAGE = torch.rand(3, 8, 12, generator=torch.Generator().manual_seed(0))
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from labsupport.frechet import frechet_distance
+from labsupport.metrics.frechet import frechet_distance
 
 
 def test_of_equal_sets_it_is_zero_and_it_knows_order_no():

@@ -6,15 +6,16 @@ import torch
 
 from labsupport.data import data_path
 from labsupport.data.stickers import stickers
-from labsupport.experiments.hart_tokenizer import (
+from labsupport.data.transforms import normalize
+from labsupport.experiments.lab08.hart_tokenizer import (
     lab_tokenizer,
     revive,
     round_weights,
     sharpness,
     train_tokenizer,
 )
-from labsupport.models.hart.autoencoder import HybridTokenizer
-from labsupport.training import load_checkpoint, normalize, save_checkpoint
+from labsupport.models.hart.tokenizer import HybridTokenizer
+from labsupport.training.checkpoints import load_checkpoint, save_checkpoint
 
 
 def tiny(**more):

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from labsupport.data import stickers
-from labsupport.experiments.hart_training import sticker_source, train_generator
-from labsupport.models.hart.autoencoder import HybridTokenizer
-from labsupport.models.hart.diffusion_transformer import DiffusionTransformer
-from labsupport.models.hart.masked import MaskedAR, masked_in_training, still_masked
-from labsupport.models.hart.raster import RasterAR
+from labsupport.experiments.lab09.hart_training import sticker_source, train_generator
+from labsupport.models.hart.rivals.diffusion_transformer import DiffusionTransformer
+from labsupport.models.hart.rivals.masked import MaskedAR, masked_in_training, still_masked
+from labsupport.models.hart.rivals.raster import RasterAR
+from labsupport.models.hart.tokenizer import HybridTokenizer
 
 WORDS = (len(stickers.VOCABULARY), stickers.TEXT_LENGTH)
 SIZES = {"dim": 32, "depth": 2, "heads": 2}

@@ -6,7 +6,7 @@ import torch
 
 from labsupport.data import data_path
 from labsupport.data.stickers import attributes_of, combinations, stickers, tokenize
-from labsupport.experiments.hart_clip import (
+from labsupport.experiments.lab09.hart_clip import (
     TEST_IMAGES,
     alignment,
     clip_scores,

@@ -3,12 +3,12 @@
 import torch
 
 from labsupport.data import stickers
-from labsupport.experiments.hart_residual import residual_examples, train_residual
-from labsupport.experiments.hart_systems import flat_tokenizer
-from labsupport.experiments.hart_training import sticker_source
-from labsupport.models.hart.autoencoder import HybridTokenizer
+from labsupport.experiments.lab09.hart_residual import residual_examples, train_residual
+from labsupport.experiments.lab09.hart_systems import flat_tokenizer
+from labsupport.experiments.lab09.hart_training import sticker_source
 from labsupport.models.hart.generator import Hart
 from labsupport.models.hart.residual import ResidualDiffusion
+from labsupport.models.hart.tokenizer import HybridTokenizer
 from labsupport.models.hart.transformer import HartTransformer
 
 SOURCE = sticker_source(24, 16)

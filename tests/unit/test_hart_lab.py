@@ -5,14 +5,14 @@ import torch
 import torch.nn.functional as F
 
 from labsupport.data import stickers
-from labsupport.hart_lab import Painter, larger_tokenizer, loss_by_scale, plug_in
-from labsupport.models.hart.autoencoder import HybridTokenizer
+from labsupport.labs.lab09.painter import Painter, larger_tokenizer, loss_by_scale, plug_in
 from labsupport.models.hart.diffusion import Diffusion
 from labsupport.models.hart.generator import Hart
-from labsupport.models.hart.masks import block_causal_mask
+from labsupport.models.hart.positions import block_causal_mask
+from labsupport.models.hart.positions import grid_angles, rotate
 from labsupport.models.hart.residual import ResidualDiffusion
-from labsupport.models.hart.rope import grid_angles, rotate
 from labsupport.models.hart.sampling import guidance_at, guided, keep_top_k, keep_top_p
+from labsupport.models.hart.tokenizer import HybridTokenizer
 from labsupport.models.hart.transformer import HartTransformer
 
 SCALES = (1, 2, 4)

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from labsupport.data import stickers
-from labsupport.experiments.hart_training import sticker_source, train_generator
+from labsupport.experiments.lab09.hart_training import sticker_source, train_generator
 from labsupport.models.hart import residual
-from labsupport.models.hart.autoencoder import HybridTokenizer
 from labsupport.models.hart.diffusion import Diffusion
 from labsupport.models.hart.generator import Hart
 from labsupport.models.hart.residual import DenoisingMLP, ResidualDiffusion
 from labsupport.models.hart.sampling import Draws, choose, guidance_at, guided
 from labsupport.models.hart.schedule import cosine_betas, respaced, respaced_betas
+from labsupport.models.hart.tokenizer import HybridTokenizer
 from labsupport.models.hart.transformer import HartTransformer
 
 

@@ -3,7 +3,7 @@
 import json
 
 from labsupport.data import data_path
-from labsupport.experiments.hart_generation import Bench, generate_all, shipped_hart
+from labsupport.experiments.lab09.hart_generation import Bench, generate_all, shipped_hart
 
 
 def test_the_shipped_generator_draws_held_out_captions_as_well_as_its_record_says():

@@ -4,15 +4,11 @@ import pytest
 import torch
 
 from labsupport.models.hart.blocks import Block
+from labsupport.models.hart.config import block_parameters, diffusion_parameters, parameter_count
 from labsupport.models.hart.generator import keep_some
-from labsupport.models.hart.masks import block_causal_mask
+from labsupport.models.hart.positions import block_causal_mask
+from labsupport.models.hart.positions import grid_angles, grid_coordinates, rotate, text_angles
 from labsupport.models.hart.residual import DenoisingMLP
-from labsupport.models.hart.rope import grid_angles, grid_coordinates, rotate, text_angles
-from labsupport.models.hart.sizes import (
-    block_parameters,
-    diffusion_parameters,
-    parameter_count,
-)
 from labsupport.models.hart.transformer import HartTransformer
 
 SCALES = (1, 2, 3)

@@ -2,7 +2,7 @@
 
 import torch
 
-from labsupport import image_quality
+from labsupport.metrics import images as image_quality
 from labsupport.models.judges import JudgeNet
 
 IMAGES = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))

@@ -7,8 +7,8 @@ import torch
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from labsupport import kept_windows
-from labsupport.sparsity_widget import sparsity_explorer
+from labsupport.labs.lab05 import kept_windows
+from labsupport.labs.lab05.sparsity_widget import sparsity_explorer
 
 
 @pytest.fixture

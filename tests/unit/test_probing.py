@@ -2,7 +2,7 @@
 
 import torch
 
-from labsupport.probing import features, linear_probe
+from labsupport.metrics.probe import features, linear_probe
 
 
 def groups(n, dim=4, seed=0):

@@ -11,12 +11,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from labsupport.profiling import (
-    count_macs,
-    count_parameters,
-    measure_seconds,
-    memory_events,
-)
+from labsupport.profiling.clock import measure_seconds
+from labsupport.profiling.counts import count_macs, count_parameters
+from labsupport.profiling.memory import memory_events
 
 BATCH, HEADS, TOKENS, HEAD_DIM = 2, 3, 10, 8
 ATTENTION_MACS = 2 * BATCH * HEADS * TOKENS * TOKENS * HEAD_DIM  # q·k, then weights·v
@@ -117,7 +114,7 @@ def test_memory_events_are_what_tensors_take_and_give_back():
 
 
 def test_the_profiler_writes_nothing_on_stderr():
-    code = ("import torch\nfrom labsupport.profiling import memory_events\n"
+    code = ("import torch\nfrom labsupport.profiling.counts import memory_events\n"
             "print(memory_events(torch.neg, torch.ones(100)))")
     quiet = {k: v for k, v in os.environ.items() if k != "KINETO_LOG_LEVEL"}
     done = subprocess.run([sys.executable, "-c", code], env=quiet, capture_output=True, text=True)

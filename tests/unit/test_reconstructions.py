@@ -4,8 +4,8 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
+from labsupport.labs.lab07.reconstructions import COVER, hide, mask_explorer, show_rows
 from labsupport.models.masking import grid_noise, random_noise
-from labsupport.reconstructions import COVER, hide, mask_explorer, show_rows
 
 
 def test_hide_covers_whole_patches_and_nothing_else():

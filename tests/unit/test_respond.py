@@ -4,8 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from labsupport.respond import LabNamespace, Missing, answer_cases, fill_parameters, make_driver
-from labsupport.wire import decode
+from labsupport.grading.answers.respond import (
+    LabNamespace,
+    Missing,
+    answer_cases,
+    fill_parameters,
+    make_driver,
+)
+from labsupport.grading.answers.wire import decode
 
 
 def answer(function, **inputs):

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from labsupport import scale_figures
+from labsupport.labs.lab08 import scale_figures
 
 GENERATOR = torch.Generator().manual_seed(0)
 

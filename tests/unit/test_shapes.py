@@ -5,7 +5,7 @@ import math
 import torch
 
 from labsupport.data import singles
-from labsupport.shapes import shapes, turn_hues
+from labsupport.data.hues import shapes, turn_hues
 
 
 def test_turning_by_a_third_exchanges_the_primaries_and_a_full_turn_is_none():

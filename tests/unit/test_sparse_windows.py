@@ -12,7 +12,7 @@ from labsupport.models.sparsevit import (
     sparse_block,
     sparse_stage,
 )
-from labsupport.profiling import count_macs
+from labsupport.profiling.counts import count_macs
 
 
 def small(kind=SparseSwin):

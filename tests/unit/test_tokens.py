@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from labsupport import tokens
-from labsupport.training import normalize
+from labsupport.data.transforms import normalize
+from labsupport.labs.lab08 import tokenizers as tokens
 
 
 class Counting(nn.Module):

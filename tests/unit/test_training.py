@@ -8,16 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from labsupport.training import (
-    accuracy,
-    learning_rate_factor,
-    load_checkpoint,
-    read_metadata,
-    save_checkpoint,
-    seed_everything,
-    shuffled_batches,
-    train_classifier,
-)
+from labsupport.metrics.classification import accuracy
+from labsupport.training.checkpoints import load_checkpoint, read_metadata, save_checkpoint
+from labsupport.training.fit import seed_everything, shuffled_batches, train_classifier
+from labsupport.training.schedule import learning_rate_factor
 
 
 def toy(n=64):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from labsupport import widgets
-from labsupport.environment import report
+from labsupport.labs.lab01 import widgets
+from labsupport.notebook.environment import report
 
 IMAGES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 PNG = b"\x89PNG"
@@ -111,6 +111,6 @@ def test_the_environment_report_has_a_line_for_everything(capsys, monkeypatch):
     assert report()
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith("[OK]") for line in lines) and len(lines) > 8
-    monkeypatch.setattr("labsupport.environment.NEEDED", ("no-such-library",))
+    monkeypatch.setattr("labsupport.notebook.environment.NEEDED", ("no-such-library",))
     assert not report()
     assert "[FAIL] no-such-library" in capsys.readouterr().out

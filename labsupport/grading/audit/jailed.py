@@ -17,8 +17,8 @@ from pathlib import Path
 
 from labsupport.course.source import Lab
 from labsupport.grading.audit.isolated import Limits, answer_isolated, answers_of
-from labsupport.grading.lab_code import run_cells, solved_cells
-from labsupport.grading.sandbox.visible import command
+from labsupport.grading.judging.lab_code import run_cells, solved_cells
+from labsupport.grading.running.sandbox.visible import command
 
 
 def sandboxed() -> bool:

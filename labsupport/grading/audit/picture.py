@@ -5,8 +5,8 @@ from pathlib import Path
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure  # not pyplot: there is no screen to show it on
 
-from labsupport import figures
 from labsupport.grading.audit.report import LabAudit
+from labsupport.notebook.plot import images as figures
 
 # Okabe and Ito's colours, and hatching where a print has none.
 PARTS = (

@@ -49,7 +49,7 @@ def judge_all(
     ``sandbox`` says so and there is one.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "labsupport.grading.judge", "einops"])
+    context.set_forkserver_preload([__name__, "labsupport.grading.judging.judge", "einops"])
     about = (str(source), limits, sandbox and sandboxed())
     with ProcessPoolExecutor(workers, context, _prepare, about) as pool:
         try:
@@ -66,7 +66,7 @@ def _prepare(source: str, limits: Limits, sandbox: bool) -> None:
 
     torch.set_num_threads(1)
     from labsupport.course.source import read_lab
-    from labsupport.grading.judge import AnswerKey
+    from labsupport.grading.judging.judge import AnswerKey
 
     lab = read_lab(Path(source))
     _worker.update(key=AnswerKey(lab), challenges={})

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from labsupport.grading.course_directory import CourseError
-from labsupport.grading.verdicts import one_line
+from labsupport.grading.judging.verdicts import one_line
+from labsupport.grading.ledger.course_directory import CourseError
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack without a bound on memory
 NOISE = ("__MACOSX", ".ipynb_checkpoints", ".DS_Store", "Thumbs.db", "desktop.ini")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from labsupport.grading.collect.archive import Refused
 from labsupport.grading.collect.handin import HandIn, Notebook
-from labsupport.grading.verdicts import one_line
+from labsupport.grading.judging.verdicts import one_line
 
 
 @dataclass

@@ -14,9 +14,9 @@ from labsupport.grading.collect.filing import Origin, put, timestamp
 from labsupport.grading.collect.formats import Reading, read_source
 from labsupport.grading.collect.handin import HandIn
 from labsupport.grading.collect.ids import read_map, safe_id, same
-from labsupport.grading.course_directory import CourseError, load_config
-from labsupport.grading.store import only_run
-from labsupport.grading.verdicts import one_line
+from labsupport.grading.judging.verdicts import one_line
+from labsupport.grading.ledger.course_directory import CourseError, load_config
+from labsupport.grading.ledger.store import only_run
 
 
 @dataclass

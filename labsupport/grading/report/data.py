@@ -13,9 +13,9 @@ from typing import Any
 from nbgrader.api import Gradebook, MissingEntry
 
 from labsupport.course.source import Lab, find_labs, read_lab
-from labsupport.grading.course_directory import CourseError, course_api, load_config
-from labsupport.grading.course_grades import submissions, unreadable
-from labsupport.grading.verdicts import STATUSES, one_line
+from labsupport.grading.judging.verdicts import STATUSES, one_line
+from labsupport.grading.ledger.course_directory import CourseError, course_api, load_config
+from labsupport.grading.ledger.grades import submissions, unreadable
 
 
 @dataclass

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from labsupport.course.source import Lab
-from labsupport.grading.lab_code import diagnosis_of
+from labsupport.grading.judging.lab_code import diagnosis_of
 from labsupport.grading.report.data import LabResults
 
 UNANSWERED = ("missing", "not reached")  # no answer, rather than a wrong one

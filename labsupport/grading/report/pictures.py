@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import matplotlib
 from matplotlib.figure import Figure  # not pyplot: there is no screen to show it on
 
-from labsupport import figures
 from labsupport.grading.report.data import Item, LabResults
 from labsupport.grading.report.statistics import ItemStatistics, Spread
+from labsupport.notebook.plot import images as figures
 
 WIDTHS = (0.25, 0.5, 1, 2, 5, 10, 20, 50)  # of a histogram's bars, in points
 LOW = 0.2  # below this an item does not tell good work from poor

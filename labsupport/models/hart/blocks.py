@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labsupport.models.hart.rope import rotate
+from labsupport.models.hart.positions import rotate
 
 MAX_SCALE = math.log(100)
 

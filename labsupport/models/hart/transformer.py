@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from labsupport.models.hart.blocks import Block, Cache, initialise, swiglu_width
 from labsupport.models.hart.heads import HEADS
-from labsupport.models.hart.masks import block_causal_mask, block_of
-from labsupport.models.hart.rope import grid_angles, text_angles
+from labsupport.models.hart.positions import block_causal_mask, block_of
+from labsupport.models.hart.positions import grid_angles, text_angles
 
 
 def sinusoid(values: Tensor, dim: int, base: float = 10_000.0) -> Tensor:

@@ -7,7 +7,7 @@ WRONG = "def scale(x, factor):\n    return torch.as_tensor(x) * 0\n"
 # The response's own frame, which holds the nonce.
 FRAME = """
 import sys, json
-from labsupport.wire import decode, encode
+from labsupport.grading.answers.wire import decode, encode
 def message():
     frame = sys._getframe()
     while "message" not in frame.f_locals:
@@ -108,16 +108,16 @@ def scale(x, factor):
             found.append(thing)
     return found[0] if found else x * 0
 """, "failed", "values of the result differ"),
-    Attack("labsupport.respond replaced", WRONG + f"""
+    Attack("labsupport.grading.answers.respond replaced", WRONG + f"""
 import sys, types
 from IPython.display import display
-fake = types.ModuleType("labsupport.respond")
+fake = types.ModuleType("labsupport.grading.answers.respond")
 fake.respond = lambda text: display({{{MIME!r}: {{"nonce": "", "answers": "passed"}}}}, raw=True)
-sys.modules["labsupport.respond"] = fake
+sys.modules["labsupport.grading.answers.respond"] = fake
 """, "tampered", "not the grader's own", twice="tampered"),
     Attack("encode replaced", WRONG + """
-import labsupport.respond
-labsupport.respond.encode = lambda value: '{"tree": true, "tensors": ""}'
+import labsupport.grading.answers.respond
+labsupport.grading.answers.respond.encode = lambda value: '{"tree": true, "tensors": ""}'
 """, "failed", "is a bool", twice="failed"),
     Attack("a syntax transformer removes the question", WRONG + """
 import ast

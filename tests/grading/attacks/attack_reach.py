@@ -101,5 +101,5 @@ def connect(place):
           "os.readlink('/proc/self/fd/' + f)][0]", setup="import os"),
     reach("the solution, made here", "AnswerKey(read_lab(Path('ROOT/tests/fixtures/90_mini.py')))",
           setup="from pathlib import Path\nfrom labsupport.course.source import read_lab\n"
-                "from labsupport.grading.judge import AnswerKey"),
+                "from labsupport.grading.judging.judge import AnswerKey"),
 ]

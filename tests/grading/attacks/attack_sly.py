@@ -15,7 +15,7 @@ def bundle(nonce, answers):
 """
 GUESS = FRAME + KERNEL + """
 def guesses():
-    from labsupport.wire import encode
+    from labsupport.grading.answers.wire import encode
     return [{"answer": encode(case["x"] * 0)} for case in message()["cases"]]
 """
 
@@ -149,8 +149,8 @@ def scale(x, factor):
     return x * factor
 """, "timeout", "took too long", limits={"cell_seconds": 1}),
     Attack("everything of ours replaced", WRONG + """
-import labsupport.plain, labsupport.respond, labsupport.wire
-for module in (labsupport.plain, labsupport.respond, labsupport.wire):
+import labsupport.grading.answers.plain_values, labsupport.grading.answers.respond, labsupport.grading.answers.wire
+for module in (labsupport.grading.answers.plain_values, labsupport.grading.answers.respond, labsupport.grading.answers.wire):
     for name in ("encode", "decode", "plain", "answer_cases", "make_driver"):
         if hasattr(module, name): setattr(module, name, lambda *a, **k: "passed")
 """, "missing|tampered|failed", twice="missing|tampered|failed"),

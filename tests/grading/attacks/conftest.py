@@ -15,9 +15,9 @@ import pytest
 from labsupport.course.build import dump, student_notebook
 from labsupport.course.source import read_lab
 from labsupport.grading.demo import solve
-from labsupport.grading.judge import AnswerKey
-from labsupport.grading.limits import RunLimits
-from labsupport.grading.submission import grade_submission
+from labsupport.grading.judging.judge import AnswerKey
+from labsupport.grading.running.limits import RunLimits
+from labsupport.grading.submission.submission import grade_submission
 
 SECRET = "canary-5e1f"
 SECONDS = 90  # for one test

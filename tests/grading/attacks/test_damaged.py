@@ -7,7 +7,7 @@ import pytest
 from attack import HONEST
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from labsupport.grading.realign import realign
+from labsupport.grading.submission.realign import realign
 
 
 def at(notebook, name):
@@ -172,11 +172,11 @@ def test_written_answers_keep_text_and_pictures(perfect, released):
 def test_a_question_asked_early_gives_away_no_stand_in(perfect, hand_in):
     notebook = copy.deepcopy(perfect)
     peek = (
-        "from labsupport.wire import decode\n"
+        "from labsupport.grading.answers.wire import decode\n"
         "def scale(x, factor):\n"
         "    names = {}\n"
         "    for source in In:\n"
-        "        if source.startswith('from labsupport.respond') and 'stand_in' in source:\n"
+        "        if source.startswith('from labsupport.grading.answers.respond') and 'stand_in' in source:\n"
         "            text = eval(source.split('\\n_respond(', 1)[1].strip()[:-1])\n"
         "            exec(decode(text)['driver'], names)\n"
         "    return names['stand_in'](x, factor) if names else x\n"

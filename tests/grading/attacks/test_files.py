@@ -16,9 +16,9 @@ from test_pages import Acting
 
 from labsupport import cli
 from labsupport.course.build import dump
-from labsupport.grading.course_directory import init_course, release
-from labsupport.grading.course_grades import Row, grade_course
 from labsupport.grading.demo import ON_TIME, submit
+from labsupport.grading.ledger.course_directory import init_course, release
+from labsupport.grading.ledger.grades import Row, grade_course
 
 pytestmark = pytest.mark.slow
 STEM = "90_mini"

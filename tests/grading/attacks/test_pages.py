@@ -10,7 +10,12 @@ from attack import HONEST
 from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from labsupport.grading.sanitise import Patience, clean_html, clean_markdown, clean_outputs
+from labsupport.grading.submission.sanitise import (
+    Patience,
+    clean_html,
+    clean_markdown,
+    clean_outputs,
+)
 
 SCRIPTS = [
     "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<svg onload=alert(1)></svg>",

@@ -11,8 +11,8 @@ from conftest import SECRET
 from nbformat.v4 import new_code_cell, new_notebook
 
 import labsupport
-from labsupport.grading.limits import RunLimits
-from labsupport.grading.run import execute
+from labsupport.grading.running.limits import RunLimits
+from labsupport.grading.running.run import execute
 
 LOOK = """
 import json, os, resource, socket, sys

@@ -1,0 +1,1 @@
+"""Lab 01: the long runs behind its figures."""

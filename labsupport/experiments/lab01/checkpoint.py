@@ -1,0 +1,79 @@
+"""Lab 01: the small ViT shipped as data/checkpoints/01_vit.safetensors, for the attention widget.
+
+    labs experiment 01 checkpoint
+
+Patches of 4 x 4 pixels give 8 x 8 tokens, a grid on which attention maps show something.
+"""
+
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from labsupport import data
+from labsupport.data.transforms import normalize
+from labsupport.experiments.record import write_result
+from labsupport.labs.lab01 import data_scaling as studies
+from labsupport.metrics.classification import accuracy
+from labsupport.models.vit import VisionTransformer
+from labsupport.profiling.counts import count_parameters
+from labsupport.training.checkpoints import save_checkpoint
+from labsupport.training.fit import train_classifier
+
+VIT = {"patch_size": 4, "dim": 64, "depth": 4, "heads": 4, "mlp_ratio": 2}
+IMAGES_PER_CLASS = 1024
+STEPS = 1800
+BATCH_SIZE = 64
+LR = 1.5e-3
+SEED = 0
+
+
+def make_vit() -> VisionTransformer:
+    """The checkpoint's model, untrained."""
+    return VisionTransformer(studies.IMAGE_SIZE, num_classes=studies.CONCEPTS, **VIT)
+
+
+def run(steps: int = STEPS, images_per_class: int = IMAGES_PER_CLASS,
+        progress: bool = True) -> tuple[VisionTransformer, dict]:
+    """The trained model and what was measured: loss, accuracies (0 to 1), seconds of training."""
+    labels = studies.balanced_labels(images_per_class, studies.CONCEPTS)
+    train = data.singles(len(labels), studies.IMAGE_SIZE, concepts=studies.CONCEPTS, style="noto",
+                         split="train", seed=SEED, labels=labels)
+    torch.manual_seed(SEED)
+    model = make_vit()
+    history = train_classifier(model, normalize(train.images), labels, steps=steps,
+                               batch_size=BATCH_SIZE, lr=LR, weight_decay=studies.WEIGHT_DECAY,
+                               seed=SEED, progress=progress)
+    last = history.loss[-50:]
+    record = {"loss": round(sum(last) / len(last), 4), "seconds": round(history.seconds, 1)}
+    for name, style in (("test", "noto"), ("other_style", "twemoji")):
+        test = data.singles(studies.TEST_IMAGES, studies.IMAGE_SIZE, concepts=studies.CONCEPTS,
+                            style=style, split="test", seed=studies.TEST_SEED)
+        record[name] = accuracy(model, normalize(test.images), test.labels)
+    return model, record
+
+
+def main(root: Path) -> None:
+    """Run it on one thread; write the checkpoint and data/results/01_checkpoint.json."""
+    torch.set_num_threads(1)
+    start = perf_counter()
+    model, record = run()
+    settings = {
+        "image_size": studies.IMAGE_SIZE,
+        "concepts": studies.CONCEPTS,
+        "train_style": "noto",
+        "other_style": "twemoji",
+        "images_per_class": IMAGES_PER_CLASS,
+        "steps": STEPS,
+        "batch_size": BATCH_SIZE,
+        "lr": LR,
+        "weight_decay": studies.WEIGHT_DECAY,
+        "seed": SEED,
+        "test_images": studies.TEST_IMAGES,
+        "vit": VIT | {"parameters": count_parameters(model)},
+    }
+    command = "labs experiment 01 checkpoint"
+    notes = {"command": command, "seed": str(SEED), "test_accuracy": f"{record['test']:.4f}"}
+    save_checkpoint(model, root / "data/checkpoints/01_vit.safetensors", notes)
+    write_result(root / "data/results/01_checkpoint.json", command=command, settings=settings,
+                 records=[record], seconds=perf_counter() - start)

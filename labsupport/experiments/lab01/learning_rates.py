@@ -1,0 +1,71 @@
+"""Lab 01: the peak learning rate of each model in `data_scaling`, so that neither is favoured.
+
+    labs experiment 01 learning_rates
+
+Judged on validation renders that neither `data_scaling` nor its tests use.
+"""
+
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from labsupport import data
+from labsupport.data.transforms import normalize
+from labsupport.experiments.lab01.data_scaling import make_cnn, make_vit
+from labsupport.experiments.record import write_result
+from labsupport.labs.lab01 import data_scaling as studies
+from labsupport.metrics.classification import accuracy
+from labsupport.training.fit import train_classifier
+
+CANDIDATES = {"ViT": (1.5e-3, 3e-3, 6e-3), "CNN": (1.5e-3, 3e-3, 6e-3)}
+IMAGES_PER_CLASS = 128
+SEED = 77  # of the models and the training renders
+VALIDATION_SEED = 78
+
+
+def run(progress: bool = True) -> list[dict]:
+    """One record a model and candidate: model, lr, final training loss, validation accuracy."""
+    labels = studies.balanced_labels(IMAGES_PER_CLASS, studies.CONCEPTS)
+    train, validation = (
+        data.singles(len(labels), studies.IMAGE_SIZE, concepts=studies.CONCEPTS, style="noto",
+                     split="train", seed=seed, labels=labels)
+        for seed in (SEED, VALIDATION_SEED)
+    )
+    records = []
+    makers = {"ViT": make_vit, "CNN": make_cnn}
+    for name, make in makers.items():
+        for lr in CANDIDATES[name]:
+            torch.manual_seed(SEED)
+            model = make()
+            history = train_classifier(
+                model, normalize(train.images), train.labels, steps=studies.STEPS,
+                batch_size=studies.BATCH_SIZE, lr=lr, weight_decay=studies.WEIGHT_DECAY,
+                seed=SEED, progress=f"{name}, lr {lr:g}" if progress else False,
+            )
+            records.append({
+                "model": name,
+                "lr": lr,
+                "loss": round(sum(history.loss[-20:]) / len(history.loss[-20:]), 4),
+                "validation": accuracy(
+                    model, normalize(validation.images[:2000]), validation.labels[:2000]
+                ),
+            })
+    return records
+
+
+def main(root: Path) -> None:
+    """Run it on one thread and write data/results/01_learning_rates.json."""
+    torch.set_num_threads(1)
+    start = perf_counter()
+    records = run()
+    settings = {
+        "images_per_class": IMAGES_PER_CLASS,
+        "steps": studies.STEPS,
+        "batch_size": studies.BATCH_SIZE,
+        "weight_decay": studies.WEIGHT_DECAY,
+        "seed": SEED,
+    }
+    write_result(root / "data/results/01_learning_rates.json",
+                 command="labs experiment 01 learning_rates", settings=settings,
+                 records=records, seconds=perf_counter() - start)

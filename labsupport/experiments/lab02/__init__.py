@@ -1,0 +1,1 @@
+"""Lab 02: the long runs behind its figures."""

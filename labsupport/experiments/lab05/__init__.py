@@ -1,0 +1,1 @@
+"""Lab 05: the long runs behind its figures."""

@@ -1,0 +1,1 @@
+"""Lab 06: the long runs behind its figures."""

@@ -1,0 +1,116 @@
+"""Lab 06: what teaches CLIP which thing is where? Ten things, longer training.
+
+    labs experiment 06 word_order
+
+Results are written after every net; started again with the same settings, it goes on.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from labsupport.data import pairs
+from labsupport.data.transforms import normalize
+from labsupport.experiments.lab06.contrastive import step_with, vectors
+from labsupport.experiments.record import resume
+from labsupport.metrics.retrieval import better
+from labsupport.models.clip import losses
+from labsupport.models.clip.model import CLIP, small_clip
+from labsupport.models.clip.words import tokenize
+
+CONCEPTS, TRAIN_IMAGES, TEST_IMAGES = 10, 8000, 1000
+LR = 1e-3
+MEASUREMENTS = 8  # in the course of a training
+SEEDS = (0,)
+
+
+def things(caption: str) -> str:
+    """The two things of a caption, whichever comes first: what a batch may hold only once."""
+    return " and ".join(sorted(pairs.split_caption(caption)[::2]))
+
+
+# Name: loss, what must differ in a batch, size of a batch, steps. Ten things make 144 facts, so a
+# batch of 128 different facts holds nearly every caption together with the exchanged one; a batch
+# of 32 different pairs of things holds none.
+NETS = {
+    "batches hold exchanged captions": (losses.clip_loss, pairs.fact, 128, 800),
+    "batches hold none": (losses.clip_loss, things, 32, 1600),
+    "batches hold none, hard negatives": (losses.hard_negative_loss, things, 32, 1600),
+}
+TEST_SEED = 3_000_000
+
+
+def settings() -> dict:
+    """All that a record depends on, for the result file."""
+    return {"concepts": CONCEPTS, "train_images": TRAIN_IMAGES, "test_images": TEST_IMAGES,
+            "lr": LR, "nets": {name: net[2:] for name, net in NETS.items()}}
+
+
+@torch.no_grad()
+def order(model: CLIP, held_out: bool, images: int, style: str = "noto") -> float:
+    """Share of images that prefer their caption to the one with the things exchanged."""
+    batch = pairs.pair_scenes(images, held_out=held_out, concepts=CONCEPTS, style=style,
+                              split="test", seed=TEST_SEED)
+    found = vectors(model.encode_image, batch.images)
+    true, wrong = (model.encode_text(tokenize(captions)) for captions in (
+        batch.captions, [pairs.swapped(caption) for caption in batch.captions]))
+    return round(better((found * true).sum(1), (found * wrong).sum(1)), 4)
+
+
+def watched(step: Callable[..., float], curve: dict[str, list], every: int,
+            test_images: int) -> Callable[..., float]:
+    """The same step, which also notes word order in `curve` after every so many calls."""
+    calls = 0
+
+    def noted(model: CLIP, *given) -> float:
+        nonlocal calls
+        calls += 1
+        loss = step(model, *given)
+        if calls % every == 0:
+            curve["at"].append(calls)
+            curve["seen"].append(order(model, False, test_images))
+            curve["unseen"].append(order(model, True, test_images))
+        return loss
+
+    return noted
+
+
+def run(seeds: Sequence[int] = SEEDS, done: Sequence[dict] = (), most_steps: int = 10**6,
+        train_images: int = TRAIN_IMAGES, test_images: int = TEST_IMAGES, progress: bool = True,
+        keep: Callable[[list[dict]], None] | None = None) -> list[dict]:
+    """One record a loss and seed: word order on pairs of training and on unseen ones, 0 to 1,
+    after the steps in `at`; what is in `done` is not repeated."""
+    records = list(done)
+    for seed in seeds:
+        for name, (loss_of, key, batch_size, steps) in NETS.items():
+            if (name, seed) in {(r["net"], r["seed"]) for r in records}:
+                continue
+            steps = min(steps, most_steps)
+            train = pairs.pair_scenes(train_images, seed=seed, concepts=CONCEPTS)
+            inputs = [normalize(train.images), tokenize(train.captions)]
+            if loss_of is losses.hard_negative_loss:
+                inputs.append(tokenize([pairs.swapped(caption) for caption in train.captions]))
+            torch.manual_seed(seed)
+            model = small_clip()
+            curve: dict[str, list] = {"at": [], "seen": [], "unseen": []}
+            step = watched(step_with(loss_of), curve, max(1, steps // MEASUREMENTS), test_images)
+            history, _ = pairs.train_pairs(
+                model, step, inputs, [key(caption) for caption in train.captions],
+                steps=steps, batch_size=batch_size, lr=LR, seed=seed,
+                progress=f"{name}, seed {seed}" if progress else False)
+            records.append({"net": name, "seed": seed, **curve,
+                            "unseen style": order(model, False, test_images, "twemoji"),
+                            "loss": round(sum(history.loss[-20:]) / 20, 4),
+                            "seconds": round(history.seconds, 1)})
+            if keep:
+                keep(records)
+    return records
+
+
+def main(root: Path) -> None:
+    """Run it on one thread; write data/results/06_word_order.json."""
+    torch.set_num_threads(1)
+    done, keep = resume(root / "data/results/06_word_order.json",
+                        command="labs experiment 06 word_order", settings=settings())
+    run(done=done, keep=keep)

@@ -1,0 +1,1 @@
+"""Lab 07: the long runs behind its figures."""

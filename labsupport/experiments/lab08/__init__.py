@@ -1,0 +1,1 @@
+"""Lab 08: the long runs behind its figures."""

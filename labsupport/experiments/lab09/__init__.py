@@ -1,0 +1,1 @@
+"""Lab 09: the long runs behind its figures."""

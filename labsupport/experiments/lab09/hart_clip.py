@@ -1,0 +1,127 @@
+"""Lab 09: lab 06's CLIP, trained on stickers, which says how well an image fits its caption.
+
+    labs experiment 09 hart_clip
+
+The network of lab 06 at the size of stickers, with their words. Like the judges it sees every
+combination and is used in no training of a generator.
+"""
+
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from labsupport.data.stickers import (
+    TEXT_LENGTH,
+    VOCABULARY,
+    captions,
+    combinations,
+    stickers,
+    tokenize,
+)
+from labsupport.data.transforms import normalize
+from labsupport.experiments.lab08.hart_judges import JITTER, SIZE, worsen
+from labsupport.experiments.record import write_result
+from labsupport.models.clip.losses import clamp_scale, clip_loss
+from labsupport.models.clip.model import CLIP, clip
+from labsupport.training.checkpoints import load_checkpoint, save_checkpoint
+from labsupport.training.schedule import learning_rate_factor
+
+STEPS, BATCH_SIZE, LR, SEED = 1500, 128, 2e-3, 0
+TEST_IMAGES, TEST_SEED = 1000, 91
+
+
+def sticker_clip() -> CLIP:
+    """Lab 06's CLIP for images (batch, 3, 48, 48) in [-1, 1] and the tokens of
+    `stickers.tokenize`, untrained. Its text tower reads at the largest number of a caption: the
+    ground, which comes last."""
+    return clip(SIZE, 6, len(VOCABULARY), TEXT_LENGTH, width=64, depth=3, heads=4, text_width=64,
+                text_depth=2, text_heads=4, embed_dim=64)
+
+
+def shipped_clip() -> CLIP:
+    """The one of data/checkpoints, in eval mode."""
+    net = sticker_clip()
+    load_checkpoint(net, "09_clip")
+    return net.eval()
+
+
+def train_clip(net: CLIP, steps: int = STEPS, seed: int = SEED, batch_size: int = BATCH_SIZE,
+               progress: bool = True) -> list[float]:
+    """Train in place; the loss of every step. No caption occurs twice in a batch: it would be a
+    wrong answer that is right."""
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(net.parameters(), LR, betas=(0.9, 0.98), weight_decay=0.05)
+    losses = []
+    net.train()
+    with tqdm(range(steps), disable=not progress, desc="CLIP") as bar:
+        for step in bar:
+            for group in optimizer.param_groups:
+                group["lr"] = LR * learning_rate_factor(step, steps)
+            batch = stickers(batch_size, SIZE, split="all", seed=(seed + 1) * 30_000_000 + step,
+                             jitter=JITTER)
+            text = tokenize(batch.captions)
+            rows = torch.tensor(list({tuple(row): i for i, row in enumerate(text.tolist())}
+                                     .values()))
+            images = worsen(normalize(batch.images[rows]), generator)
+            loss = clip_loss(net.image(images), net.text(text[rows]), net.logit_scale)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            clamp_scale(net.logit_scale)
+            losses.append(loss.item())
+            bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+    net.eval()
+    return losses
+
+
+@torch.no_grad()
+def clip_scores(net: CLIP, images: Tensor, text: Tensor) -> Tensor:
+    """CLIP scores (n,) of images (n, 3, size, size) in [0, 1] and captions (n, words): a hundred
+    times the cosine, and 0 where that is negative (J. Hessel et al., "CLIPScore", 2021, with the
+    factor of 100 that HART's table has)."""
+    found = torch.cat([net.encode_image(normalize(part)) for part in images.split(250)])
+    return 100 * (found * net.encode_text(text)).sum(dim=1).clamp(min=0)
+
+
+def one_word_wrong(attributes: Tensor, seed: int = 0) -> Tensor:
+    """The tokens of other captions (n, words), each of which differs from that of attributes
+    (n, 4) in one word, whichever. All of them occur among the stickers."""
+    every = combinations("all")
+    generator = torch.Generator().manual_seed(seed)
+    chosen = []
+    for row in attributes:
+        near = every[(every != row).sum(dim=1) == 1]
+        chosen.append(near[torch.randint(len(near), (), generator=generator)])
+    return tokenize(captions(torch.stack(chosen)))
+
+
+def alignment(net: CLIP, split: str, n: int = TEST_IMAGES) -> dict[str, float]:
+    """Of n real images of a split: mean scores with their captions, with captions wrong in one
+    word and with those of other images, and how often the first is above the second."""
+    batch = stickers(n, SIZE, split=split, seed=TEST_SEED)
+    text = tokenize(batch.captions)
+    true, near, other = (clip_scores(net, batch.images, words) for words in (
+        text, one_word_wrong(batch.attributes), text.roll(1, dims=0)))
+    return {"true": round(true.mean().item(), 2), "one word wrong": round(near.mean().item(), 2),
+            "another's": round(other.mean().item(), 2),
+            "told apart": round((true > near).float().mean().item(), 4)}
+
+
+def main(root: Path) -> None:
+    """Train it on one thread; write data/checkpoints/09_clip.safetensors and the record."""
+    torch.set_num_threads(1)
+    start, command = perf_counter(), "labs experiment 09 hart_clip"
+    torch.manual_seed(SEED)
+    net = sticker_clip()
+    losses = train_clip(net)
+    save_checkpoint(net, root / "data/checkpoints/09_clip.safetensors",
+                    {"command": command, "seed": str(SEED)})
+    write_result(root / "data/results/09_hart_clip.json", command=command,
+                 records=[{"split": split} | alignment(net, split) for split in ("triple", "pair")],
+                 seconds=perf_counter() - start,
+                 loss=[round(sum(losses[i:i + 50]) / 50, 4) for i in range(0, STEPS, 50)],
+                 settings={"steps": STEPS, "batch_size": BATCH_SIZE, "lr": LR, "seed": SEED,
+                           "size": SIZE, "jitter": JITTER, "test_images": TEST_IMAGES})

@@ -1,0 +1,1 @@
+"""All that runs in a student's kernel while it is graded."""

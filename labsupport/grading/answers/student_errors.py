@@ -1,0 +1,38 @@
+"""Where an exception came from while a student's code was asked, and what it means for them."""
+
+from types import TracebackType
+
+from labsupport.notebook.failures import LIBRARIES
+
+# What an exception in the grader's own lines says about the value that the student returned.
+MEANINGS = (
+    ("NoneType", "nothing came back where a result is wanted: is a return missing?"),
+    ("does not require grad", "the result is cut off from its gradient, by detach(), .data, "
+     "no_grad() or a conversion on the way"),
+    ("not have been used in the graph", "the gradient does not reach every input: one of them "
+     "is not used, or is detached on the way"),
+    ("to unpack", "not as many values came back as the exercise asks for"),
+)
+
+
+def student_line(trace: TracebackType | None) -> str:
+    """The innermost line of a traceback that is neither the grader's nor a library's, as words
+    in brackets; "" where there is none."""
+    found = ""
+    while trace is not None:
+        frame = trace.tb_frame
+        file = frame.f_code.co_filename
+        if not file.startswith("<driver of") and not any(word in file for word in LIBRARIES):
+            found = f" (in {frame.f_code.co_name}, line {trace.tb_lineno} of its cell)"
+        trace = trace.tb_next
+    return found
+
+
+def unusable(said: str) -> str:
+    """What to say where the notebook's code gave something back, and using that raised ``said``."""
+    if said.startswith("TypeError") and "argument" in said:
+        return f"it cannot be called as the exercise says ({said})"
+    for words, meaning in MEANINGS:
+        if words in said:
+            return f"{meaning} ({said})"
+    return f"what came back cannot be used as the exercise says ({said})"

@@ -1,0 +1,1 @@
+"""From answers to verdicts, in the grader's own process."""

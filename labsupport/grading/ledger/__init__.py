@@ -1,0 +1,1 @@
+"""What is kept of a class: course directory, gradebook, grades."""

@@ -1,0 +1,141 @@
+"""An instructor's course directory: made here, used by nbgrader's own commands unmodified.
+
+    DIR/nbgrader_config.py   nbgrader's settings, with our pipeline in autograde
+    DIR/labs/NN_name.py      the labs of this course, to edit; nbgrader never copies this folder
+    DIR/source/ release/ submitted/ autograded/ feedback/ gradebook.db   nbgrader's
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+from nbgrader.apps.api import NbGraderAPI
+from sqlalchemy.exc import SAWarning
+from traitlets.config import Config, PyFileConfigLoader
+
+from labsupport.course.build import CODE_STUB, TEXT_STUB, dump, source_notebook
+from labsupport.course.source import find_labs, read_lab
+
+CONFIG = "nbgrader_config.py"
+
+
+class CourseError(Exception):
+    """Something about a course directory that its user can mend, in one line."""
+
+
+def init_course(folder: Path, solutions: Path, wanted: list[str] | None = None) -> Path:
+    """Make a course directory with the labs of a solutions folder. Never overwrites anything."""
+    if (folder / CONFIG).exists():
+        raise CourseError(f"{folder} is a course directory already: nothing was changed")
+    sources = find_labs(solutions, wanted)
+    for name in ("labs", "source", "release", "submitted"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for path in sources:
+        shutil.copy(path, folder / "labs" / path.name)
+    (folder / CONFIG).write_text(_config_text(folder.resolve().name), encoding="utf-8")
+    return folder
+
+
+def load_config(folder: Path) -> Config:
+    """nbgrader's configuration of a course. Raises CourseError where there is none."""
+    if not (folder / CONFIG).exists():
+        raise CourseError(f"{folder} is no course directory: make one with 'labs course init'")
+    config = PyFileConfigLoader(CONFIG, path=str(folder.resolve())).load_config()
+    config.NbGrader.logfile = ""  # nbgrader would write its log where we stand
+    return config
+
+
+@contextlib.contextmanager
+def course_api(folder: Path) -> Iterator[NbGraderAPI]:
+    """nbgrader's Python API on a course."""
+    config = load_config(folder)
+    path = os.environ.get("PATH", "")
+    try:
+        # nbgrader calls alembic by name, also where its environment is not activated
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{path}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SAWarning)  # nbgrader's own, on every new submission
+            yield NbGraderAPI(config=config)
+    finally:
+        os.environ["PATH"] = path
+
+
+def release(folder: Path, wanted: list[str] | None = None) -> list[Path]:
+    """Make ``source/`` from ``labs/`` and ``release/`` through nbgrader's generate_assignment.
+
+    Returns the released notebooks. Raises CourseError with nbgrader's reason where it refuses.
+    """
+    released = []
+    folder = folder.resolve()
+    sources = find_labs(folder / "labs", wanted)
+    with course_api(folder) as api:
+        for path in sources:
+            lab = read_lab(path)
+            target = folder / "source" / lab.stem / f"{lab.stem}.ipynb"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(dump(source_notebook(lab)), encoding="utf-8")
+            result = api.generate_assignment(lab.stem, force=True)
+            if not result["success"]:
+                raise CourseError(f"nbgrader did not release {lab.stem}: {last_error(result)}")
+            released.append(folder / "release" / lab.stem / f"{lab.stem}.ipynb")
+    return released
+
+
+def last_error(result: dict) -> str:
+    """The line of an nbgrader API log that says what went wrong."""
+    text = result.get("error") or result.get("log") or ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if "ERROR" in line or "Error" in line]
+    return (errors or lines or ["no reason was given"])[-1].replace("[ERROR] ", "")[:300]
+
+
+def _config_text(course_id: str) -> str:
+    return dedent(
+        f'''\
+        """nbgrader's settings for this course. nbgrader's own commands work in this folder."""
+
+        import os
+
+        c = get_config()  # noqa: F821  (nbgrader provides it)
+
+        c.CourseDirectory.root = os.path.dirname(os.path.abspath(__file__))
+        c.CourseDirectory.course_id = {course_id!r}
+
+        # How an exercise looks once its solution is removed.
+        c.ClearSolutions.code_stub = {{"python": {CODE_STUB!r}}}
+        c.ClearSolutions.text_stub = {TEXT_STUB!r}
+
+        # Grading: nbgrader's pipeline; damaged notebooks are repaired first, and execution is
+        # papermill's, with trusted judging in it.
+        c.Autograde.sanitize_preprocessors = [
+            "labsupport.grading.ledger.preprocessors.Realign",
+            "nbgrader.preprocessors.ClearOutput",
+            "nbgrader.preprocessors.DeduplicateIds",
+            "nbgrader.preprocessors.OverwriteKernelspec",
+            "nbgrader.preprocessors.OverwriteCells",
+            "nbgrader.preprocessors.CheckCellMetadata",
+        ]
+        c.Autograde.autograde_preprocessors = [
+            "labsupport.grading.ledger.preprocessors.ExecuteAndJudge",
+            "nbgrader.preprocessors.LimitOutput",
+            "nbgrader.preprocessors.SaveAutoGrades",
+            "nbgrader.preprocessors.AssignLatePenalties",
+            "nbgrader.preprocessors.CheckCellMetadata",
+        ]
+        c.OverwriteCells.add_missing_cells = True  # a deleted graded cell comes back
+        c.Execute.timeout = 60  # seconds a cell
+
+        # Inputs are drawn from this secret and the student's id: keep it to yourself, and keep it,
+        # for the same secret gives the same grades again.
+        c.ExecuteAndJudge.seed = {secrets.token_hex(16)!r}
+
+        # Late work: nbgrader's plug-ins, for example its own that gives no points when late.
+        # c.LateSubmissionPlugin.penalty_method = "zero"
+        '''
+    )

@@ -1,0 +1,59 @@
+"""Where a course's gradebook is, and whether it can be had: SQLite's file, or a server by URL."""
+
+from pathlib import Path
+
+from nbgrader.api import Gradebook
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from labsupport.grading.ledger.course_directory import CourseError
+
+CONNECT_SECONDS = 10
+
+
+def db_url(folder: Path, config) -> str:
+    """The URL in ``nbgrader_config.py``, with its password; else nbgrader's file."""
+    configured = config.CourseDirectory.get("db_url")
+    return configured or f"sqlite:///{folder.resolve() / 'gradebook.db'}"
+
+
+def shown(url: str) -> str:
+    """A gradebook's place as people read it: a file's path, or a URL without its password."""
+    place = make_url(url)
+    if place.get_backend_name() == "sqlite" and place.database:
+        return place.database
+    return place.render_as_string(hide_password=True)
+
+
+def open_gradebook(url: str) -> None:
+    """See that the gradebook can be had, and make its tables where it is new.
+
+    Raises CourseError, one line without the password, where it cannot.
+    """
+    try:
+        place = make_url(url)
+        server = place.get_backend_name() == "postgresql"
+        limit = {"connect_timeout": CONNECT_SECONDS} if server else {}
+        engine = create_engine(place, connect_args=limit if "connect_timeout" not in place.query
+                               else {})
+        with engine.connect():
+            pass
+        engine.dispose()
+        Gradebook(url).close()
+    except (ArgumentError, NoSuchModuleError):  # what it says may hold the password
+        raise CourseError(
+            "c.CourseDirectory.db_url in nbgrader_config.py is no URL of a database: it should "
+            "look like postgresql+psycopg://user:password@host/gradebook"
+        ) from None
+    except ModuleNotFoundError as error:
+        raise CourseError(
+            f"the gradebook {shown(url)} needs {error.name}, which is not installed: "
+            "pip install 'labsupport[postgres]', with postgresql+psycopg:// in the URL"
+        ) from None
+    except DBAPIError as error:
+        lines = str(error.orig).strip().splitlines() or ["no reason was given"]
+        reason = lines[0] if not place.password else lines[0].replace(str(place.password), "***")
+        raise CourseError(
+            f"the gradebook {shown(url)} cannot be opened, so nothing was graded: {reason}"
+        ) from None

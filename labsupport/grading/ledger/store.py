@@ -1,0 +1,107 @@
+"""Graded notebooks by content hash, in a course's ``.labs`` folder: what is done stays done.
+
+A run that was killed goes on where it stopped, and a grade that nothing changed is not made twice.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from labsupport.grading.ledger.course_directory import CourseError
+from labsupport.grading.running.scratch import sweep
+
+PROBE = 4 * 2**20  # bytes; more than one submission takes
+
+
+class ResultStore:
+    """Results of grading tasks; every write is whole or not there, and every read is checked."""
+
+    def __init__(self, course: Path):
+        self._folder = course / ".labs" / "results"
+
+    def get(self, fingerprint: str) -> str | None:
+        """The result that was put by, None where there is none or the disk has damaged it."""
+        try:
+            kept = json.loads(self._path(fingerprint).read_text(encoding="utf-8"))
+            if kept["check"] == _check(fingerprint, kept["notebook"]):
+                return kept["notebook"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass
+        return None
+
+    def put(self, fingerprint: str, result: str) -> None:
+        """Keep a result. Raises CourseError (a full disk, say) without leaving half a file."""
+        kept = {"check": _check(fingerprint, result), "notebook": result}
+        try:
+            write_whole(self._path(fingerprint), json.dumps(kept, ensure_ascii=False))
+        except OSError as error:
+            raise CourseError(
+                f"a result could not be kept in {self._folder}: {error.strerror}; what is done "
+                "stays done: mend that, then run again to go on"
+            ) from error
+
+    def forget(self, fingerprint: str) -> None:
+        self._path(fingerprint).unlink(missing_ok=True)
+
+    def _path(self, fingerprint: str) -> Path:
+        return self._folder / f"{fingerprint}.json"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that is there whole, on the disk, or as it was before. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+
+
+def check_room(course: Path) -> None:
+    """Raise CourseError where a course directory cannot be written to: its disk is full, say.
+
+    Asked when something has failed: what fails for want of room fails for the next one too.
+    """
+    try:
+        write_whole(course / ".labs" / "room", "x" * PROBE)
+        (course / ".labs" / "room").unlink()
+    except OSError as error:
+        raise CourseError(
+            f"{course} cannot be written to: {error.strerror}; what is done stays done: mend "
+            "that, then run again to go on"
+        ) from error
+
+
+def _check(fingerprint: str, result: str) -> str:
+    return hashlib.sha256(f"{fingerprint}\n{result}".encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def only_run(course: Path) -> Iterator[None]:
+    """Hold the course for one grading run; the lock goes with the process, however it ends.
+
+    Raises CourseError where another run holds it.
+    """
+    (course / ".labs").mkdir(exist_ok=True)
+    with (course / ".labs" / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CourseError(
+                f"{course} is being graded by another run: wait for it to end"
+            ) from None
+        for left in (course / ".labs").rglob(".*.part"):  # by a run that was killed
+            left.unlink(missing_ok=True)
+        sweep()
+        yield

@@ -1,0 +1,1 @@
+"""Run a notebook within limits, in a sandbox."""

@@ -1,0 +1,192 @@
+"""A papermill engine for untrusted notebooks: quiet, limited, in whatever kernel it is given."""
+
+import asyncio
+import contextlib
+import subprocess
+import time
+
+from nbclient.exceptions import CellExecutionComplete
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import Engine, papermill_engines
+from traitlets import Any as Anything
+
+from labsupport.grading.answers.respond import MIME
+from labsupport.grading.running.limits import (
+    MIB,
+    RunLimits,
+    Watch,
+    end_kernel,
+    kernel_process,
+    passed_limit,
+)
+
+__all__ = ["TIMEOUT", "LimitedClient", "LimitedEngine", "RunLimits"]
+
+TIMEOUT = "CellTimeoutError"
+
+
+class LimitedClient(PapermillNotebookClient):
+    """Executes a notebook and ends its kernel where a limit is passed.
+
+    ``current`` is the cell it is at, None before the first; ``ended`` says which limit was
+    passed, in cell ``ended_at``. What a kernel sends is a student's to write: any message may be
+    forged, malformed or endless, and so all of them count, whatever they claim to belong to.
+    """
+
+    limits = Anything()
+    current: int | None = None
+    ended = ""
+    ended_at: int | None = None
+    overdue: tuple[int, ...] = ()  # the cells that were stopped because their time was up
+    _written = 0
+    _messages = 0
+
+    def execute_cell(self, cell, cell_index, *args, **kwargs):
+        self.current = cell_index
+        executed = super().execute_cell(cell, cell_index, *args, **kwargs)
+        # What a cell leaves behind is its own doing: the watch, which looks four times a second,
+        # would see it in the next cell only, and blame that one.
+        if cell.cell_type == "code" and (
+            passed := passed_limit(kernel_process(self.km), self.limits)
+        ):
+            self.end(passed)
+        return executed
+
+    def start_new_kernel_client(self):
+        client = super().start_new_kernel_client()
+        read = client.session.deserialize
+
+        def count_and_read(frames, *args, **kwargs):
+            self._count(sum(map(len, frames)))
+            if self.ended:
+                raise RuntimeError(self.ended)  # what is left in the pipe is not worth reading
+            return read(frames, *args, **kwargs)
+
+        client.session.deserialize = count_and_read
+        return client
+
+    def process_message(self, msg, cell, cell_index):
+        if self.ended:
+            return None  # what is left in the pipe
+        try:
+            content, kind = msg["content"], msg["msg_type"]
+            if kind.startswith("comm"):
+                return None  # widgets need a person; their state is not kept
+            data = content.get("data")
+            if isinstance(data, dict) and MIME in data:
+                if kind != "display_data":
+                    return None
+                # without its display id no later cell can put another response in its place
+                content["transient"] = {}
+            self._count_places(content)
+            return None if self.ended else super().process_message(msg, cell, cell_index)
+        except CellExecutionComplete:
+            raise
+        except Exception:
+            self.end("it sent the grader a malformed message")
+            return None
+
+    def _count_places(self, content: dict) -> None:
+        """A display that stands in many places costs as many outputs when it changes."""
+        name = (content.get("transient") or {}).get("display_id")
+        places = self._display_id_map.get(name, {}) if name else {}
+        self._count(0, messages=sum(map(len, places.values())))
+
+    def _count(self, size: int, messages: int = 1) -> None:
+        self._written += size
+        self._messages += messages
+        if self._written > self.limits.output_mb * MIB:
+            self.end(f"it printed more than {self.limits.output_mb:g} MB")
+        elif self._messages > self.limits.outputs:
+            self.end(f"it sent more than {self.limits.outputs:,} outputs")
+
+    async def _async_poll_kernel_alive(self):
+        _take_error()
+        return await super()._async_poll_kernel_alive()
+
+    async def _async_poll_output_msg(self, *args):
+        _take_error()
+        return await super()._async_poll_output_msg(*args)
+
+    async def _async_handle_timeout(self, timeout, cell=None):
+        """Interrupt the cell; a kernel that does not come back from that is ended at once, for
+        every cell after this one would wait its whole time too."""
+        self.overdue += (self.current,)
+        reply = await super()._async_handle_timeout(timeout, cell)
+        if not await self._answers(seconds=5):
+            self.end("it could not be interrupted after its time was up")
+        return reply
+
+    async def _answers(self, seconds: float) -> bool:
+        asked = self.kc.kernel_info()
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            with contextlib.suppress(Exception):  # Empty: nothing has come yet
+                message = await self.kc.get_shell_msg(timeout=0.2)
+                if message["parent_header"].get("msg_id") == asked:
+                    return True
+        return False
+
+    def end(self, reason: str) -> None:
+        if not self.ended:
+            self.ended, self.ended_at = reason, self.current
+            self.iopub_timeout = 0  # nothing more will come
+        end_kernel(self.km)
+
+
+class LimitedEngine(Engine):
+    """``limits`` is a RunLimits, ``seconds`` what is left of the notebook's time; ``manager`` a
+    kernel manager, or None for a plain local kernel; ``report(client)`` is called at the end,
+    whatever happened."""
+
+    @classmethod
+    def execute_managed_notebook(
+        cls, nb_man, kernel_name, *, limits, seconds, manager, report, **options
+    ):
+        options.pop("log_output", None)
+        client = LimitedClient(
+            nb_man,
+            km=manager,
+            kernel_name=kernel_name,
+            limits=limits,
+            timeout=limits.cell_seconds,
+            interrupt_on_timeout=True,
+            # A cell whose outputs have no end has lost some: they were too large, or another
+            # process of the kernel's holds the socket. What comes after needs a kernel that speaks.
+            raise_on_iopub_timeout=True,
+            iopub_timeout=6,
+            error_on_timeout=_timeout_error(limits.cell_seconds),
+            shutdown_kernel="immediate",
+            **options,
+        )
+        try:
+            with Watch(client, seconds):
+                return client.execute(
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cleanup_kc=True
+                )
+        finally:
+            report(client)
+            if manager is not None and manager.has_kernel:
+                asyncio.run(manager.shutdown_kernel(now=True))
+
+
+papermill_engines.register("labs", LimitedEngine)
+
+
+def _take_error() -> None:
+    """Ask the task that runs for its error when it is done.
+
+    nbclient does not ask these two where a reply cannot be read. asyncio then logs the error when
+    Python collects the task, which may be in the middle of anything: in the middle of `ast.parse`
+    the log's traceback, which is parsed too, breaks Python 3.11's parser ("AST constructor
+    recursion depth mismatch").
+    """
+    asyncio.current_task().add_done_callback(lambda task: task.cancelled() or task.exception())
+
+
+def _timeout_error(seconds: float) -> dict:
+    return {
+        "ename": TIMEOUT,
+        "evalue": f"stopped after {seconds:g} s",
+        "traceback": [f"{TIMEOUT}: this cell was stopped after {seconds:g} s"],
+    }

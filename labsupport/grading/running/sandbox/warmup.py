@@ -1,0 +1,94 @@
+"""Inside the sandbox, once: what every notebook would otherwise do for the first time by itself.
+
+Imports are not all that a first time costs: matplotlib reads its fonts, the emoji are decoded, a
+torch module runs its initialisation. A fork inherits all of it. Nothing here may start a thread,
+for a thread does not survive a fork; the zygote checks that.
+"""
+
+import gc
+import importlib
+import io
+import os
+import sys
+
+PRELOADED = (
+    "numpy", "torch", "torchvision", "einops", "safetensors.torch", "tqdm.auto",
+    "matplotlib.pyplot", "ipywidgets",
+    "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.debugger", "psutil", "sqlite3",
+    "IPython.core.completer", "IPython.core.completerlib", "IPython.core.debugger_backport",
+    "IPython.extensions.storemagic", "tornado.platform.asyncio", "tornado.queues",
+    "torch.utils.flop_counter", "torch.utils.benchmark",
+    "labsupport.grading.answers.respond", "labsupport.data", "labsupport.notebook.check", "labsupport.notebook.plot.images",
+    "labsupport.notebook.plot.charts", "labsupport.labs.lab01.diagrams", "labsupport.notebook.plot.maps", "labsupport.labs.lab01.widgets",
+    "labsupport.notebook.environment", "labsupport.notebook.profile", "labsupport.profiling.counts",
+    "labsupport.training.fit", "labsupport.labs.lab01.data_scaling",
+)
+
+
+def warm_up() -> None:
+    """Import, draw, decode and compute once; then keep the garbage collector from looking at all
+    of that again, which would also copy its pages in every fork.
+
+    Raises RuntimeError where that has left a thread.
+    """
+    gc.disable()  # a fifth of an import's time, and nothing to collect
+    sys.modules["debugpy"] = None  # "not installed": nobody debugs here, and it is slow to load
+    for name in PRELOADED:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:  # a kernel that needs it will say so itself
+            print(f"zygote: {name}: {error}", file=sys.stderr)
+    for step in (_draw, _decode, _compute, _fail):
+        try:
+            step()
+        except Exception as error:  # warmth is a matter of speed only
+            print(f"zygote: {step.__name__}: {type(error).__name__}: {error}", file=sys.stderr)
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    threads = len(os.listdir("/proc/self/task"))
+    if threads != 1:
+        raise RuntimeError(f"the warm process has {threads} threads and cannot be forked")
+
+
+def _draw() -> None:
+    """A figure without pyplot: its inline backend looks for a notebook's shell when it is first
+    used, and there is none yet."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.imshow(np.zeros((4, 4)))
+    axes.set_title(r"$\frac{1}{\sqrt{d}}$ and words", fontweight="bold")
+    figure.savefig(io.BytesIO(), format="png", bbox_inches="tight")
+
+
+def _decode() -> None:
+    from labsupport.data import load_emoji
+
+    load_emoji()
+
+
+def _compute() -> None:
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(1)
+    state = torch.get_rng_state()
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU(), nn.Flatten(), nn.Linear(144, 2))
+    net(torch.zeros(1, 3, 8, 8)).sum().backward()
+    torch.optim.AdamW(net.parameters()).step()
+    torch.set_rng_state(state)
+
+
+def _fail() -> None:
+    """The first stack trace that IPython prints reads a highlighter and its grammar."""
+    from IPython.core.ultratb import AutoFormattedTB
+
+    try:
+        raise ValueError
+    except ValueError:
+        AutoFormattedTB(mode="Context").structured_traceback(*sys.exc_info())

@@ -1,0 +1,111 @@
+"""Inside the sandbox: a process that has imported what labs need, and forks a kernel on demand.
+
+Importing torch takes seconds and a fork takes milliseconds. What the zygote does before a fork
+is in ``warmup``.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+
+from labsupport.grading.running.sandbox.jail import (
+    SOCKETS,
+    Limits,
+    own_files,
+    own_limits,
+    own_namespaces,
+    seal_sockets,
+)
+from labsupport.grading.running.sandbox.warmup import warm_up
+
+CONTROL = "zygote.sock"
+
+
+def main(run: str) -> None:
+    """Serve requests, one JSON object a connection: ``{"id", "connection", "limits"}``."""
+    warm_up()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(f"{run}/{CONTROL}")
+    server.listen(16)
+    while True:
+        client, _ = server.accept()
+        line = client.makefile().readline()
+        if line and os.fork() == 0:
+            server.close()
+            client.close()
+            _enter(json.loads(line), run)
+        client.close()
+
+
+def _enter(request: dict, run: str) -> None:
+    """Become a kernel in a jail; never returns."""
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        own_namespaces()
+        inner, outer = socket.socketpair()
+        if os.fork() != 0:  # the first process of a new process namespace is its creator's child
+            inner.close()
+            _keep_door(outer)
+        outer.close()
+        limits = Limits(**request["limits"])
+        own_files(f"{run}/{request['id']}", run, limits)
+        connection = Path(f"{SOCKETS}/connection.json")
+        connection.write_text(json.dumps(request["connection"]))
+        _say_ready(f"{SOCKETS}/ready.sock")
+        own_limits(limits)
+        _kernel(str(connection), inner)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
+def _say_ready(path: str) -> None:
+    # by connecting from here, the outside learns our process id as it sees it
+    with socket.socket(socket.AF_UNIX) as ready:
+        ready.connect(path)
+        ready.sendall(b"ready")
+        ready.recv(1)  # until the outside holds on to us
+
+
+def _keep_door(door: socket.socket) -> None:
+    """Keep the right to mount, which the kernel gives up: when told that its sockets are bound,
+    make their folder read-only and say so; then wait for the kernel's end."""
+    with contextlib.suppress(OSError):
+        if door.recv(1):
+            seal_sockets()
+            door.sendall(b"1")
+    door.close()
+    os.wait()
+    os._exit(0)
+
+
+def _seal(door: socket.socket) -> None:
+    door.sendall(b"1")
+    if not door.recv(1):
+        raise OSError("the sockets' folder could not be made read-only")
+    door.close()
+
+
+def _kernel(connection_file: str, door: socket.socket) -> None:
+    from ipykernel.kernelapp import IPKernelApp
+
+    # standard error is a file outside, which all kernels share: it must not come in
+    quiet = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(quiet, number)
+    app = IPKernelApp.instance()
+    app.initialize(["-f", connection_file, "--HistoryManager.hist_file=:memory:"])
+    _seal(door)
+    app.start()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,1 @@
+"""One submitted notebook, from the file to its verdicts."""

@@ -1,0 +1,83 @@
+"""What a notebook is asked while it is executed, and what the answers that came back are worth."""
+
+import nbformat
+from nbformat.notebooknode import NotebookNode
+
+from labsupport.course.source import LabCell
+from labsupport.grading.answers.respond import MIME
+from labsupport.grading.judging.judge import AnswerKey
+from labsupport.grading.judging.verdicts import Challenge, Finding, Verdict
+from labsupport.grading.running.run import Execution
+
+# Kinds of cells that are not run when grading: they take long or need a person.
+SKIPPED = ("experiment", "widget")
+ASK = "from labsupport.grading.answers.respond import respond as _respond\n_respond({!r})"
+
+
+def with_questions(
+    notebook: NotebookNode, roles: list[LabCell | None], challenges: dict[str, list[Challenge]],
+    skipped: set[int],
+) -> tuple[NotebookNode, list[int]]:
+    """The notebook to execute, and which cell of ``notebook`` each of its cells stands for.
+
+    A graded cell becomes one cell for each of its challenges, so that a kernel that dies in one
+    part of an exercise is replaced before the next; ``skipped`` cells are empty. No output that
+    was handed in goes in, a forged response least of all.
+    """
+    asked = nbformat.from_dict({**notebook, "cells": []})
+    origins: list[int] = []
+    for index, (cell, role) in enumerate(zip(notebook.cells, roles, strict=True)):
+        kind = role.kind if role is not None and cell.cell_type == "code" else ""
+        texts = [c.text for c in challenges[role.name]] if kind == "judge" else [None]
+        for number, text in enumerate(texts):
+            copy = nbformat.from_dict(cell)
+            if text is not None:
+                copy.source = ASK.format(text)
+            elif index in skipped:
+                copy.source = ""
+            if copy.cell_type == "code":
+                copy.outputs = []
+            if number:
+                copy.id = f"labs-part-{index}-{number}"
+            asked.cells.append(copy)
+            origins.append(index)
+    return asked, origins
+
+
+def verdict_of(
+    key: AnswerKey, run: Execution, name: str, challenges: list[Challenge], graded: list[list[int]]
+) -> Verdict:
+    """``graded`` are the cells that asked this exercise's challenges, by cell that is graded."""
+    findings: list[Finding] = []
+    if len(graded) != 1:
+        what = "is missing from" if not graded else "stands more than once in"
+        for challenge in challenges:
+            findings += key.all_cases(challenge, "missing",
+                                      f"the graded cell {what} the notebook")
+        return key.score(name, findings)
+    for challenge, place in zip(challenges, graded[0], strict=True):
+        findings += _findings(key, run, challenge, place)
+    return key.score(name, findings)
+
+
+def _findings(key: AnswerKey, run: Execution, challenge: Challenge, place: int) -> list[Finding]:
+    shown = [
+        o.get("data")
+        for o in run.notebook.cells[place].get("outputs", [])
+        if o.get("output_type") == "display_data"
+    ]
+    bundles = [data[MIME] for data in shown if isinstance(data, dict) and MIME in data]
+    if len(bundles) > 1:
+        return key.all_cases(challenge, "tampered", "the graded cell gave several responses")
+    if bundles:
+        return key.findings(challenge, bundles[0] if isinstance(bundles[0], dict) else {})
+    if place in run.timeouts:
+        return key.all_cases(challenge, "timeout", "took too long and was stopped")
+    if place in run.deaths:
+        reason = run.deaths[place]
+        status = "out of memory" if " MB (" in reason else "crashed"
+        return key.all_cases(challenge, status, f"while this exercise ran, {reason}")
+    if place >= run.reached:
+        message = f"{len(run.deaths)} kernels died in the cells before it"
+        return key.all_cases(challenge, "not reached", message)
+    return key.findings(challenge, None)

@@ -1,0 +1,45 @@
+"""A student's own look at a notebook: run it and read off its visible checks."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+
+from labsupport.grading.running.run import execute
+from labsupport.grading.submission.submission import SKIPPED
+
+
+@dataclass
+class CheckResult:
+    exercise: str
+    passed: bool
+    message: str
+
+
+def run_checks(path: Path, profile: str = "smoke") -> list[CheckResult]:
+    """Run a notebook without its experiments and return one result for each check cell."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.metadata.get("labsupport", {}).get("kind") in (*SKIPPED, "judge"):
+            cell.source = ""
+    run = execute(notebook, {"PROFILE": profile, "SEED": 0})
+    results = []
+    for index, cell in enumerate(run.notebook.cells):
+        about = cell.metadata.get("labsupport", {})
+        if about.get("kind") != "check":
+            continue
+        errors = [o for o in cell.outputs if o.output_type == "error"]
+        if index in run.deaths or index >= run.reached:
+            results.append(CheckResult(about["name"], False, "the kernel died before or in it"))
+        elif errors:
+            results.append(CheckResult(about["name"], False, _first(errors[0])))
+        else:
+            text = "".join(o.get("text", "") for o in cell.outputs).strip().splitlines()
+            results.append(CheckResult(about["name"], True, text[-1] if text else ""))
+    return results
+
+
+def _first(error) -> str:
+    text = re.sub(r"\x1b\[[0-9;]*m", "", f"{error.ename}: {error.evalue}")
+    return text.splitlines()[0][:200]

@@ -1,0 +1,173 @@
+"""Grade one submitted notebook: ask, execute, judge, and write the verdicts where a person and
+nbgrader look for them. No gradebook here either: notebook in, graded notebook out.
+"""
+
+import hashlib
+import html
+import importlib.metadata
+import platform
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import nbformat
+import torch
+from nbformat.notebooknode import NotebookNode
+from nbformat.v4 import new_markdown_cell
+
+from labsupport.course.build import student_notebook
+from labsupport.course.fingerprint import fingerprint
+from labsupport.grading.judging.judge import AnswerKey
+from labsupport.grading.judging.verdicts import Verdict
+from labsupport.grading.running.limits import RunLimits
+from labsupport.grading.running.run import execute
+from labsupport.grading.running.sandbox.warm import WarmSandbox
+from labsupport.grading.submission.passive import passive_cells
+from labsupport.grading.submission.questions import SKIPPED, verdict_of, with_questions
+from labsupport.grading.submission.realign import realign
+from labsupport.grading.submission.sanitise import Patience, clean_markdown, clean_outputs
+
+VERSIONS = ("labsupport", "numpy", "einops", "nbgrader", "papermill", "ipykernel")
+OWN_OUTPUT = "Output as the student handed it in; this cell is not run when grading.\n"
+
+
+@dataclass
+class Graded:
+    """A graded notebook with its verdicts, in the order of the lab, and their provenance."""
+
+    notebook: NotebookNode
+    verdicts: list[Verdict]
+    provenance: dict = field(default_factory=dict)
+
+
+def grade_submission(
+    key: AnswerKey,
+    submitted: NotebookNode,
+    *,
+    seed: str,
+    profile: str = "smoke",
+    limits: RunLimits | None = None,
+    sandbox: WarmSandbox | None = None,
+    demonstrations: bool = False,
+) -> Graded:
+    """Grade a notebook as it was handed in, in whatever state.
+
+    It is first brought into the form of the released lab. ``seed`` decides the inputs, so it is
+    secret and differs by student. Given cells that only draw are run where ``demonstrations`` are
+    asked for; otherwise, and for what takes long, the submission's own outputs are kept. The
+    graded notebook carries no live script.
+    """
+    handed_in, repairs = realign(submitted, _released(key))
+    kinds = {cell.id: cell for cell in key.lab.cells}
+    roles = [kinds.get(_id(cell)) for cell in handed_in.cells]
+    skipped = _skipped(handed_in, roles, demonstrations)
+    challenges = {name: key.challenges(name, seed) for name in key.lab.exercises}
+    asked, origins = with_questions(handed_in, roles, challenges, skipped)
+    run = execute(asked, {"PROFILE": profile, "SEED": 0}, limits, sandbox)
+    verdicts = {
+        name: verdict_of(key, run, name, parts, [
+            [i for i, origin in enumerate(origins) if origin == place]
+            for place, role in enumerate(roles)
+            if role and role.kind == "judge" and role.name == name
+        ])
+        for name, parts in challenges.items()
+    }
+    outputs = {o: c.get("outputs", []) for o, c in zip(origins, run.notebook.cells, strict=True)}
+    graded = _with_verdicts(handed_in, outputs, roles, verdicts, skipped)
+    deaths = {str(origins[place]): reason for place, reason in run.deaths.items()}
+    provenance = {"seconds": round(run.seconds, 2), "deaths": deaths} | _provenance(
+        key, seed, profile, limits or RunLimits(), sandbox
+    )
+    graded.metadata["labsupport_grading"] = {
+        "verdicts": [v.as_dict() for v in verdicts.values()],
+        "provenance": provenance,
+        "repairs": repairs,
+    }
+    if repairs:
+        graded.cells.insert(0, _repair_note(repairs))
+    return Graded(graded, list(verdicts.values()), provenance)
+
+
+@lru_cache(maxsize=16)
+def _released(key: AnswerKey) -> NotebookNode:
+    return student_notebook(key.lab)
+
+
+def _skipped(notebook, roles, demonstrations: bool) -> set[int]:
+    """The places of the cells whose own outputs are kept."""
+    places = {i for i, role in enumerate(roles) if role is not None and role.kind in SKIPPED}
+    if demonstrations:
+        return places
+    sources = [cell.source for cell in notebook.cells]
+    return places | passive_cells(sources, roles, SKIPPED)
+
+
+def _id(cell: NotebookNode) -> str:
+    # nbgrader's id: it has been held against the gradebook, the notebook's own id has not
+    about = cell.metadata.get("nbgrader")
+    name = about.get("grade_id") if isinstance(about, dict) else None
+    return str(name or cell.get("id", ""))
+
+
+def _with_verdicts(notebook, outputs, roles, verdicts, skipped) -> NotebookNode:
+    """The submission as a person reads it: its own cells with their ``outputs``, and a verdict in
+    each graded cell, whose result is the number of points (how nbgrader reads a grade)."""
+    graded = nbformat.from_dict(notebook)
+    patience = Patience()
+    for index, (cell, role) in enumerate(zip(graded.cells, roles, strict=True)):
+        if cell.cell_type != "code":
+            cell.source = clean_markdown(cell.source)
+            continue
+        if role is not None and role.kind == "judge":
+            cell.outputs = _verdict_outputs(verdicts[role.name])
+        elif index in skipped:
+            cell.outputs = clean_outputs(cell.get("outputs", []), patience)
+            if cell.outputs:
+                cell.outputs.insert(0, _stream(OWN_OUTPUT))
+        else:
+            cell.outputs = clean_outputs(outputs[index], patience)
+        cell.execution_count = None
+    return graded
+
+
+def _repair_note(repairs: list[str]) -> NotebookNode:
+    lines = "\n".join(f"- {html.escape(repair)}" for repair in repairs)
+    return new_markdown_cell(f"**Repaired before grading**\n\n{lines}", id="labs-repairs")
+
+
+def _stream(text: str) -> NotebookNode:
+    return nbformat.from_dict({"output_type": "stream", "name": "stdout", "text": text})
+
+
+def _verdict_outputs(verdict: Verdict) -> list[NotebookNode]:
+    """One result: its HTML is for people, its plain text is the grade nbgrader reads."""
+    colour = "#1b7837" if verdict.status == "passed" else "#b2182b"
+    shown = (
+        f'<div style="border-left:4px solid {colour};padding:4px 10px">'
+        f"<b>{html.escape(verdict.exercise)}: {html.escape(verdict.status)}</b>, "
+        f"{verdict.points:g} of {verdict.max_points:g} points<br>"
+        f"{html.escape(verdict.message)}</div>"
+    )
+    result = {
+        "output_type": "execute_result",
+        "execution_count": None,
+        "metadata": {},
+        "data": {"text/plain": f"{verdict.points:g}", "text/html": shown},
+    }
+    return nbformat.from_dict([result])
+
+
+def _provenance(
+    key: AnswerKey, seed: str, profile: str, limits: RunLimits, sandbox: WarmSandbox | None
+) -> dict:
+    """What this grade was made of, the same on every machine. The seed is a secret: its hash
+    tells two seeds apart and gives none away."""
+    return {
+        "lab": fingerprint(key.lab),
+        "seed": hashlib.sha256(f"labs-seed/{seed}".encode()).hexdigest()[:16],
+        "profile": profile,
+        "sandbox": sandbox is not None,
+        "cell_seconds": limits.cell_seconds,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **{name: importlib.metadata.version(name) for name in VERSIONS},
+    }

@@ -1,0 +1,1 @@
+"""Submissions as tasks, spread over processes and machines."""

@@ -1,0 +1,178 @@
+"""Spread grading tasks over processes, or a cluster, with Dask.
+
+Workers get a task as text and give back text: no shared file system is assumed. What fails for
+reasons of the machine's is tried again; a student's failure is a result and is not.
+"""
+
+import contextlib
+import pkgutil
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import dask
+from dask.distributed import (
+    Client,
+    Future,
+    KilledWorker,
+    LocalCluster,
+    TimeoutError,
+    get_worker,
+    wait,
+)
+
+from labsupport.grading.ledger.course_directory import CourseError
+from labsupport.grading.running.scratch import scratch
+from labsupport.grading.workers.forks import prepare_workers
+from labsupport.grading.workers.task import GradingTask, perform, versions
+
+Label = TypeVar("Label")
+RETRIES = 1  # of a task that fails: a full disk, a sandbox that does not start; maybe elsewhere
+ANSWER_SECONDS = 30  # a scheduler that does not answer in this time is not there
+LOOK_SECONDS = 10  # between two looks at whether there is any worker
+IDLE_SECONDS = 300  # a cluster without any worker is waited for as long as this
+LEAST_SENT = 64  # tasks that a cluster knows of at once: enough for it to grow to
+ONE_EACH = {
+    # a worker gets its next task when it has done one: a death costs no other submission a try
+    "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.comm.timeouts.connect": "120s",  # a busy machine imports torch for long
+    "distributed.worker.multiprocessing-method": "forkserver",  # see ``forks``
+}
+
+
+class WorkersDied(RuntimeError):
+    """The processes that graded a submission died, one after the other."""
+
+
+@dataclass
+class Unfit:
+    """A worker's word that a grade of its would not be the one made here."""
+
+    reason: str
+
+
+def spread(
+    tasks: Iterable[tuple[Label, GradingTask]], jobs: int, scheduler: str = ""
+) -> Iterator[tuple[Label, str | Exception]]:
+    """Yield each task's label with its result, in the order in which they are done.
+
+    ``jobs`` worker processes on this machine, or those of the cluster behind ``scheduler``
+    (``tcp://host:port``). Tasks are taken as they are needed, so that a large class need not be
+    held in memory. A task that fails for reasons of its own comes with its exception.
+    Raises CourseError where the cluster cannot go on: its scheduler or all its workers are gone,
+    or a worker has other versions or several threads.
+    """
+    todo, sent, here = iter(tasks), {}, versions()
+    with _client(jobs, scheduler) as client:
+        if scheduler:
+            _see_that_workers_can_grade(client)
+        # not all at once: the scheduler may live in this process, and holds what it is sent
+        most = max(2 * sum(client.nthreads().values()), LEAST_SENT if scheduler else 0)
+        while True:
+            for label, task in islice(todo, most - len(sent)):
+                sent[_send(client, task, here)] = label
+            if not sent:
+                return
+            for future in _next_done(client, list(sent), scheduler):
+                yield sent.pop(future), _outcome(future, scheduler)
+                del future  # a result that is known here need not be kept there
+
+
+def _send(client: Client, task: GradingTask, here: dict[str, str]) -> Future:
+    key = f"grade-{task.fingerprint}"
+    return client.submit(_on_worker, task, here, key=key, retries=RETRIES)
+
+
+def _on_worker(task: GradingTask, wanted: dict[str, str]) -> str | Unfit:
+    worker, found = get_worker(), versions()
+    for name, version in wanted.items():
+        if found.get(name) != version:
+            return Unfit(f"{worker.address} has {name} {found.get(name)}, not {version} as here, "
+                         "and a grade may depend on it: install the same there")
+    if worker.state.nthreads != 1:
+        return Unfit(f"{worker.address} has {worker.state.nthreads} threads, and grading changes "
+                     "its process: start it with --nthreads 1, and --nworkers for several")
+    return perform(task)
+
+
+def _see_that_workers_can_grade(client: Client) -> None:
+    """Raise CourseError where a worker lacks what grading needs: it would end without a word."""
+    found = client.run(pkgutil.resolve_name, f"{__name__}:_on_worker", on_error="return")
+    for address, error in found.items():
+        if isinstance(error, Exception):
+            raise CourseError(
+                f"worker {address} cannot grade: {error}: install the same labsupport[grading] "
+                "there"
+            )
+
+
+def _next_done(client: Client, futures: list[Future], scheduler: str) -> set[Future]:
+    """Wait until some are done. Raises CourseError where nobody is left to do them."""
+    begin = time.monotonic()
+    while True:
+        try:
+            return wait(futures, timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            if client.nthreads():
+                begin = time.monotonic()
+            elif time.monotonic() - begin > IDLE_SECONDS:
+                raise CourseError(
+                    f"no worker has been at {scheduler or 'work'} for {IDLE_SECONDS} s: start one "
+                    f"with 'dask worker {scheduler} --nthreads 1', then run again"
+                ) from None
+        except CancelledError:
+            raise _gone(scheduler) from None
+
+
+def _outcome(future: Future, scheduler: str) -> str | Exception:
+    try:
+        result = future.result()
+    except KilledWorker as error:
+        return WorkersDied(
+            f"the {error.allowed_failures + 1} processes that graded it died, one after the other "
+            "(too little memory?): run again to try again"
+        )
+    except CancelledError:
+        raise _gone(scheduler) from None
+    except Exception as error:  # reported with the submission; the others go on
+        return error
+    if isinstance(result, Unfit):
+        raise CourseError(f"worker {result.reason}")
+    return result
+
+
+def _gone(scheduler: str) -> CourseError:
+    return CourseError(
+        f"the Dask scheduler{f' {scheduler}' if scheduler else ''} is gone: what is done stays "
+        "done; run again to go on"
+    )
+
+
+@contextlib.contextmanager
+def _client(jobs: int, scheduler: str) -> Iterator[Client]:
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout=ANSWER_SECONDS)
+        except OSError:
+            raise CourseError(
+                f"no Dask scheduler answers at {scheduler}: start one with 'dask scheduler'"
+            ) from None
+        with client:
+            yield client
+        return
+    prepare_workers()
+    with (
+        dask.config.set(ONE_EACH | {"temporary-directory": str(scratch())}),
+        LocalCluster(
+            n_workers=max(jobs, 1),
+            threads_per_worker=1,  # a worker changes its process while it grades
+            dashboard_address="127.0.0.1:0",  # any free port
+            host="127.0.0.1",
+            silence_logs=50,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client

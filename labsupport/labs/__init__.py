@@ -1,0 +1,1 @@
+"""What one lab's notebook uses and no other: a folder a lab."""

@@ -1,0 +1,1 @@
+"""Lab 01: what its notebook uses and no other."""

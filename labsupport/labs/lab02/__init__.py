@@ -1,0 +1,1 @@
+"""Lab 02: what its notebook uses and no other."""

@@ -1,0 +1,1 @@
+"""Lab 03: what its notebook uses and no other."""

@@ -1,0 +1,1 @@
+"""Lab 05: what its notebook uses and no other."""

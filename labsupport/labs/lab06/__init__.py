@@ -1,0 +1,1 @@
+"""Lab 06: what its notebook uses and no other."""

@@ -1,0 +1,1 @@
+"""Lab 07: what its notebook uses and no other."""

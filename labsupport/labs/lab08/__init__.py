@@ -1,0 +1,1 @@
+"""Lab 08: what its notebook uses and no other."""

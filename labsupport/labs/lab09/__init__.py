@@ -1,0 +1,1 @@
+"""Lab 09: what its notebook uses and no other."""

@@ -1,0 +1,180 @@
+"""Charts with axes, in the style of `labsupport.notebook.plot.images`: scaling laws, error bars, tables."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from statistics import mean, stdev
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.text import Annotation
+from matplotlib.ticker import NullLocator
+
+from labsupport.notebook.plot.style import PALETTE
+
+
+def fit_exponent(x: Sequence[float], y: Sequence[float]) -> float:
+    """The slope of log y against log x by least squares: p where y grows as x to the power p.
+
+    Raises ValueError for fewer than two points, or values that have no logarithm.
+    """
+    if len(x) != len(y) or len(x) < 2:
+        raise ValueError(f"x and y have {len(x)} and {len(y)} values; a slope needs two of each")
+    if min(*x, *y) <= 0:
+        raise ValueError("x and y must be positive: they are fitted on logarithmic axes")
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
+def loglog_fit(x: Sequence[float], curves: Mapping[str, Sequence[float]], *, title: str = "",
+               xlabel: str = "", ylabel: str = "") -> dict[str, float]:
+    """Draw each of `curves` (label -> values at `x`) on logarithmic axes with its fitted line.
+
+    Returns label -> fitted exponent.
+    """
+    fig, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    exponents = {}
+    for (label, y), colour in zip(curves.items(), PALETTE):
+        slope = exponents[label] = fit_exponent(x, y)
+        shift = np.mean(np.log(y)) - slope * np.mean(np.log(x))
+        ends = np.array([min(x), max(x)], dtype=float)
+        ax.plot(ends, np.exp(shift) * ends**slope, color=colour, alpha=0.4)
+        ax.plot(x, y, "o", color=colour, label=f"{label}: exponent {slope:.2f}")
+    ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.set_xticks(list(x), [f"{v:g}" for v in x])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.grid(alpha=0.25)
+    ax.legend()
+    plt.show()
+    return exponents
+
+
+def lines(x: Sequence[float], curves: Mapping[str, Sequence[float]], *, title: str = "",
+          xlabel: str = "", ylabel: str = "", logx: bool = False) -> None:
+    """Draw each of `curves` (label -> values at `x`) as a line with its label at the right end.
+
+    Where curves end close together their labels are moved apart and tied to the ends by thin lines.
+    """
+    fig, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+    ends = []
+    for (label, y), colour in zip(curves.items(), PALETTE):
+        ax.plot(x, y, "o-", color=colour)
+        ends.append(ax.annotate(label, (x[-1], y[-1]), xytext=(10, 0), textcoords="offset points",
+                                va="center", color=colour, annotation_clip=False))
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log" if logx else "linear")
+    ax.set_xticks(list(x), [f"{v:g}" for v in x])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.grid(alpha=0.25)
+    _part_labels(ax, ends)
+    plt.show()
+
+
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """`places` moved until neighbours are at least `gap` apart, by the least sum of squares.
+
+    They keep their order; of equal ones the first comes out highest. (With i * gap taken off the
+    i-th smallest this is isotonic regression, and pooling adjacent violators solves it.)
+    """
+    order = sorted(range(len(places)), key=lambda i: (places[i], -i))
+    groups: list[tuple[float, int]] = []  # mean of the group, without the gaps; how many are in it
+    for rank, i in enumerate(order):
+        groups.append((places[i] - rank * gap, 1))
+        while len(groups) > 1 and groups[-2][0] > groups[-1][0]:
+            (low, n), (high, m) = groups[-2:]
+            groups[-2:] = [((low * n + high * m) / (n + m), n + m)]
+    moved = [value for value, n in groups for _ in range(n)]
+    found = [0.0] * len(places)
+    for rank, i in enumerate(order):
+        found[i] = moved[rank] + rank * gap
+    return found
+
+
+def _part_labels(ax: Axes, labels: Sequence[Annotation]) -> None:
+    """Move labels of curve ends apart, up and down; labels that touch get a line to their end."""
+    ax.figure.draw_without_rendering()  # only now are limits, heights and the layout known
+    labels = [label for label in labels if np.isfinite(label.xy[1])]  # others are drawn nowhere
+    points = 72 / ax.figure.dpi
+    ends = [points * ax.transData.transform(label.xy)[1] for label in labels]
+    gap = max((points * label.get_window_extent().height for label in labels), default=0.0)
+    places = spread(ends, gap)
+    for i, (label, end, place) in enumerate(zip(labels, ends, places)):
+        if all(abs(place - other) > 1.01 * gap for other in places[:i] + places[i + 1:]):
+            continue
+        ax.annotate(label.get_text(), label.xy, xytext=(26, place - end),
+                    textcoords="offset points", va="center", color=label.get_color(),
+                    annotation_clip=False, arrowprops={
+                        "arrowstyle": "-", "color": label.get_color(), "linewidth": 0.9,
+                        "relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 4})
+        label.remove()
+
+
+def scaling_curves(curves: Mapping[str, Sequence[dict]], *, x: str, panels: Mapping[str, str],
+                   title: str = "", xlabel: str = "", ylabel: str = "",
+                   chance: float | None = None) -> None:
+    """Accuracy against amount of data: mean over runs with its standard deviation.
+
+    `curves` maps a label to records; `x` is their key for the amount of data, and `panels` maps
+    the title of each panel to the key of the accuracy in it (0 to 1, drawn in percent). Records
+    with the same `x` are repeats with other seeds; single ones are drawn as crosses, without an
+    error bar. Labels that begin with the same word ("ViT, ...") share a colour.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(5.6 * len(panels), 4.4), sharey=True,
+                             squeeze=False, layout="constrained")
+    colours: dict[str, str] = {}
+    for ax, (name, y) in zip(axes.flat, panels.items()):
+        for label, records in curves.items():
+            first = label.split(",")[0]
+            colour = colours.setdefault(first, PALETTE[len(colours) % len(PALETTE)])
+            places = sorted({record[x] for record in records})
+            runs = [[100 * r[y] for r in records if r[x] == place] for place in places]
+            if all(len(run) == 1 for run in runs):
+                ax.plot(places, [run[0] for run in runs], "x", color=colour, label=label,
+                        markersize=11, markeredgewidth=3)
+                continue
+            spread = [stdev(run) if len(run) > 1 else 0.0 for run in runs]
+            ax.errorbar(places, [mean(run) for run in runs], yerr=spread, fmt="o-", capsize=4,
+                        color=colour, label=label)
+        if chance is not None:
+            ax.axhline(100 * chance, color="black", linestyle=":", linewidth=1)
+            ax.text(0.99, 100 * chance + 1, "chance", ha="right", fontsize=10,
+                    transform=ax.get_yaxis_transform())
+        ticks = sorted({record[x] for records in curves.values() for record in records})
+        ax.set(xscale="log", xlabel=xlabel, title=name, ylim=(0, 100))
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.grid(alpha=0.25)
+        ax.legend(fontsize=10)
+    axes[0, 0].set_ylabel(ylabel)
+    if title:
+        fig.suptitle(title)
+    plt.show()
+
+
+class Table:
+    """A small table that shows itself as HTML in a notebook and as text elsewhere."""
+
+    def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = ""):
+        self.columns, self.title = list(columns), title
+        self.rows = [[str(value) for value in row] for row in rows]
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"rows: every row needs {len(self.columns)} values, one has {len(row)}"
+                )
+
+    def __repr__(self) -> str:
+        lines = [self.columns, *self.rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
+        text = ["  ".join(v.ljust(w) for v, w in zip(line, widths)).rstrip() for line in lines]
+        return "\n".join(([self.title] if self.title else []) + text)
+
+    def _repr_html_(self) -> str:
+        cell = "padding:5px 12px;text-align:left;vertical-align:top"
+
+        def line(values: Sequence[str], tag: str) -> str:
+            return "<tr>" + "".join(
+                f'<{tag} style="{cell}">{escape(value)}</{tag}>' for value in values) + "</tr>"
+
+        head = f"<caption><b>{escape(self.title)}</b></caption>" if self.title else ""
+        body = "".join(line(row, "td") for row in self.rows)
+        names = line(self.columns, "th")
+        return f"<table>{head}<thead>{names}</thead><tbody>{body}</tbody></table>"

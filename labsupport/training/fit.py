@@ -1,0 +1,88 @@
+"""Training: the one optimiser loop of the labs, and what happened in it."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from labsupport.data.arguments import equally_many
+from labsupport.training.schedule import learning_rate_factor
+
+BETAS = (0.9, 0.98)
+
+
+@dataclass(frozen=True)
+class History:
+    """What happened in training: mean loss (for a classifier cross-entropy, in nats) and learning
+    rate of every step, and the wall time of the whole run in seconds."""
+
+    loss: list[float] = field(default_factory=list)
+    lr: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def shuffled_batches(n: int, batch_size: int, steps: int, generator: torch.Generator
+                     ) -> Iterator[Tensor]:
+    """`steps` tensors of `batch_size` indices below `n`: every index once, in random order, then
+    all of them again in another order. A batch may span the end of one round."""
+    waiting = torch.empty(0, dtype=torch.int64)
+    for _ in range(steps):
+        while len(waiting) < batch_size:
+            waiting = torch.cat([waiting, torch.randperm(n, generator=generator)])
+        yield waiting[:batch_size]
+        waiting = waiting[batch_size:]
+
+
+def train_classifier(model: nn.Module, images: Tensor, labels: Tensor, *, steps: int,
+                     batch_size: int, lr: float, weight_decay: float = 0.05, seed: int = 0,
+                     progress: bool | str = True,
+                     loss_of: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy) -> History:
+    """Train `model` in place on `images` (n, channels, height, width) with `labels` (n,).
+
+    Cross-entropy, AdamW (I. Loshchilov and F. Hutter, 2019) with betas (0.9, 0.98) and the
+    schedule of `learning_rate_factor`, whose peak is `lr`. `seed` fixes the order of the images
+    and any dropout; the global random numbers are not touched. Batches are moved to the device of
+    the model. `progress` shows a bar, with a text as its title. Another `loss_of(outputs, labels)`
+    takes whatever labels it wants, one entry an image: classes of pixels, say, or larger images.
+    Leaves the model in eval mode.
+    Raises FloatingPointError when the loss is not finite.
+    """
+    equally_many(images=images, labels=labels)
+    if steps < 1 or batch_size < 1:
+        raise ValueError(f"steps={steps} and batch_size={batch_size} must be at least 1")
+    device = next(model.parameters()).device
+    optimizer = torch.optim.AdamW(model.parameters(), lr, betas=BETAS, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: learning_rate_factor(step, steps)
+    )
+    generator = torch.Generator().manual_seed(seed)
+    batches = shuffled_batches(len(images), batch_size, steps, generator)
+    losses, rates = [], []
+    start = perf_counter()
+    model.train()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        title = progress if isinstance(progress, str) else "training"
+        with tqdm(batches, total=steps, disable=not progress, desc=title) as bar:
+            for batch in bar:
+                logits = model(images[batch].to(device))  # (batch, classes)
+                loss = loss_of(logits, labels[batch].to(device))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.item())
+                rates.append(schedule.get_last_lr()[0])
+                schedule.step()
+                if not math.isfinite(losses[-1]):
+                    raise FloatingPointError(
+                        f"the loss became {losses[-1]} at step {len(losses)}; try a smaller lr "
+                        f"than {lr:g}"
+                    )
+                bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+    model.eval()
+    return History(losses, rates, perf_counter() - start)
