@@ -23,8 +23,12 @@ CORES = os.cpu_count() or 1
 console = Console()
 if not console.is_terminal:
     console = Console(width=120)  # a log or a pipe has no width of its own; 80 breaks the table
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                  help="Graded labs on efficient vision transformers.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Graded labs on efficient vision transformers.",
+)
 course_app = typer.Typer(no_args_is_help=True, help="An instructor's course directory.")
 app.add_typer(course_app, name="course")
 
@@ -51,9 +55,16 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in ("nbgrader", "papermill", "jupytext", "nbformat",
-                                                    "jupyterlab", "dask", "distributed",
-                                                    "cosmic_ray"):
+        if (error.name or "").split(".")[0] not in (
+            "nbgrader",
+            "papermill",
+            "jupytext",
+            "nbformat",
+            "jupyterlab",
+            "dask",
+            "distributed",
+            "cosmic_ray",
+        ):
             raise
         _fail(f"{error.name} is not installed: pip install 'labsupport[grading]'")
     except (FileNotFoundError, ValueError) as error:
@@ -91,13 +102,15 @@ def build(
         for path in find_labs(top / "solutions", labs):
             lab = read_lab(path)
             built = build_lab(lab, top / "notebooks", repository)
-            console.print(f"{built.relative_to(top)}: {len(lab.exercises)} exercises, "
-                          f"{lab.points:g} points")
+            console.print(
+                f"{built.relative_to(top)}: {len(lab.exercises)} exercises, {lab.points:g} points"
+            )
             if execute:
                 begin = time.monotonic()
                 done = execute_solution(lab, path.with_suffix(".ipynb"), profile, repository)
-                console.print(f"{done.relative_to(top)}: executed in "
-                              f"{time.monotonic() - begin:.0f} s")
+                console.print(
+                    f"{done.relative_to(top)}: executed in {time.monotonic() - begin:.0f} s"
+                )
         fill_readme(top, repository, [p.stem for p in find_labs(top / "solutions")])
 
 
@@ -136,8 +149,10 @@ def check(notebook: Annotated[Path, typer.Argument(help="your notebook")]):
             table.add_row(result.exercise, f"[{colour}]{word}[/{colour}]", _as_text(result.message))
         console.print(table)
         passed = sum(r.passed for r in results)
-        console.print(f"Visible checks: {passed} of {len(results)}. Points are given on other "
-                      "inputs than the checks use.")
+        console.print(
+            f"Visible checks: {passed} of {len(results)}. Points are given on other "
+            "inputs than the checks use."
+        )
         raise typer.Exit(0 if passed == len(results) else 1)
 
 
@@ -167,14 +182,18 @@ def collect(
     source: Annotated[Path, typer.Argument(help="a folder or zip file, as it was downloaded")],
     lab: Annotated[str, typer.Argument(help="which lab; default: what each notebook says")] = "",
     form: Annotated[Form, typer.Option("--format", help="whose download it is")] = Form.auto,
-    map_file: Annotated[Path | None, typer.Option(
-        "--map", help="a CSV file: lms_id,student_id")] = None,
-    times: Annotated[Times, typer.Option(
-        help="are the files' own times those of handing in?")] = Times.auto,
-    zone: Annotated[str, typer.Option(
-        help="of a zip file's times, say Europe/Lisbon; default: this machine's")] = "",
-    force: Annotated[bool, typer.Option(
-        "--force", help="also over what is not known to be older; that is kept")] = False,
+    map_file: Annotated[
+        Path | None, typer.Option("--map", help="a CSV file: lms_id,student_id")
+    ] = None,
+    times: Annotated[
+        Times, typer.Option(help="are the files' own times those of handing in?")
+    ] = Times.auto,
+    zone: Annotated[
+        str, typer.Option(help="of a zip file's times, say Europe/Lisbon; default: this machine's")
+    ] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="also over what is not known to be older; that is kept")
+    ] = False,
 ):
     """File what Canvas, Moodle or Gradescope hand out.    Example: labs collect ~/vit-2026 sub.zip
 
@@ -185,8 +204,15 @@ def collect(
         from labsupport.grading.collect.command import show
 
         result = collecting.collect(
-            folder, source, lab, form=form.value if form != Form.auto else "", map_file=map_file,
-            times=times.value, zone=collecting.time_zone(zone), force=force)
+            folder,
+            source,
+            lab,
+            form=form.value if form != Form.auto else "",
+            map_file=map_file,
+            times=times.value,
+            zone=collecting.time_zone(zone),
+            force=force,
+        )
         show(console, result, folder)
         raise typer.Exit(0 if result.complete else 2)
 
@@ -233,8 +259,16 @@ def _progress(items, **about):
     if sys.stderr.isatty():
         return tqdm(items, unit="submission", miniters=1, **about)
     # a log gets a line now and then; the first says at once that something is being done
-    return tqdm(items, unit="submission", miniters=1, file=_Lines(), mininterval=30, ascii=True,
-                ncols=100, **about)
+    return tqdm(
+        items,
+        unit="submission",
+        miniters=1,
+        file=_Lines(),
+        mininterval=30,
+        ascii=True,
+        ncols=100,
+        **about,
+    )
 
 
 class _Lines:
@@ -258,8 +292,13 @@ def _show(rows) -> None:
         score = "-" if row.error else f"{row.score:g}"
         waiting = f"{row.waiting} wait" if row.waiting else ""
         table.add_row(
-            row.assignment[:2], _as_text(row.student), score, f"{row.max_score:g}", late,
-            waiting, why,
+            row.assignment[:2],
+            _as_text(row.student),
+            score,
+            f"{row.max_score:g}",
+            late,
+            waiting,
+            why,
         )
     console.print(table)
 
@@ -334,8 +373,10 @@ def demo(
         seconds = time.monotonic() - begin
         console.print(f"[bold]4[/bold] autograded in {seconds:.0f} s, feedback written")
         count = sum(play.grade_answers_by_hand(folder, source.stem) for source in sources)
-        console.print(f"[bold]5[/bold] {count} written answers graded by hand (the demo plays the "
-                      "instructor: full points for the model answer)")
+        console.print(
+            f"[bold]5[/bold] {count} written answers graded by hand (the demo plays the "
+            "instructor: full points for the model answer)"
+        )
         export(folder)
         _show(read_rows(folder, submissions(folder), errors))
         _say_where(folder)
@@ -351,11 +392,14 @@ def doctor():
     well = report()
     for name in ("nbgrader", "papermill", "jupytext", "jupyterlab", "distributed"):
         if find_spec(name) is None:
-            console.print(f"[ – ]  {name:<12} for instructors: pip install 'labsupport[grading]'",
-                          markup=False)
+            console.print(
+                f"[ – ]  {name:<12} for instructors: pip install 'labsupport[grading]'",
+                markup=False,
+            )
     if shutil.which("bwrap") is None:
-        console.print("[ – ]  bubblewrap   for instructors: apt-get install bubblewrap",
-                      markup=False)
+        console.print(
+            "[ – ]  bubblewrap   for instructors: apt-get install bubblewrap", markup=False
+        )
     raise typer.Exit(0 if well else 1)
 
 

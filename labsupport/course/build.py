@@ -105,7 +105,9 @@ def _cell(cell: LabCell) -> NotebookNode:
         metadata |= {"editable": False, "deletable": False}
     elif cell.kind != "parameters":
         metadata["nbgrader"] = _nbgrader(
-            cell.id, grade=cell.kind == "judge", solution=cell.kind == "exercise",
+            cell.id,
+            grade=cell.kind == "judge",
+            solution=cell.kind == "exercise",
             points=cell.points,
         )
     return make(source, id=cell.id, metadata=metadata)

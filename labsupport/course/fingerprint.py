@@ -13,8 +13,16 @@ def fingerprint(lab: Lab) -> str:
     order and the ids of its cells. Prose, and the text of the written questions, do not count."""
     unread = ("prose", "question")  # by the grader
     cells = [
-        [c.kind, c.id, c.name, c.label, c.points, c.parts, sorted(c.tags),
-         "" if c.kind in unread else c.source]
+        [
+            c.kind,
+            c.id,
+            c.name,
+            c.label,
+            c.points,
+            c.parts,
+            sorted(c.tags),
+            "" if c.kind in unread else c.source,
+        ]
         for c in lab.cells
         if c.kind != "alternative"
     ]

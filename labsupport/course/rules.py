@@ -38,7 +38,9 @@ def parts_of(path: Path, line: int, source: str) -> dict[str, float]:
                 good = False
             if not good:
                 raise SourceError(
-                    path, line + node.lineno, "parts is not a dict of names and points",
+                    path,
+                    line + node.lineno,
+                    "parts is not a dict of names and points",
                     'write it out for two parts or more: parts = {"encoder": 2, "decoder": 1}',
                 )
             return {name: float(points) for name, points in parts.items()}
@@ -59,15 +61,17 @@ def check_lab(lab: Any) -> None:
                     lab.path,
                     exercise.line,
                     f"exercise {exercise.name!r} has no {kind}",
-                    f'add a cell \'# %% {kind}="{exercise.name}"\'',
+                    f"add a cell '# %% {kind}=\"{exercise.name}\"'",
                 )
     _check_parameters(lab)
     package = Path(__file__).parents[1]
     for name in lab.masks:
         if not (package / name).is_file():
             raise SourceError(
-                lab.path, 1, f"masks: there is no {name} in the package", "name a file such as "
-                "models/vit.py"
+                lab.path,
+                1,
+                f"masks: there is no {name} in the package",
+                "name a file such as models/vit.py",
             )
 
 
@@ -88,7 +92,8 @@ def _check_cell(lab: Any, cell: Any, exercises: set[str], ids: Counter) -> None:
         if cell.parts and not math.isclose(sum(cell.parts.values()), cell.points):
             refuse(
                 f"the parts of judge {cell.name!r} make {sum(cell.parts.values()):g} points, its "
-                f"marker says {cell.points:g}", "give the parts the exercise's points",
+                f"marker says {cell.points:g}",
+                "give the parts the exercise's points",
             )
     elif cell.points is not None:
         refuse(f"points on a {cell.kind} cell", "points belong on judge and question cells")
@@ -158,7 +163,7 @@ def _check_parameters(lab: Any) -> None:
             lab.path,
             cells[1].line if cells else 1,
             f"{len(cells)} parameters cells",
-            'a lab has one cell \'# %% tags=["parameters"]\' with PROFILE and SEED',
+            "a lab has one cell '# %% tags=[\"parameters\"]' with PROFILE and SEED",
         )
     for name in ("PROFILE", "SEED"):
         if f"{name} =" not in cells[0].source:

@@ -162,8 +162,10 @@ def _cell(path: Path, line: int, cell: Any) -> LabCell:
     unknown = [k for k in meta if k not in NAMED]
     if unknown:
         raise SourceError(
-            path, line, f"unknown cell key {unknown[0]!r}", f"allowed: {', '.join(NAMED)}, "
-            "name, points, tags"
+            path,
+            line,
+            f"unknown cell key {unknown[0]!r}",
+            f"allowed: {', '.join(NAMED)}, name, points, tags",
         )
     if len(kinds) > 1:
         raise SourceError(

@@ -72,5 +72,7 @@ def equally_many(**given: Sized) -> None:
     (name, first), *others = given.items()
     for other, values in others:
         if len(first) != len(values) or len(first) == 0:
-            raise ValueError(f"{name} has {len(first)} entries and {other} {len(values)}; they must "
-                             "be equally many, and at least one")
+            raise ValueError(
+                f"{name} has {len(first)} entries and {other} {len(values)}; they must "
+                "be equally many, and at least one"
+            )

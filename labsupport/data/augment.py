@@ -11,8 +11,9 @@ from torch import Tensor
 GREY = (0.299, 0.587, 0.114)  # how bright red, green and blue are to the eye
 
 
-def random_view(images: Tensor, generator: torch.Generator, *, smallest: float = 0.4,
-                colour: float = 0.8) -> Tensor:
+def random_view(
+    images: Tensor, generator: torch.Generator, *, smallest: float = 0.4, colour: float = 0.8
+) -> Tensor:
     """One view of each of `images` (batch, 3, height, width) in [0, 1], of the same shape.
 
     A crop keeps between `smallest` and all of the area; `colour` is the strength of the changes
@@ -43,7 +44,8 @@ def random_view(images: Tensor, generator: torch.Generator, *, smallest: float =
     return x.clamp(0, 1)
 
 
-def two_views(images: Tensor, generator: torch.Generator,
-              **changes: float) -> tuple[Tensor, Tensor]:
+def two_views(
+    images: Tensor, generator: torch.Generator, **changes: float
+) -> tuple[Tensor, Tensor]:
     """Two views of each image, drawn one independently of the other."""
     return random_view(images, generator, **changes), random_view(images, generator, **changes)

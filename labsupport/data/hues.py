@@ -32,8 +32,16 @@ def shapes(n: int, *, split: str, seed: int = 0, natural: bool = False) -> Batch
     drawn in. As of `singles`, every 40 images hold each thing once, and the same arguments give
     the same images.
     """
-    batch = singles(n, SIZE, concepts=CONCEPTS, split=split, seed=seed, background="plain",
-                    scale=(0.75, 1.0), rotation=0.2)
+    batch = singles(
+        n,
+        SIZE,
+        concepts=CONCEPTS,
+        split=split,
+        seed=seed,
+        background="plain",
+        scale=(0.75, 1.0),
+        rotation=0.2,
+    )
     if natural:
         return batch
     angles = 2 * math.pi * torch.from_numpy(stream(seed, split, "hue").random(n)).float()

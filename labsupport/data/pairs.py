@@ -18,8 +18,16 @@ def held_out_pair(i: int, j: int) -> bool:
     return (i + j) % 5 == 0
 
 
-def pair_scenes(n: int, *, held_out: bool = False, style: str = "noto", split: str = "train",
-                seed: int = 0, concepts: int = CONCEPTS, distinct: bool = False) -> Batch:
+def pair_scenes(
+    n: int,
+    *,
+    held_out: bool = False,
+    style: str = "noto",
+    split: str = "train",
+    seed: int = 0,
+    concepts: int = CONCEPTS,
+    distinct: bool = False,
+) -> Batch:
     """n scenes of two things of 32 x 32 pixels, with captions such as "a cat left of a dog".
 
     `held_out` says which pairs: those of training or those kept out. `distinct` gives every pair
@@ -27,20 +35,32 @@ def pair_scenes(n: int, *, held_out: bool = False, style: str = "noto", split: s
     most as many scenes as pairs.
     """
     k = len(concept_names(concepts))
-    pairs = [(i, j) for i in range(k) for j in range(k)
-             if i != j and held_out_pair(i, j) == held_out and (i < j or not distinct)]
+    pairs = [
+        (i, j)
+        for i in range(k)
+        for j in range(k)
+        if i != j and held_out_pair(i, j) == held_out and (i < j or not distinct)
+    ]
     rng = stream(seed, split, "pairs")
     if distinct:
         chosen = rng.permutation(len(pairs))[:n]
     else:
         chosen = rng.integers(len(pairs), size=n)
     labels = [pairs[index] for index in chosen]
-    return scenes(len(labels), SIZE, labels=labels, concepts=concepts, style=style, split=split,
-                  seed=seed, scale=SCALE)
+    return scenes(
+        len(labels),
+        SIZE,
+        labels=labels,
+        concepts=concepts,
+        style=style,
+        split=split,
+        seed=seed,
+        scale=SCALE,
+    )
 
 
 def split_caption(caption: str) -> tuple[str, str, str]:
-    """"a cat left of a dog" as ("a cat", "left of", "a dog"). Raises ValueError for others."""
+    """ "a cat left of a dog" as ("a cat", "left of", "a dog"). Raises ValueError for others."""
     for relation in OPPOSITE:
         first, found, second = caption.partition(f" {relation} ")
         if found and "," not in second:

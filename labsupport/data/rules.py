@@ -38,8 +38,15 @@ class RuleScenes:
         return len(self.images)
 
 
-def rule_scenes(n: int, size: int = 96, *, style: str = "noto", split: str = "all",
-                seed: int = 0, background: str = "calm") -> RuleScenes:
+def rule_scenes(
+    n: int,
+    size: int = 96,
+    *,
+    style: str = "noto",
+    split: str = "all",
+    seed: int = 0,
+    background: str = "calm",
+) -> RuleScenes:
     """n scenes of one sign and two things on the far side of the image.
 
     What a thing is called depends on the sign: with a star, fruit is "take" and vehicles are
@@ -61,15 +68,25 @@ def rule_scenes(n: int, size: int = 96, *, style: str = "noto", split: str = "al
     chosen = (things * draws[:, 1:]).astype(np.int64)  # (n, 2)
     labels = np.concatenate([rule[:, None], len(SIGNS) + chosen], axis=1)  # (n, 3)
     batch, _ = draw(
-        labels, classes, styles, size, background, seed, split,
+        labels,
+        classes,
+        styles,
+        size,
+        background,
+        seed,
+        split,
         place=lambda layout: _apart(layout, size, seed, split),
         avoid=np.concatenate([np.tile(np.arange(len(SIGNS)), (n, 1)), labels[:, 1:]], axis=1),
-        scale=_THING_SIDE, rotation=0.35, flip=True, centred=True,
+        scale=_THING_SIDE,
+        rotation=0.35,
+        flip=True,
+        centred=True,
     )
     is_vehicle = chosen >= len(FRUIT)
     take = is_vehicle == (rule[:, None] == 1)
     names = np.concatenate(
-        [np.zeros((n, 1), int), np.ones((n, 1), int), np.where(take, 2, 3)], axis=1)
+        [np.zeros((n, 1), int), np.ones((n, 1), int), np.where(take, 2, 3)], axis=1
+    )
     table = torch.from_numpy(names)  # (n, 4): of no object, the sign, the two things
     targets = table.gather(1, batch.instances.flatten(1)).view(n, size, size)
     return RuleScenes(batch.images, targets, torch.from_numpy(rule))

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,11 +22,53 @@ from .splits import stream
 PLACES = ("big", "left", "right", "top", "bottom")
 TINTS = ("plain", "red", "green", "blue")
 THINGS = (
-    "cat", "fox", "frog", "pig", "panda", "lion", "rabbit", "chick", "penguin", "owl", "fish",
-    "butterfly", "bee", "ladybird", "turtle", "elephant", "apple", "banana", "strawberry",
-    "cherries", "grapes", "watermelon", "pineapple", "carrot", "pizza", "hamburger", "doughnut",
-    "popcorn", "heart", "star", "sun", "fire", "sunflower", "tulip", "tree", "cactus", "mushroom",
-    "car", "bus", "rocket", "airplane", "sailboat", "house", "ghost", "robot", "skull", "umbrella",
+    "cat",
+    "fox",
+    "frog",
+    "pig",
+    "panda",
+    "lion",
+    "rabbit",
+    "chick",
+    "penguin",
+    "owl",
+    "fish",
+    "butterfly",
+    "bee",
+    "ladybird",
+    "turtle",
+    "elephant",
+    "apple",
+    "banana",
+    "strawberry",
+    "cherries",
+    "grapes",
+    "watermelon",
+    "pineapple",
+    "carrot",
+    "pizza",
+    "hamburger",
+    "doughnut",
+    "popcorn",
+    "heart",
+    "star",
+    "sun",
+    "fire",
+    "sunflower",
+    "tulip",
+    "tree",
+    "cactus",
+    "mushroom",
+    "car",
+    "bus",
+    "rocket",
+    "airplane",
+    "sailboat",
+    "house",
+    "ghost",
+    "robot",
+    "skull",
+    "umbrella",
     "balloon",
 )
 GROUNDS = ("white", "black", "pink", "yellow", "green", "blue", "purple", "gray")
@@ -37,9 +78,18 @@ VOCABULARY = ("", *PLACES, *TINTS, *THINGS, *(f"on {ground}" for ground in GROUN
 TEXT_LENGTH = len(WORDS)  # tokens of a caption; 0 is the empty token, and four of them no caption
 SPLITS = ("train", "triple", "pair", "all")
 
-_COLOURS = torch.tensor([  # of GROUNDS
-    [0.97, 0.97, 0.97], [0.10, 0.10, 0.12], [0.97, 0.70, 0.80], [0.98, 0.87, 0.42],
-    [0.60, 0.83, 0.58], [0.52, 0.73, 0.96], [0.68, 0.55, 0.88], [0.60, 0.60, 0.60]])
+_COLOURS = torch.tensor(
+    [  # of GROUNDS
+        [0.97, 0.97, 0.97],
+        [0.10, 0.10, 0.12],
+        [0.97, 0.70, 0.80],
+        [0.98, 0.87, 0.42],
+        [0.60, 0.83, 0.58],
+        [0.52, 0.73, 0.96],
+        [0.68, 0.55, 0.88],
+        [0.60, 0.60, 0.60],
+    ]
+)
 _INKS = torch.tensor([[0.90, 0.13, 0.13], [0.10, 0.62, 0.20], [0.13, 0.33, 0.90]])  # of TINTS[1:]
 _SIDE = {"big": 0.92, "small": 0.64}  # longest side of the thing, in shares of the image's
 _OFFSET = 0.16  # of a small thing from the middle
@@ -71,10 +121,13 @@ class Stickers:
 
 def captions(attributes: Tensor) -> list[str]:
     """Attributes (n, 4) as sentences; "plain" is not said."""
-    rows = ([words[i] for words, i in zip(CHOICES, row, strict=True)]
-            for row in attributes.tolist())
-    return [" ".join([place] + [tint] * (tint != "plain") + [thing, "on", ground])
-            for place, tint, thing, ground in rows]
+    rows = (
+        [words[i] for words, i in zip(CHOICES, row, strict=True)] for row in attributes.tolist()
+    )
+    return [
+        " ".join([place] + [tint] * (tint != "plain") + [thing, "on", ground])
+        for place, tint, thing, ground in rows
+    ]
 
 
 def attributes_of(sentences: Sequence[str]) -> Tensor:
@@ -96,22 +149,28 @@ def _read(sentence: str) -> list[int]:
             kind = next((kind for kind in kinds if word in CHOICES[WORDS.index(kind)]), None)
             if kind is None or kind in said:
                 fault = "says two of one kind at" if kind else "has the unknown word"
-                raise ValueError(f"the caption {sentence!r} {fault} {word!r}; write for example "
-                                 f"'big blue fox on yellow' with {_known()}")
+                raise ValueError(
+                    f"the caption {sentence!r} {fault} {word!r}; write for example "
+                    f"'big blue fox on yellow' with {_known()}"
+                )
             said.add(kind)
             found[kind] = CHOICES[WORDS.index(kind)].index(word)
         before = word if word not in ("a", "an", "the") else before
     missing = [kind for kind in WORDS if kind not in found]
     if missing:
-        raise ValueError(f"the caption {sentence!r} names no {' and no '.join(missing)}; write for "
-                         f"example 'big blue fox on yellow' with {_known()}")
+        raise ValueError(
+            f"the caption {sentence!r} names no {' and no '.join(missing)}; write for "
+            f"example 'big blue fox on yellow' with {_known()}"
+        )
     return [found[kind] for kind in WORDS]
 
 
 def _known() -> str:
-    return (f"places {', '.join(PLACES)}; tints {', '.join(TINTS[1:])}; "
-            f"things {', '.join(THINGS)}; "
-            f"grounds {', '.join(GROUNDS)}")
+    return (
+        f"places {', '.join(PLACES)}; tints {', '.join(TINTS[1:])}; "
+        f"things {', '.join(THINGS)}; "
+        f"grounds {', '.join(GROUNDS)}"
+    )
 
 
 def tokenize(sentences: Sequence[str]) -> Tensor:
@@ -158,8 +217,9 @@ def combinations(split: str = "all") -> Tensor:
     return every[number == ("train", "triple", "pair").index(split)]
 
 
-def stickers(n: int, size: int = 64, *, split: str = "train", seed: int = 0,
-             jitter: float = 1.0) -> Stickers:
+def stickers(
+    n: int, size: int = 64, *, split: str = "train", seed: int = 0, jitter: float = 1.0
+) -> Stickers:
     """n random stickers of a split; half of them plain. Repeatable: the same arguments give the
     same images. Raises ValueError for a bad argument."""
     check.whole("n", n, 1, MAX_IMAGES)
@@ -172,8 +232,9 @@ def stickers(n: int, size: int = 64, *, split: str = "train", seed: int = 0,
 
 
 @one_thread()
-def draw_stickers(attributes: Tensor, size: int = 64, *, seed: int = 0, jitter: float = 1.0
-                  ) -> Stickers:
+def draw_stickers(
+    attributes: Tensor, size: int = 64, *, seed: int = 0, jitter: float = 1.0
+) -> Stickers:
     """Images of given attributes (n, 4); position, size, angle and ground colour vary a little,
     `jitter` times ±2% of the side, ±3%, ±0.05 radians and ±0.012."""
     check.whole("size", size, 16, 128)
@@ -199,8 +260,13 @@ def _draw(attributes: Tensor, size: int, noise: Tensor) -> Tensor:
     zoom = ALPHA_SIDE / TILE / side
     cos, sin = zoom * angle.cos(), zoom * angle.sin()
     x, y = (2 * shift).unbind(dim=1)
-    affine = torch.stack([torch.stack([cos, sin, -cos * x - sin * y], dim=1),
-                          torch.stack([-sin, cos, sin * x - cos * y], dim=1)], dim=1)
+    affine = torch.stack(
+        [
+            torch.stack([cos, sin, -cos * x - sin * y], dim=1),
+            torch.stack([-sin, cos, sin * x - cos * y], dim=1),
+        ],
+        dim=1,
+    )
     grid = F.affine_grid(affine, [len(attributes), 4, TILE, TILE], align_corners=False)
     sprite = F.grid_sample(_tinted()[tint, thing], grid, align_corners=False)  # (n, 4, 64, 64)
     colour = _COLOURS[ground] + _JITTER_COLOUR * noise[:, 4:7]

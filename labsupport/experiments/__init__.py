@@ -33,7 +33,8 @@ def find_experiment(lab: str, name: str) -> Callable[[Path], None]:
     known = experiments_of(lab)
     if not known:
         raise ValueError(
-            f"lab {lab!r} has no experiments; only {', '.join(labs_with_experiments())}")
+            f"lab {lab!r} has no experiments; only {', '.join(labs_with_experiments())}"
+        )
     if name not in known:
         raise ValueError(f"lab {lab} has no experiment {name!r}; it has {', '.join(known)}")
     return import_module(f"{__name__}.lab{lab}.{name}").main

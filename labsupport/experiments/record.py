@@ -38,8 +38,15 @@ def package_versions() -> dict[str, str]:
     return found
 
 
-def write_result(path: Path, *, command: str, settings: dict, records: list[dict],
-                 seconds: float, **more_records: list[dict]) -> Path:
+def write_result(
+    path: Path,
+    *,
+    command: str,
+    settings: dict,
+    records: list[dict],
+    seconds: float,
+    **more_records: list[dict],
+) -> Path:
     """Write `records` to the JSON file `path` with all that is needed to make them again.
 
     `seconds` is the wall time of the experiment, other work on the machine included. Records that
@@ -63,8 +70,7 @@ def write_result(path: Path, *, command: str, settings: dict, records: list[dict
     return path
 
 
-def resume(path: Path, *, command: str, settings: dict
-           ) -> tuple[list[dict], Callable[..., Path]]:
+def resume(path: Path, *, command: str, settings: dict) -> tuple[list[dict], Callable[..., Path]]:
     """The records of a run with these settings that was killed, none if there was none; and
     keep(records, **more_records), which writes what there is by now as `write_result` does, the
     seconds of killed runs included."""
@@ -74,8 +80,13 @@ def resume(path: Path, *, command: str, settings: dict
         before = {}
 
     def keep(records: list[dict], **more_records: list[dict]) -> Path:
-        return write_result(path, command=command, settings=settings, records=records,
-                            seconds=before.get("seconds", 0) + perf_counter() - start,
-                            **more_records)
+        return write_result(
+            path,
+            command=command,
+            settings=settings,
+            records=records,
+            seconds=before.get("seconds", 0) + perf_counter() - start,
+            **more_records,
+        )
 
     return before.get("records", []), keep

@@ -8,12 +8,15 @@ lab is graded, and the others have to work without it.
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    "classification": ["accuracy"],
-    "frechet": ["frechet_distance"],
-    "images": ["psnr", "ssim"],
-    "judges": ["opinion", "share_right"],
-    "probe": ["features", "linear_probe"],
-    "retrieval": ["better", "top1"],
-    "segmentation": ["class_iou", "mean_iou"],
-})
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "classification": ["accuracy"],
+        "frechet": ["frechet_distance"],
+        "images": ["psnr", "ssim"],
+        "judges": ["opinion", "share_right"],
+        "probe": ["features", "linear_probe"],
+        "retrieval": ["better", "top1"],
+        "segmentation": ["class_iou", "mean_iou"],
+    },
+)

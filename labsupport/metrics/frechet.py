@@ -15,8 +15,9 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
     m and C are mean and covariance of each set. Raises ValueError for fewer than two vectors.
     """
     if min(len(first), len(second)) < 2:
-        raise ValueError(f"a covariance needs two vectors, but there are {len(first)} and "
-                         f"{len(second)}")
+        raise ValueError(
+            f"a covariance needs two vectors, but there are {len(first)} and {len(second)}"
+        )
     first, second = first.double(), second.double()
     gap = (first.mean(0) - second.mean(0)).square().sum()
     cov1, cov2 = (x.T.cov().view(x.shape[1], x.shape[1]) for x in (first, second))

@@ -16,6 +16,8 @@ def ssim(made: Tensor, images: Tensor) -> float:
     """Mean structural similarity (Z. Wang et al., 2004) of images (n, 3, h, w) in [0, 1]."""
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    parts = [structural_similarity_index_measure(one, other, data_range=1.0, reduction="none")
-             for one, other in zip(made.split(CHUNK), images.split(CHUNK), strict=True)]
+    parts = [
+        structural_similarity_index_measure(one, other, data_range=1.0, reduction="none")
+        for one, other in zip(made.split(CHUNK), images.split(CHUNK), strict=True)
+    ]
     return torch.cat(parts).mean().item()

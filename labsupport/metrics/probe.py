@@ -13,8 +13,14 @@ def features(encode: Callable[[Tensor], Tensor], images: Tensor, batch_size: int
     return torch.cat([encode(part) for part in images.split(batch_size)])
 
 
-def linear_probe(train: Tensor, labels: Tensor, test: Tensor, test_labels: Tensor,
-                 penalty: float = 1e-2, steps: int = 100) -> float:
+def linear_probe(
+    train: Tensor,
+    labels: Tensor,
+    test: Tensor,
+    test_labels: Tensor,
+    penalty: float = 1e-2,
+    steps: int = 100,
+) -> float:
     """Accuracy (0 to 1) on `test` features (n, dim) of logistic regression on `train` features.
 
     Features are standardised by the mean and deviation of `train`, which is what the batch norm

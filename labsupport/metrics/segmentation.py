@@ -24,13 +24,15 @@ def class_iou(predicted: Tensor, targets: Tensor, classes: int) -> Tensor:
     return both / (counts.sum(0) + counts.sum(1) - both)
 
 
-def mean_iou(model: nn.Module, images: Tensor, targets: Tensor, classes: int,
-             batch_size: int = 32) -> float:
+def mean_iou(
+    model: nn.Module, images: Tensor, targets: Tensor, classes: int, batch_size: int = 32
+) -> float:
     """Mean over classes of the IoU of `model`'s largest logit, between 0 and 1.
 
     `images` are what the model takes, `targets` (n, height, width) integers.
     """
     equally_many(images=images, targets=targets)
-    total = torch.cat([predict(model, part, batch_size).argmax(1)
-                       for part in images.split(batch_size)])
+    total = torch.cat(
+        [predict(model, part, batch_size).argmax(1) for part in images.split(batch_size)]
+    )
     return class_iou(total, targets, classes).nanmean().item()

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 
 @torch.no_grad()
-def in_parts(function: Callable[[Tensor], Tensor], values: Tensor,
-             batch_size: int = 250) -> Tensor:
+def in_parts(function: Callable[[Tensor], Tensor], values: Tensor, batch_size: int = 250) -> Tensor:
     """`function` of `values` (n, ...), `batch_size` of them at a time, put together again; without
     gradients. It bounds the memory and changes no result."""
     return torch.cat([function(part) for part in values.split(batch_size)])

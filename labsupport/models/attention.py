@@ -74,6 +74,6 @@ def sparse_window_attention(x: Tensor, groups: Tensor, attention: Callable) -> T
     size = groups.shape[1]
     fresh = len(x) - (len(groups) - 1) * size  # tokens that only the last group holds
     out = attention(x[groups])  # (groups, size, channels)
-    parts = torch.cat([out[:-1].flatten(0, 1), out[-1, size - fresh:]])
-    order = torch.cat([groups[:-1].flatten(), groups[-1, size - fresh:]])
+    parts = torch.cat([out[:-1].flatten(0, 1), out[-1, size - fresh :]])
+    order = torch.cat([groups[:-1].flatten(), groups[-1, size - fresh :]])
     return torch.empty_like(parts).index_copy(0, order, parts)

@@ -63,6 +63,7 @@ def cnn_with_parameters(budget: int, num_classes: int, in_channels: int = 3) -> 
     Raises ValueError when no width comes that near; below about 20,000 parameters, where one
     channel more is a large step, some budgets have none.
     """
+
     def count(width: float) -> int:
         return cnn_parameter_count(_channels(width), num_classes, in_channels)
 

@@ -25,14 +25,23 @@ class JudgeNet(nn.Module):
     convolution: two judges of different make are less likely to be wrong together.
     """
 
-    def __init__(self, choices: Sequence[int], widths: Sequence[int] = (24, 48, 96, 96),
-                 kernel: int = 3, dim: int = 64, size: int = 64):
+    def __init__(
+        self,
+        choices: Sequence[int],
+        widths: Sequence[int] = (24, 48, 96, 96),
+        kernel: int = 3,
+        dim: int = 64,
+        size: int = 64,
+    ):
         super().__init__()
         layers: list[nn.Module] = []
         for i, (inputs, outputs) in enumerate(zip((3, *widths[:-1]), widths, strict=True)):
             side = kernel if i == 0 else 3
-            layers += [nn.Conv2d(inputs, outputs, side, stride=2, padding=side // 2, bias=False),
-                       nn.BatchNorm2d(outputs), nn.ReLU()]
+            layers += [
+                nn.Conv2d(inputs, outputs, side, stride=2, padding=side // 2, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(),
+            ]
         places = (size // 2 ** len(widths)) ** 2  # kept apart: where a thing is has to be told
         self.backbone = nn.Sequential(*layers)
         self.neck = nn.Sequential(nn.Flatten(), nn.Linear(places * widths[-1], dim), nn.ReLU())

@@ -26,8 +26,9 @@ def patchify(images: Tensor, patch_size: int) -> Tensor:
 
 def unpatchify(patches: Tensor, patch_size: int, rows: int) -> Tensor:
     """The images that `patchify` cut, with `rows` rows of patches."""
-    return rearrange(patches, "b (h w) (p q c) -> b c (h p) (w q)", p=patch_size, q=patch_size,
-                     h=rows)
+    return rearrange(
+        patches, "b (h w) (p q c) -> b c (h p) (w q)", p=patch_size, q=patch_size, h=rows
+    )
 
 
 def sincos_table(rows: int, columns: int, dim: int) -> Tensor:
@@ -45,8 +46,9 @@ def sincos_table(rows: int, columns: int, dim: int) -> Tensor:
     return torch.cat([torch.zeros(1, dim), table.float()])[None]
 
 
-def random_masking(tokens: Tensor, mask_ratio: float, noise: Tensor
-                   ) -> tuple[Tensor, Tensor, Tensor]:
+def random_masking(
+    tokens: Tensor, mask_ratio: float, noise: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Keep the int(n * (1 - mask_ratio)) tokens of `tokens` (batch, n, dim) with least noise.
 
     `noise` is (batch, n). Returns the kept tokens in order of their noise (batch, kept, dim), the
@@ -87,8 +89,16 @@ class MAEEncoder(nn.Module):
     """A ViT that sees only what the mask leaves: images (batch, channels, side, side) to latents
     (batch, kept + 1, dim) with the class token first, mask and restore as of `random_masking`."""
 
-    def __init__(self, image_size: int = 224, patch_size: int = 16, dim: int = 768,
-                 depth: int = 12, heads: int = 12, mlp_ratio: float = 4, in_channels: int = 3):
+    def __init__(
+        self,
+        image_size: int = 224,
+        patch_size: int = 16,
+        dim: int = 768,
+        depth: int = 12,
+        heads: int = 12,
+        mlp_ratio: float = 4,
+        in_channels: int = 3,
+    ):
         super().__init__()
         self.patch_embed = PatchEmbedding(image_size, patch_size, in_channels, dim)
         side = image_size // patch_size
@@ -100,8 +110,9 @@ class MAEEncoder(nn.Module):
         initialise(self)
         nn.init.normal_(self.cls_token, std=0.02)
 
-    def forward(self, images: Tensor, mask_ratio: float = 0.75, noise: Tensor | None = None
-                ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, images: Tensor, mask_ratio: float = 0.75, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         if noise is None:
             noise = random_noise(len(images), self.grid).to(images.device)
         x = self.patch_embed(images) + self.positions[:, 1:]  # (batch, tokens, dim)
@@ -117,9 +128,16 @@ class MAEDecoder(nn.Module):
     """Latents (batch, kept + 1, encoder_dim) and restore (batch, tokens) to a prediction for every
     patch, (batch, tokens, values)."""
 
-    def __init__(self, grid: tuple[int, int] = (14, 14), encoder_dim: int = 768,
-                 values: int = 768, dim: int = 512, depth: int = 8, heads: int = 16,
-                 mlp_ratio: float = 4):
+    def __init__(
+        self,
+        grid: tuple[int, int] = (14, 14),
+        encoder_dim: int = 768,
+        values: int = 768,
+        dim: int = 512,
+        depth: int = 8,
+        heads: int = 16,
+        mlp_ratio: float = 4,
+    ):
         super().__init__()
         self.embed = nn.Linear(encoder_dim, dim)
         self.mask_token = nn.Parameter(torch.empty(1, 1, dim))
@@ -146,15 +164,19 @@ class MaskedAutoencoder(nn.Module):
     pixels of each patch for the target instead of the pixels.
     """
 
-    def __init__(self, encoder: MAEEncoder, decoder: MAEDecoder, mask_ratio: float = 0.75,
-                 normalise: bool = True,
-                 draw: Callable[[int, tuple[int, int]], Tensor] = random_noise):
+    def __init__(
+        self,
+        encoder: MAEEncoder,
+        decoder: MAEDecoder,
+        mask_ratio: float = 0.75,
+        normalise: bool = True,
+        draw: Callable[[int, tuple[int, int]], Tensor] = random_noise,
+    ):
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
         self.mask_ratio, self.normalise, self.draw = mask_ratio, normalise, draw
 
-    def forward(self, images: Tensor, noise: Tensor | None = None
-                ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         if noise is None:
             noise = self.draw(len(images), self.encoder.grid).to(images.device)
         latents, mask, restore = self.encoder(images, self.mask_ratio, noise)

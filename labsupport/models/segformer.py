@@ -30,8 +30,9 @@ class ReducedAttention(nn.Module):
         self.proj = nn.Conv2d(dim, dim, 1)
         self.reduce = nn.Identity()
         if reduction > 1:
-            self.reduce = nn.Sequential(nn.Conv2d(dim, dim, reduction, reduction),
-                                        nn.GroupNorm(1, dim))
+            self.reduce = nn.Sequential(
+                nn.Conv2d(dim, dim, reduction, reduction), nn.GroupNorm(1, dim)
+            )
 
     def split(self, x: Tensor) -> Tensor:
         """(batch, dim, height, width) to (batch, heads, tokens, head_dim)."""
@@ -87,9 +88,15 @@ class SegFormerLike(nn.Module):
     key-value `reductions` each. The logits are made at 1/4 and enlarged bilinearly.
     """
 
-    def __init__(self, num_classes: int, dims: Sequence[int] = (32, 48, 64),
-                 depths: Sequence[int] = (1, 1, 1), head_dim: int = 16,
-                 reductions: Sequence[int] = (4, 2, 1), width: int = 32):
+    def __init__(
+        self,
+        num_classes: int,
+        dims: Sequence[int] = (32, 48, 64),
+        depths: Sequence[int] = (1, 1, 1),
+        head_dim: int = 16,
+        reductions: Sequence[int] = (4, 2, 1),
+        width: int = 32,
+    ):
         super().__init__()
         self.stages = nn.ModuleList()
         before = 3
@@ -99,8 +106,9 @@ class SegFormerLike(nn.Module):
             self.stages.append(nn.Sequential(embed, LayerNorm2d(dim), *blocks, LayerNorm2d(dim)))
             before = dim
         self.linears = nn.ModuleList(nn.Conv2d(dim, width, 1) for dim in dims)
-        self.fuse = nn.Sequential(nn.Conv2d(len(dims) * width, width, 1, bias=False),
-                                  nn.BatchNorm2d(width), nn.ReLU())
+        self.fuse = nn.Sequential(
+            nn.Conv2d(len(dims) * width, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
         self.output = nn.Conv2d(width, num_classes, 1)
         self.initialise()
 
@@ -123,7 +131,12 @@ class SegFormerLike(nn.Module):
         for stage, linear in zip(self.stages, self.linears):
             x = stage(x)
             y = linear(x)
-            parts.append(y if not parts else F.interpolate(
-                y, size=parts[0].shape[-2:], mode="bilinear", align_corners=False))
+            parts.append(
+                y
+                if not parts
+                else F.interpolate(
+                    y, size=parts[0].shape[-2:], mode="bilinear", align_corners=False
+                )
+            )
         logits = self.output(self.fuse(torch.cat(parts, dim=1)))
         return F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)

@@ -91,8 +91,12 @@ def sparse_block(block: SwinBlock, x: Tensor, index: Tensor) -> Tensor:
     return out.roll(moved, (1, 2)) if any(moved) else out
 
 
-def sparse_stage(stage: Stage, x: Tensor, ratios: Sequence[float],
-                 importance: Callable[[Tensor], Tensor] = magnitude) -> Tensor:
+def sparse_stage(
+    stage: Stage,
+    x: Tensor,
+    ratios: Sequence[float],
+    importance: Callable[[Tensor], Tensor] = magnitude,
+) -> Tensor:
     """A stage whose pairs of blocks skip the shares `ratios` of their windows.
 
     Windows are scored once, at the first pair with a ratio above 0: one map of importance, one
@@ -118,7 +122,7 @@ def sparse_stage(stage: Stage, x: Tensor, ratios: Sequence[float],
             found = window_scores(scores, block.window, block.shift)
             orders[block.shift] = found.argsort(dim=1, descending=True, stable=True)
         order = orders[block.shift]
-        x = sparse_block(block, x, order[:, :kept(order.shape[1], ratio)])
+        x = sparse_block(block, x, order[:, : kept(order.shape[1], ratio)])
     return x
 
 
@@ -162,8 +166,16 @@ class SparseSegmenter(SparseSwin):
     added, and read by one linear layer.
     """
 
-    def __init__(self, num_classes: int, dim: int, depths: Sequence[int], heads: Sequence[int],
-                 *args, width: int = 48, **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        dim: int,
+        depths: Sequence[int],
+        heads: Sequence[int],
+        *args,
+        width: int = 48,
+        **kwargs,
+    ):
         super().__init__(num_classes, dim, tuple(depths), tuple(heads), *args, **kwargs)
         del self.norm
         channels = [dim * 2**i for i in range(len(depths))]
@@ -172,8 +184,10 @@ class SparseSegmenter(SparseSwin):
         self.head = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        maps = [reduce(norm(x)).permute(0, 3, 1, 2) for norm, reduce, x
-                in zip(self.norms, self.reduce, self.maps(images))]
+        maps = [
+            reduce(norm(x)).permute(0, 3, 1, 2)
+            for norm, reduce, x in zip(self.norms, self.reduce, self.maps(images))
+        ]
         total = maps[0]
         for smaller in maps[1:]:
             total = total + F.interpolate(smaller, size=total.shape[-2:], mode="bilinear")

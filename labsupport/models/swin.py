@@ -66,8 +66,7 @@ class SwinBlock(nn.Module):
     """Pre-norm block with (shifted) window attention, (batch, rows, columns, dim) to the same
     shape (equation 3)."""
 
-    def __init__(self, dim: int, heads: int, window: int = 7, shift: int = 0,
-                 mlp_ratio: float = 4):
+    def __init__(self, dim: int, heads: int, window: int = 7, shift: int = 0, mlp_ratio: float = 4):
         super().__init__()
         self.window, self.shift = window, shift
         self.norm1 = nn.LayerNorm(dim)
@@ -83,14 +82,17 @@ class SwinBlock(nn.Module):
 class Stage(nn.Module):
     """Blocks that shift their windows in turn; all stages but the first begin with a merging."""
 
-    def __init__(self, dim: int, depth: int, heads: int, window: int, mlp_ratio: float,
-                 merge: bool):
+    def __init__(
+        self, dim: int, depth: int, heads: int, window: int, mlp_ratio: float, merge: bool
+    ):
         super().__init__()
         self.downsample = PatchMerging(dim // 2) if merge else nn.Identity()
-        self.blocks = nn.Sequential(*(
-            SwinBlock(dim, heads, window, window // 2 if i % 2 else 0, mlp_ratio)
-            for i in range(depth)
-        ))
+        self.blocks = nn.Sequential(
+            *(
+                SwinBlock(dim, heads, window, window // 2 if i % 2 else 0, mlp_ratio)
+                for i in range(depth)
+            )
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.blocks(self.downsample(x))
@@ -113,17 +115,27 @@ class Swin(nn.Module):
     Images may have any size; the published ones are 224 x 224. Defaults are Swin-T.
     """
 
-    def __init__(self, num_classes: int = 1000, dim: int = 96,
-                 depths: tuple[int, ...] = (2, 2, 6, 2), heads: tuple[int, ...] = (3, 6, 12, 24),
-                 window: int = 7, patch_size: int = 4, mlp_ratio: float = 4, in_channels: int = 3):
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        dim: int = 96,
+        depths: tuple[int, ...] = (2, 2, 6, 2),
+        heads: tuple[int, ...] = (3, 6, 12, 24),
+        window: int = 7,
+        patch_size: int = 4,
+        mlp_ratio: float = 4,
+        in_channels: int = 3,
+    ):
         super().__init__()
         if len(depths) != len(heads):
             raise ValueError(f"depths={depths} and heads={heads} must have one number a stage each")
         self.patch_embed = PatchEmbedding(patch_size, in_channels, dim)
-        self.layers = nn.Sequential(*(
-            Stage(dim * 2**i, depth, heads[i], window, mlp_ratio, merge=i > 0)
-            for i, depth in enumerate(depths)
-        ))
+        self.layers = nn.Sequential(
+            *(
+                Stage(dim * 2**i, depth, heads[i], window, mlp_ratio, merge=i > 0)
+                for i, depth in enumerate(depths)
+            )
+        )
         last = dim * 2 ** (len(depths) - 1)
         self.norm = nn.LayerNorm(last)
         self.head = Head(last, num_classes)
@@ -158,9 +170,13 @@ def from_torchvision(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in state_dict.items():
         if name.endswith("relative_position_index"):
             continue
-        for theirs, ours in (("features.0.0.", "patch_embed.proj."), ("head.", "head.fc."),
-                             ("features.0.2.", "patch_embed.norm."), (".mlp.0.", ".mlp.fc1."),
-                             (".mlp.3.", ".mlp.fc2.")):
+        for theirs, ours in (
+            ("features.0.0.", "patch_embed.proj."),
+            ("head.", "head.fc."),
+            ("features.0.2.", "patch_embed.norm."),
+            (".mlp.0.", ".mlp.fc1."),
+            (".mlp.3.", ".mlp.fc2."),
+        ):
             name = name.replace(theirs, ours)
         if name.startswith("features."):
             _, place, rest = name.split(".", 2)

@@ -15,10 +15,12 @@ class SwinGroup(nn.Module):
 
     def __init__(self, dim: int, heads: int, window: int):
         super().__init__()
-        self.blocks = nn.Sequential(*(
-            SwinTransformerBlock(dim, heads, [window, window], [shift, shift], mlp_ratio=2)
-            for shift in (0, window // 2)
-        ))
+        self.blocks = nn.Sequential(
+            *(
+                SwinTransformerBlock(dim, heads, [window, window], [shift, shift], mlp_ratio=2)
+                for shift in (0, window // 2)
+            )
+        )
         self.conv = nn.Conv2d(dim, dim, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -29,8 +31,9 @@ class SwinGroup(nn.Module):
 class SwinIRLike(nn.Module):
     """Images (batch, 3, height, width) in [0, 1] to `scale` times the height and width."""
 
-    def __init__(self, dim: int = 32, groups: int = 2, heads: int = 2, window: int = 8,
-                 scale: int = 2):
+    def __init__(
+        self, dim: int = 32, groups: int = 2, heads: int = 2, window: int = 8, scale: int = 2
+    ):
         super().__init__()
         self.scale = scale
         self.shallow = nn.Conv2d(3, dim, 3, padding=1)

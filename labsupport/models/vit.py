@@ -129,9 +129,17 @@ class VisionTransformer(nn.Module):
     """ViT classifier (section 3.1): images (batch, in_channels, image_size, image_size) to
     logits (batch, num_classes), read from the class token. The defaults are ViT-B/16."""
 
-    def __init__(self, image_size: int = 224, patch_size: int = 16, num_classes: int = 1000,
-                 dim: int = 768, depth: int = 12, heads: int = 12, mlp_ratio: float = 4,
-                 in_channels: int = 3):
+    def __init__(
+        self,
+        image_size: int = 224,
+        patch_size: int = 16,
+        num_classes: int = 1000,
+        dim: int = 768,
+        depth: int = 12,
+        heads: int = 12,
+        mlp_ratio: float = 4,
+        in_channels: int = 3,
+    ):
         super().__init__()
         self.patch_embed = PatchEmbedding(image_size, patch_size, in_channels, dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
@@ -180,8 +188,9 @@ class VisionTransformer(nn.Module):
         return torch.stack(maps)
 
 
-def vit(name: str, patch_size: int = 16, image_size: int = 224,
-        num_classes: int = 1000) -> VisionTransformer:
+def vit(
+    name: str, patch_size: int = 16, image_size: int = 224, num_classes: int = 1000
+) -> VisionTransformer:
     """A published size, untrained: `vit("B", 16)` is ViT-B/16. See `VARIANTS` for the names."""
     if name not in VARIANTS:
         raise ValueError(f"name={name!r} is not a ViT variant; choose from {', '.join(VARIANTS)}")
@@ -189,8 +198,15 @@ def vit(name: str, patch_size: int = 16, image_size: int = 224,
     return VisionTransformer(image_size, patch_size, num_classes, dim, depth, heads)
 
 
-def parameter_count(dim: int, depth: int, patch_size: int = 16, image_size: int = 224,
-                    num_classes: int = 1000, mlp_ratio: float = 4, in_channels: int = 3) -> int:
+def parameter_count(
+    dim: int,
+    depth: int,
+    patch_size: int = 16,
+    image_size: int = 224,
+    num_classes: int = 1000,
+    mlp_ratio: float = 4,
+    in_channels: int = 3,
+) -> int:
     """Parameters of a `VisionTransformer` by formula; the number of heads does not enter."""
     tokens = (image_size // patch_size) ** 2
     hidden = int(dim * mlp_ratio)

@@ -64,14 +64,19 @@ class Check:
     def signature(self, function: Any, *names: str) -> None:
         """`function` (or a class's constructor) takes exactly the arguments `names`, in order."""
         if not callable(function):
-            self.fail(f"this name is bound to a {type(function).__name__}, not to a function",
-                      likely="a variable in another cell has the same name; rename it and run "
-                             "the exercise's cell again")
+            self.fail(
+                f"this name is bound to a {type(function).__name__}, not to a function",
+                likely="a variable in another cell has the same name; rename it and run "
+                "the exercise's cell again",
+            )
         found = tuple(inspect.signature(function).parameters)
         if found != names:
-            self.fail(f"{function.__name__} takes other arguments than the exercise says",
-                      expected=", ".join(names), got=", ".join(found) or "none",
-                      likely="the line with def was edited; restore it")
+            self.fail(
+                f"{function.__name__} takes other arguments than the exercise says",
+                expected=", ".join(names),
+                got=", ".join(found) or "none",
+                likely="the line with def was edited; restore it",
+            )
         self.passed += 1
 
     def shape(self, got: Any, expected: Iterable[int], what: str, likely: str = "") -> None:
@@ -79,18 +84,27 @@ class Check:
         expected = tuple(expected)
         if not isinstance(got, Tensor):
             hint = "a return statement is missing" if got is None else likely
-            self.fail(f"{what} is not a tensor", expected=f"a tensor of shape {expected}",
-                      got=type(got).__name__, likely=hint)
+            self.fail(
+                f"{what} is not a tensor",
+                expected=f"a tensor of shape {expected}",
+                got=type(got).__name__,
+                likely=hint,
+            )
         if tuple(got.shape) != expected:
-            self.fail(f"wrong shape of {what}", expected=expected, got=tuple(got.shape),
-                      likely=likely)
+            self.fail(
+                f"wrong shape of {what}", expected=expected, got=tuple(got.shape), likely=likely
+            )
         self.passed += 1
 
     def dtype(self, got: Tensor, expected: torch.dtype, what: str) -> None:
         """`got` has the dtype `expected`."""
         if got.dtype != expected:
-            self.fail(f"wrong dtype of {what}", expected=expected, got=got.dtype,
-                      likely="a conversion, or a new tensor made without dtype=")
+            self.fail(
+                f"wrong dtype of {what}",
+                expected=expected,
+                got=got.dtype,
+                likely="a conversion, or a new tensor made without dtype=",
+            )
         self.passed += 1
 
     def parameters(self, module: nn.Module, expected: Mapping[str, Iterable[int]]) -> None:
@@ -101,22 +115,36 @@ class Check:
         missing = [n for n in wanted if n not in found]
         extra = [n for n in found if n not in wanted]
         if missing:
-            self.fail(f"{name} lacks the parameter {missing[0]}",
-                      expected=f"{missing[0]} of shape {wanted[missing[0]]}",
-                      got=_listed(extra, "parameters that are not asked for: "),
-                      likely="the attribute has another name, or is not an nn.Parameter or "
-                             "nn.Module (a plain list hides the modules in it)")
+            self.fail(
+                f"{name} lacks the parameter {missing[0]}",
+                expected=f"{missing[0]} of shape {wanted[missing[0]]}",
+                got=_listed(extra, "parameters that are not asked for: "),
+                likely="the attribute has another name, or is not an nn.Parameter or "
+                "nn.Module (a plain list hides the modules in it)",
+            )
         if extra:
             self.fail(f"{name} has a parameter too many: {extra[0]}", expected=_listed(wanted))
         for key, shape in wanted.items():
             if found[key] != shape:
-                self.fail(f"the parameter {key} of {name} has the wrong shape", expected=shape,
-                          got=found[key])
+                self.fail(
+                    f"the parameter {key} of {name} has the wrong shape",
+                    expected=shape,
+                    got=found[key],
+                )
         self.passed += 1
 
-    def values(self, got: Any, expected: Any, what: str, *, otherwise: Mapping[str, Any] = {},
-               likely: str = "", rtol: float = 1e-4, atol: float = 1e-5,
-               draw: bool = False) -> None:
+    def values(
+        self,
+        got: Any,
+        expected: Any,
+        what: str,
+        *,
+        otherwise: Mapping[str, Any] = {},
+        likely: str = "",
+        rtol: float = 1e-4,
+        atol: float = 1e-5,
+        draw: bool = False,
+    ) -> None:
         """`got` equals `expected` within `atol + rtol * |expected|`.
 
         `otherwise` names known mistakes: sentence -> the value that the mistake gives. On failure
@@ -124,29 +152,39 @@ class Check:
         """
         got, expected = _tensor(got), _tensor(expected)
         if got.shape != expected.shape:
-            self.fail(f"wrong shape of {what}", expected=tuple(expected.shape),
-                      got=tuple(got.shape), likely=likely)
+            self.fail(
+                f"wrong shape of {what}",
+                expected=tuple(expected.shape),
+                got=tuple(got.shape),
+                likely=likely,
+            )
         if got.isnan().any():
             share = got.isnan().double().mean().item()
-            self.fail(f"NaN in {what} ({share:.0%} of the values)",
-                      likely="inf - inf or 0 / 0; subtract the maximum before exp, or call softmax")
+            self.fail(
+                f"NaN in {what} ({share:.0%} of the values)",
+                likely="inf - inf or 0 / 0; subtract the maximum before exp, or call softmax",
+            )
         if not torch.allclose(got, expected, rtol=rtol, atol=atol):
             if draw:
                 _draw(got, expected)
             worst = int((got - expected).abs().argmax())
             place = [int(i) for i in np.unravel_index(worst, tuple(got.shape))]
             at = f" at {place}" if place else ""
-            self.fail(f"wrong values in {what}",
-                      expected=_number(expected.flatten()[worst].item()) + at,
-                      got=_number(got.flatten()[worst].item()) + at,
-                      likely=_recognise(got, expected, otherwise, rtol, atol) or likely)
+            self.fail(
+                f"wrong values in {what}",
+                expected=_number(expected.flatten()[worst].item()) + at,
+                got=_number(got.flatten()[worst].item()) + at,
+                likely=_recognise(got, expected, otherwise, rtol, atol) or likely,
+            )
         self.passed += 1
 
     def unchanged(self, now: Tensor, before: Tensor, what: str) -> None:
         """The input `now` still holds what it held `before` the call."""
         if not torch.equal(now, before):
-            self.fail(f"your code changed its input {what}",
-                      likely="an operation in place: +=, or a method that ends in _")
+            self.fail(
+                f"your code changed its input {what}",
+                likely="an operation in place: +=, or a method that ends in _",
+            )
         self.passed += 1
 
     def gradient(self, output: Tensor, inputs: Mapping[str, Tensor]) -> None:
@@ -155,12 +193,15 @@ class Check:
         likely = "detach, .data, .item, numpy or torch.no_grad cuts the graph"
         if not output.requires_grad:
             self.fail("no gradient flows back from the output", likely=likely)
-        grads = torch.autograd.grad((output * weights).sum(), list(inputs.values()),
-                                    allow_unused=True)
+        grads = torch.autograd.grad(
+            (output * weights).sum(), list(inputs.values()), allow_unused=True
+        )
         for name, grad in zip(inputs, grads):
             if grad is None or not grad.any():
-                self.fail(f"no gradient reaches {name}",
-                          likely=likely if grad is None else f"{name} does not enter the output")
+                self.fail(
+                    f"no gradient reaches {name}",
+                    likely=likely if grad is None else f"{name} does not enter the output",
+                )
             if not grad.isfinite().all():
                 self.fail(f"the gradient of {name} is not finite")
         self.passed += 1
@@ -168,8 +209,12 @@ class Check:
     def cost(self, macs: int, at_most: int, what: str, likely: str = "") -> None:
         """`what` takes at most `at_most` multiply-accumulates."""
         if macs > at_most:
-            self.fail(f"{what} computes more than it needs",
-                      expected=f"at most {at_most:,} MACs", got=f"{macs:,} MACs", likely=likely)
+            self.fail(
+                f"{what} computes more than it needs",
+                expected=f"at most {at_most:,} MACs",
+                got=f"{macs:,} MACs",
+                likely=likely,
+            )
         self.passed += 1
 
 
@@ -187,8 +232,9 @@ def _tensor(value: Any) -> Tensor:
     return torch.as_tensor(value).detach().double()
 
 
-def _recognise(got: Tensor, expected: Tensor, otherwise: Mapping[str, Any], rtol: float,
-               atol: float) -> str:
+def _recognise(
+    got: Tensor, expected: Tensor, otherwise: Mapping[str, Any], rtol: float, atol: float
+) -> str:
     """The sentence of the known mistake that `got` shows, or nothing."""
     for sentence, value in otherwise.items():
         value = _tensor(value)

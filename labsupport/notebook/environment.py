@@ -5,8 +5,16 @@ import platform
 from collections.abc import Callable
 from importlib.metadata import version
 
-NEEDED = ("torch", "torchvision", "numpy", "matplotlib", "einops", "safetensors", "ipywidgets",
-          "tqdm")
+NEEDED = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "matplotlib",
+    "einops",
+    "safetensors",
+    "ipywidgets",
+    "tqdm",
+)
 
 
 def report(profile: str = "cpu") -> bool:

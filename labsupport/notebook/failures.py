@@ -19,8 +19,9 @@ class CheckFailed(AssertionError):
         return [f"{_BOLD_RED}{first}{_PLAIN}", *rest]
 
 
-def explain_exception(exercise: str, error: Exception, trace: TracebackType | None,
-                      read: str = "") -> str:
+def explain_exception(
+    exercise: str, error: Exception, trace: TracebackType | None, read: str = ""
+) -> str:
     """One message about an exception raised inside a check: the call in the check cell, the
     literal error, and every line of the student's own code on the way; library lines are left out.
     """
@@ -30,9 +31,11 @@ def explain_exception(exercise: str, error: Exception, trace: TracebackType | No
         return f"{exercise}: " + ("" if same else f"{owner} is ") + "not implemented yet."
     frames = [f for f in _frames(trace) if not any(part in f[0] for part in LIBRARIES)]
     if isinstance(error, NameError) and len(frames) <= 1:
-        return (f"{exercise}: the name {error.name} does not exist yet\n"
-                f"  likely    the cell that defines {error.name} has not been run; run the cells "
-                "above, then this one")
+        return (
+            f"{exercise}: the name {error.name} does not exist yet\n"
+            f"  likely    the cell that defines {error.name} has not been run; run the cells "
+            "above, then this one"
+        )
     text = [f"{exercise}: your code raised {type(error).__name__}: {error}"]
     for depth, (_, line, name, code) in enumerate(frames):
         place = f"line {line} of this cell" if depth == 0 else f"{name}, line {line} of its cell"

@@ -25,8 +25,11 @@ class Playable:
         from base64 import b64encode
 
         view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
-        return {VIEW: view, "image/png": b64encode(self.still).decode(),
-                "text/plain": "a widget; a still picture of it where widgets cannot be shown"}
+        return {
+            VIEW: view,
+            "image/png": b64encode(self.still).decode(),
+            "text/plain": "a widget; a still picture of it where widgets cannot be shown",
+        }
 
 
 def png(fig: Figure) -> bytes:

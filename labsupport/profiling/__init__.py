@@ -8,5 +8,4 @@ from labsupport.profiling.clock import measure_in_turns, measure_seconds
 from labsupport.profiling.counts import count_macs, count_parameters
 from labsupport.profiling.memory import memory_events
 
-__all__ = ["count_macs", "count_parameters", "measure_in_turns", "measure_seconds",
-           "memory_events"]
+__all__ = ["count_macs", "count_parameters", "measure_in_turns", "measure_seconds", "memory_events"]

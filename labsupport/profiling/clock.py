@@ -14,9 +14,13 @@ _clock = perf_counter if platform == "win32" else thread_time
 
 
 @torch.no_grad()
-def measure_in_turns(functions: Mapping[str, Callable[..., Any]], *inputs: Any,
-                     seconds: float = 1.0, rounds: tuple[int, int] = (3, 40),
-                     threads: int = 1) -> dict[str, float]:
+def measure_in_turns(
+    functions: Mapping[str, Callable[..., Any]],
+    *inputs: Any,
+    seconds: float = 1.0,
+    rounds: tuple[int, int] = (3, 40),
+    threads: int = 1,
+) -> dict[str, float]:
     """Median time in seconds of one call of each of `functions` on `inputs`, on a CPU.
 
     Each is called once without being counted, then all in turn, forwards and backwards, for about
@@ -44,8 +48,13 @@ def measure_in_turns(functions: Mapping[str, Callable[..., Any]], *inputs: Any,
     return {name: median(values) for name, values in times.items()}
 
 
-def measure_seconds(fn: Callable[..., Any], *inputs: Any, warmup: int = 2,
-                    min_seconds: float = 0.5, threads: int | None = None) -> float:
+def measure_seconds(
+    fn: Callable[..., Any],
+    *inputs: Any,
+    warmup: int = 2,
+    min_seconds: float = 0.5,
+    threads: int | None = None,
+) -> float:
     """Median wall time of one call `fn(*inputs)`, in seconds.
 
     The first `warmup` calls are not counted: they pay for memory allocation, kernel selection and

@@ -19,11 +19,15 @@ def memory_events(fn: Callable[..., Any], *inputs: Any) -> list[int]:
     not count, the result does. The same on every run and every machine, because it is what PyTorch
     asks for and not what the system sees.
     """
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU],
-                                profile_memory=True) as profiler:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profiler:
         result = fn(*inputs)
     del result  # only after the events are over
-    events = [event for event in profiler.profiler.kineto_results.events()
-              if event.name() == "[memory]" and event.device_type().name == "CPU"]
+    events = [
+        event
+        for event in profiler.profiler.kineto_results.events()
+        if event.name() == "[memory]" and event.device_type().name == "CPU"
+    ]
     events.sort(key=lambda event: event.start_ns())
     return [event.nbytes() for event in events]

@@ -12,5 +12,12 @@ from labsupport.training.checkpoints import (
 from labsupport.training.fit import History, train_classifier
 from labsupport.training.schedule import learning_rate_factor
 
-__all__ = ["History", "checkpoint_path", "learning_rate_factor", "load_checkpoint",
-           "read_metadata", "save_checkpoint", "train_classifier"]
+__all__ = [
+    "History",
+    "checkpoint_path",
+    "learning_rate_factor",
+    "load_checkpoint",
+    "read_metadata",
+    "save_checkpoint",
+    "train_classifier",
+]

@@ -10,8 +10,9 @@ from torch import nn
 from labsupport.data.locate import data_path
 
 
-def save_checkpoint(model: nn.Module, path: str | Path,
-                    metadata: dict[str, str] | None = None) -> Path:
+def save_checkpoint(
+    model: nn.Module, path: str | Path, metadata: dict[str, str] | None = None
+) -> Path:
     """Write the state of `model` as safetensors (tensors only, nothing that can run code).
 
     `metadata` are short notes kept in the file's header, text to text. Returns the path.

@@ -26,8 +26,9 @@ class History:
     seconds: float = 0.0
 
 
-def shuffled_batches(n: int, batch_size: int, steps: int, generator: torch.Generator
-                     ) -> Iterator[Tensor]:
+def shuffled_batches(
+    n: int, batch_size: int, steps: int, generator: torch.Generator
+) -> Iterator[Tensor]:
     """`steps` tensors of `batch_size` indices below `n`: every index once, in random order, then
     all of them again in another order. A batch may span the end of one round."""
     waiting = torch.empty(0, dtype=torch.int64)
@@ -38,10 +39,19 @@ def shuffled_batches(n: int, batch_size: int, steps: int, generator: torch.Gener
         waiting = waiting[batch_size:]
 
 
-def train_classifier(model: nn.Module, images: Tensor, labels: Tensor, *, steps: int,
-                     batch_size: int, lr: float, weight_decay: float = 0.05, seed: int = 0,
-                     progress: bool | str = True,
-                     loss_of: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy) -> History:
+def train_classifier(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    steps: int,
+    batch_size: int,
+    lr: float,
+    weight_decay: float = 0.05,
+    seed: int = 0,
+    progress: bool | str = True,
+    loss_of: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+) -> History:
     """Train `model` in place on `images` (n, channels, height, width) with `labels` (n,).
 
     Cross-entropy, AdamW (I. Loshchilov and F. Hutter, 2019) with betas (0.9, 0.98) and the

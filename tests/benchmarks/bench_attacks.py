@@ -34,22 +34,63 @@ THEIRS: set[int] = set()  # the plain side's first process, which is no matter o
 
 def plain_side(folder: Path) -> dict[str, dict]:
     """Outcomes on plain nbgrader, by the attack's name."""
-    paths = ["/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/alternatives", "/etc/passwd",
-             "/etc/ld.so.cache", "/etc/localtime", sys.prefix, sys.base_prefix, str(HERE)]
-    words = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
-             "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run",
-             "--size", str(2**30), "--tmpfs", "/tmp", "--dir", "/tmp/home"]
+    paths = [
+        "/usr",
+        "/lib",
+        "/lib64",
+        "/bin",
+        "/sbin",
+        "/etc/alternatives",
+        "/etc/passwd",
+        "/etc/ld.so.cache",
+        "/etc/localtime",
+        sys.prefix,
+        sys.base_prefix,
+        str(HERE),
+    ]
+    words = [
+        "bwrap",
+        "--unshare-all",
+        "--die-with-parent",
+        "--new-session",
+        "--clearenv",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--tmpfs",
+        "/run",
+        "--size",
+        str(2**30),
+        "--tmpfs",
+        "/tmp",
+        "--dir",
+        "/tmp/home",
+    ]
     for path in paths:
         if os.path.exists(path):
             words += ["--ro-bind", path, path]
-    for name, value in {"PATH": f"{sys.prefix}/bin:/usr/bin:/bin", "HOME": "/tmp/home",
-                        "INSTRUCTORS_TOKEN": SECRET,
-                        "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
-                        "JUPYTER_RUNTIME_DIR": "/tmp/runtime", "LANG": "C.UTF-8"}.items():
+    for name, value in {
+        "PATH": f"{sys.prefix}/bin:/usr/bin:/bin",
+        "HOME": "/tmp/home",
+        "INSTRUCTORS_TOKEN": SECRET,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "JUPYTER_RUNTIME_DIR": "/tmp/runtime",
+        "LANG": "C.UTF-8",
+    }.items():
         words += ["--setenv", name, value]
     limits = "ulimit -v 4000000; ulimit -f 400000; ulimit -c 0; exec "
-    words += ["--chdir", "/tmp", "sh", "-c", limits + " ".join([
-        sys.executable, str(HERE / "attacks" / "plain.py"), "/tmp/course", "/tmp/home"])]
+    words += [
+        "--chdir",
+        "/tmp",
+        "sh",
+        "-c",
+        limits
+        + " ".join(
+            [sys.executable, str(HERE / "attacks" / "plain.py"), "/tmp/course", "/tmp/home"]
+        ),
+    ]
     with (folder / "plain.log").open("w") as log:
         done = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log)
         THEIRS.add(done.pid)
@@ -73,12 +114,14 @@ def our_side(folder: Path) -> dict[str, dict]:
     (home / "token.txt").write_text(SECRET)
     os.environ |= {"HOME": str(home), "INSTRUCTORS_TOKEN": SECRET}
     lab = (HERE.parent / "fixtures" / "90_mini.py").read_text()
-    (labs / "90_mini.py").write_text(lab.replace("    for n in (1, 5):", f"    # {TESTS}\n"
-                                                 "    for n in (1, 5):"))
+    (labs / "90_mini.py").write_text(
+        lab.replace("    for n in (1, 5):", f"    # {TESTS}\n    for n in (1, 5):")
+    )
     init_course(course, labs)
     config = course / "nbgrader_config.py"
-    config.write_text(config.read_text().replace("c.Execute.timeout = 60",
-                                                 f"c.Execute.timeout = {SECONDS}"))
+    config.write_text(
+        config.read_text().replace("c.Execute.timeout = 60", f"c.Execute.timeout = {SECONDS}")
+    )
     release(course)
     released = nbformat.read(course / "release" / STEM / f"{STEM}.ipynb", as_version=4)
     import plain
@@ -88,23 +131,30 @@ def our_side(folder: Path) -> dict[str, dict]:
     students = {}
     for number, attack in enumerate(ATTACKS):
         student = students[attack.name] = attack.student or f"student-{number}"
-        hand_in(course, student, STEM, attacked(released, attack, True, names), attack.damage,
-                home)
+        hand_in(course, student, STEM, attacked(released, attack, True, names), attack.damage, home)
     before, begin = tree(course, home), time.monotonic()
     processes = {p.pid for p in psutil.process_iter()}
     rows = {row.student: row for row in grade_course(course)}
     seconds = time.monotonic() - begin
-    left = [p for p in psutil.Process().children(recursive=True) if p.pid not in processes
-            and not THEIRS & {one.pid for one in [p, *p.parents()]}
-            and "resource_tracker" not in " ".join(p.cmdline())]
+    left = [
+        p
+        for p in psutil.Process().children(recursive=True)
+        if p.pid not in processes
+        and not THEIRS & {one.pid for one in [p, *p.parents()]}
+        and "resource_tracker" not in " ".join(p.cmdline())
+    ]
     results = {}
     for attack in ATTACKS:
         student = students[attack.name]
         score = score_of(course, STEM, student)
         found = harms(attack, course, STEM, student, before, home, score)
         found += ["left a process"] if left else []
-        results[attack.name] = {"score": score, "harms": found, "seconds": None,
-                                "error": rows[student].error}
+        results[attack.name] = {
+            "score": score,
+            "harms": found,
+            "seconds": None,
+            "error": rows[student].error,
+        }
     print(f"ours: {len(ATTACKS)} submissions in {seconds:.0f} s", file=sys.stderr)
     return results
 
@@ -128,10 +178,19 @@ def main() -> None:
             plain = None if options.ours_only else beside.submit(plain_side, folder)
             ours = our_side(folder)
             theirs = plain.result() if plain else {}
-    rows = [{"family": a.family, "attack": a.name, "earned": a.earned, "unsafe": a.unsafe,
-             "ours": ours[a.name] | {"win": wins(a, ours[a.name])},
-             "nbgrader": theirs[a.name] | {"win": wins(a, theirs[a.name])}
-             if a.name in theirs else None} for a in ATTACKS]
+    rows = [
+        {
+            "family": a.family,
+            "attack": a.name,
+            "earned": a.earned,
+            "unsafe": a.unsafe,
+            "ours": ours[a.name] | {"win": wins(a, ours[a.name])},
+            "nbgrader": theirs[a.name] | {"win": wins(a, theirs[a.name])}
+            if a.name in theirs
+            else None,
+        }
+        for a in ATTACKS
+    ]
     show(rows)
     print(f"\n{time.monotonic() - begin:.0f} s in all")
     if options.json:
@@ -140,16 +199,17 @@ def main() -> None:
 
 def show(rows: list[dict]) -> None:
     print(f"{'':14}{'attacks':>8}{'':4}{'nbgrader 0.9':>22}{'':4}{'ours':>22}")
-    print(f"{'family':14}{'':8}{'':4}{'wins':>8}{'harms':>7}{'not run':>9}"
-          f"{'wins':>14}{'harms':>7}")
+    print(f"{'family':14}{'':8}{'':4}{'wins':>8}{'harms':>7}{'not run':>9}{'wins':>14}{'harms':>7}")
     families = [*dict.fromkeys(r["family"] for r in rows), "all"]
     for family in families:
         mine = [r for r in rows if family in (r["family"], "all")]
         run = [r["nbgrader"] for r in mine if r["nbgrader"]]
         own = [r["ours"] for r in mine]
-        print(f"{family:14}{len(mine):8}{'':4}{sum(r['win'] for r in run):8}"
-              f"{sum(bool(r['harms']) for r in run):7}{len(mine) - len(run):9}"
-              f"{sum(r['win'] for r in own):14}{sum(bool(r['harms']) for r in own):7}")
+        print(
+            f"{family:14}{len(mine):8}{'':4}{sum(r['win'] for r in run):8}"
+            f"{sum(bool(r['harms']) for r in run):7}{len(mine) - len(run):9}"
+            f"{sum(r['win'] for r in own):14}{sum(bool(r['harms']) for r in own):7}"
+        )
     for side in ("nbgrader", "ours"):
         print(f"\n{side}:")
         for row in rows:

@@ -63,15 +63,17 @@ def bench(place: Path, words: argparse.Namespace) -> None:
             except ImportError as error:
                 print(f"  {name}: left out, {error}")
                 continue
-            print(f"  round {number + 1}: {name}: {seconds[name][-1]:.2f} s a submission",
-                  flush=True)
+            print(
+                f"  round {number + 1}: {name}: {seconds[name][-1]:.2f} s a submission", flush=True
+            )
     median = {name: statistics.median(found) for name, found in seconds.items() if found}
     theirs = median["nbgrader autograde"]
     print(f"\n{count} submissions of lab 01; median of {words.rounds} rounds")
     for name, value in median.items():
         spread = f"{min(seconds[name]):.2f} to {max(seconds[name]):.2f}"
-        print(f"  {name:<32} {value:6.2f} s a submission ({spread})  "
-              f"{theirs / value:5.1f} × nbgrader")
+        print(
+            f"  {name:<32} {value:6.2f} s a submission ({spread})  {theirs / value:5.1f} × nbgrader"
+        )
     two = median["ours, 1 worker"] / median["ours, 2 workers"]
     print(f"  two workers are {two:.2f} times as fast as one")
     if words.json:
@@ -87,8 +89,10 @@ def a_class(folder: Path, count: int) -> Path:
     shutil.rmtree(folder / "submitted" / "broken")
     names = sorted(p.name for p in (folder / "submitted").iterdir())
     for index in range(len(names), count):
-        shutil.copytree(folder / "submitted" / names[index % len(names)],
-                        folder / "submitted" / f"{names[index % len(names)]}-{index}")
+        shutil.copytree(
+            folder / "submitted" / names[index % len(names)],
+            folder / "submitted" / f"{names[index % len(names)]}-{index}",
+        )
     for name in names[count:]:
         shutil.rmtree(folder / "submitted" / name)
     return folder
@@ -125,8 +129,10 @@ def otter(folder: Path, count: int) -> float:
     import otter  # noqa: F401  (is it installed?)
 
     notebooks = [str(p) for p in sorted((folder / "submitted").glob("*/*/*.ipynb"))][:count]
-    script = ("import sys\nfrom otter.execute import grade_notebook\n"
-              "for path in sys.argv[1:]: grade_notebook(path, test_dir=\".\", cwd=\".\")\n")
+    script = (
+        "import sys\nfrom otter.execute import grade_notebook\n"
+        'for path in sys.argv[1:]: grade_notebook(path, test_dir=".", cwd=".")\n'
+    )
     begin = time.monotonic()
     call(folder, "-c", script, *notebooks)
     return time.monotonic() - begin
@@ -142,8 +148,7 @@ def ours(course: Path, jobs: int, demonstrations: bool = False) -> float:
     (course / CONFIG).write_text(config.replace(line, "") + line * demonstrations)
     release(course)
     begin = time.monotonic()
-    call(course, "-m", "labsupport.cli", "grade", str(course), "--jobs", str(jobs),
-         "--no-feedback")
+    call(course, "-m", "labsupport.cli", "grade", str(course), "--jobs", str(jobs), "--no-feedback")
     seconds = time.monotonic() - begin
     see_that_grades_are_right(course)
     return seconds
@@ -161,8 +166,9 @@ def see_that_grades_are_right(course: Path) -> None:
 
 def call(folder: Path, *words: str) -> None:
     environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run([sys.executable, *words], cwd=folder, env=environment,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True
+    )
     if done.returncode != 0:
         sys.exit(f"{' '.join(words)[:80]} failed: {(done.stdout + done.stderr)[-800:]}")
 

@@ -50,8 +50,10 @@ def main() -> None:
         rows = grade_course(course, progress=watch, jobs=2, feedback=False)
     assert len(rows) == count and not any(row.error for row in rows)
     (first, before), (last, after) = seen[0], seen[-1]
-    print(f"{count} submissions in {time.monotonic() - begin:.0f} s; "
-          f"{after - before:+.0f} MB from the {first}th to the {last}th")
+    print(
+        f"{count} submissions in {time.monotonic() - begin:.0f} s; "
+        f"{after - before:+.0f} MB from the {first}th to the {last}th"
+    )
     if words.json:
         words.json.write_text(json.dumps(seen))
 

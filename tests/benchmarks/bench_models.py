@@ -41,8 +41,10 @@ def medians(models: list[torch.nn.Module], images: torch.Tensor) -> list[float]:
 @torch.no_grad()
 def main() -> None:
     torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, timm {timm.__version__}, 1 thread, median of {RUNS} runs, "
-          f"taking turns\n")
+    print(
+        f"torch {torch.__version__}, timm {timm.__version__}, 1 thread, median of {RUNS} runs, "
+        f"taking turns\n"
+    )
     print(f"{'':32}{'batch':>6}{'timm, ms':>11}{'ours, ms':>11}{'ratio':>8}")
     for name, make, batch in PAIRS:
         theirs, ours = timm.create_model(name).eval(), make().eval()

@@ -57,8 +57,10 @@ def all_tasks(course: Path) -> list[task.GradingTask]:
     load_config(course)
     with course_api(course) as api:
         step = ExecuteAndJudge(config=api.config)
-        return [step.task({"assignment": stem, "student": student, "notebook": stem})
-                for stem, student in submissions(course)]
+        return [
+            step.task({"assignment": stem, "student": student, "notebook": stem})
+            for stem, student in submissions(course)
+        ]
 
 
 def once(one: task.GradingTask, spent: Counter[str]) -> dict[str, float]:

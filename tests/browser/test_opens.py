@@ -24,8 +24,14 @@ pytestmark = [
     ),
 ]
 FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
     "--window-size=1400,1600",
 )
 
@@ -41,9 +47,20 @@ def server(tmp_path_factory):
         port = free.getsockname()[1]
     log = (folder / "server.log").open("wb")
     process = subprocess.Popen(
-        [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root",
-         "--ip=127.0.0.1", f"--port={port}", f"--ServerApp.token={TOKEN}"],
-        cwd=folder, stdout=log, stderr=log,
+        [
+            sys.executable,
+            "-m",
+            "jupyter",
+            "lab",
+            "--no-browser",
+            "--allow-root",
+            "--ip=127.0.0.1",
+            f"--port={port}",
+            f"--ServerApp.token={TOKEN}",
+        ],
+        cwd=folder,
+        stdout=log,
+        stderr=log,
         env=os.environ | {"HOME": str(folder), "JUPYTER_CONFIG_DIR": str(folder / "config")},
     )
     until = time.monotonic() + 60
@@ -95,6 +112,7 @@ def test_opens(path, place, server, browser):
     headings = "[...document.querySelectorAll('.jp-RenderedMarkdown h1')].map(h => h.innerText)"
     wait_for(browser, f"{headings}.some(h => h.includes({title[:30]!r}))")
     dialogs = browser.execute_script(
-        "return [...document.querySelectorAll('.jp-Dialog')].map(d => d.innerText)")
+        "return [...document.querySelectorAll('.jp-Dialog')].map(d => d.innerText)"
+    )
     assert not [d for d in dialogs if "Error" in d or "rror loading" in d], dialogs
     assert Path(browser.current_url.split("?")[0]).name == name

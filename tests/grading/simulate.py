@@ -11,13 +11,31 @@ from labsupport.grading.report.data import items_of
 
 DUE = datetime.datetime(2026, 1, 31, 23, 59)
 PROVENANCE = {
-    "seconds": 6.0, "profile": "smoke", "sandbox": True, "deaths": {}, "python": "3.11.7",
-    "torch": "2.6.0", "labsupport": "0.1.0", "nbgrader": "0.9.6", "papermill": "2.6.0",
+    "seconds": 6.0,
+    "profile": "smoke",
+    "sandbox": True,
+    "deaths": {},
+    "python": "3.11.7",
+    "torch": "2.6.0",
+    "labsupport": "0.1.0",
+    "nbgrader": "0.9.6",
+    "papermill": "2.6.0",
 }
 
 
-def hand_in(folder, stem, student, statuses, *, by_hand=None, late_hours=0.0, penalty=0.0,
-            repairs=(), metadata=True, **provenance):
+def hand_in(
+    folder,
+    stem,
+    student,
+    statuses,
+    *,
+    by_hand=None,
+    late_hours=0.0,
+    penalty=0.0,
+    repairs=(),
+    metadata=True,
+    **provenance,
+):
     """Record one graded submission. ``statuses``: exercise -> (status, message), "passed" for the
     others; ``by_hand``: points of the written answers, None while they wait."""
     lab = read_lab(folder / "labs" / f"{stem}.py")
@@ -28,12 +46,22 @@ def hand_in(folder, stem, student, statuses, *, by_hand=None, late_hours=0.0, pe
             continue
         status, message = statuses.get(item.name, ("passed", "2 cases right"))
         points[item.cell] = item.points if status == "passed" else 0.0
-        verdicts.append({"exercise": item.name, "status": status, "points": points[item.cell],
-                         "max_points": item.points, "message": message})
+        verdicts.append(
+            {
+                "exercise": item.name,
+                "status": status,
+                "points": points[item.cell],
+                "max_points": item.points,
+                "message": message,
+            }
+        )
     graded = new_notebook()
     if metadata:
         graded.metadata["labsupport_grading"] = {
-            "verdicts": verdicts, "repairs": list(repairs), "provenance": PROVENANCE | provenance}
+            "verdicts": verdicts,
+            "repairs": list(repairs),
+            "provenance": PROVENANCE | provenance,
+        }
     for step in ("submitted", "autograded"):
         place = folder / step / student / stem
         place.mkdir(parents=True, exist_ok=True)
@@ -42,7 +70,8 @@ def hand_in(folder, stem, student, statuses, *, by_hand=None, late_hours=0.0, pe
         gradebook.update_or_create_assignment(stem, duedate=DUE)
         gradebook.update_or_create_student(student)
         found = gradebook.update_or_create_submission(
-            stem, student, timestamp=DUE + datetime.timedelta(hours=late_hours - 1e-9))
+            stem, student, timestamp=DUE + datetime.timedelta(hours=late_hours - 1e-9)
+        )
         (notebook,) = found.notebooks
         notebook.late_submission_penalty = penalty
         for grade in notebook.grades:

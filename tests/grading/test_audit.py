@@ -20,7 +20,7 @@ from labsupport.grading.audit.run import audit_lab
 from labsupport.grading.audit.workers import Job, judge_all
 from tests.conftest import ROOT
 
-CELL = '''class Mixer(nn.Module):
+CELL = """class Mixer(nn.Module):
     def __init__(self, dim):
         super().__init__()
         ### BEGIN SOLUTION
@@ -36,7 +36,7 @@ CELL = '''class Mixer(nn.Module):
         y = einops.rearrange(x, "b n d -> b d n")
         return y.transpose(1, 2).softmax(dim=-1) / math.sqrt(2)
         ### END SOLUTION
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -46,30 +46,37 @@ def mutants(mini_path):
     return mutants_of(cell)
 
 
-@pytest.mark.parametrize(("operator", "line"), [
-    ("axis", "return y.transpose(1, 2).softmax(dim=-2) / math.sqrt(2)"),
-    ("transpose dropped", "return y.softmax(dim=-1) / math.sqrt(2)"),
-    ("transpose dropped",
-     "return y.reshape(y.transpose(1, 2).shape).softmax(dim=-1) / math.sqrt(2)"),
-    ("pattern", "y = einops.rearrange(x, 'b n d -> b n d')"),
-    ("operand dropped", "x = layer(self.norm(x))"),
-    ("operand dropped", "return y.transpose(1, 2).softmax(dim=-1)"),
-    ("part dropped", "self.norm = nn.LayerNorm(dim)"),
-    ("part dropped", "self.layers = nn.ModuleList((nn.Linear(dim, dim, bias=False) "
-                     "for _ in range(2)))"),
-    ("other function", "return y.transpose(1, 2).log_softmax(dim=-1) / math.sqrt(2)"),
-    ("dtype", "y = einops.rearrange(x, 'b n d -> b d n').double()"),
-    ("detached", "x = x + layer(self.norm(x.detach()))"),
-    ("frozen", "self.norm = nn.LayerNorm(dim, eps=1e-06).requires_grad_(False)"),
-    ("shared", "self.layers = nn.ModuleList([nn.Linear(dim, dim)] * 2)"),
-    ("mode", "self.eval()"),
-    ("in place", "x += layer(self.norm(x))"),
-    ("removed", "pass"),
-    ("early return", "return y"),
-    ("loop cut", "break"),
-    ("ReplaceBinaryOperator_Add_Sub", "x = x - layer(self.norm(x))"),
-    ("NumberReplacer", "self.norm = nn.LayerNorm(dim, eps=1.000001)"),
-])
+@pytest.mark.parametrize(
+    ("operator", "line"),
+    [
+        ("axis", "return y.transpose(1, 2).softmax(dim=-2) / math.sqrt(2)"),
+        ("transpose dropped", "return y.softmax(dim=-1) / math.sqrt(2)"),
+        (
+            "transpose dropped",
+            "return y.reshape(y.transpose(1, 2).shape).softmax(dim=-1) / math.sqrt(2)",
+        ),
+        ("pattern", "y = einops.rearrange(x, 'b n d -> b n d')"),
+        ("operand dropped", "x = layer(self.norm(x))"),
+        ("operand dropped", "return y.transpose(1, 2).softmax(dim=-1)"),
+        ("part dropped", "self.norm = nn.LayerNorm(dim)"),
+        (
+            "part dropped",
+            "self.layers = nn.ModuleList((nn.Linear(dim, dim, bias=False) for _ in range(2)))",
+        ),
+        ("other function", "return y.transpose(1, 2).log_softmax(dim=-1) / math.sqrt(2)"),
+        ("dtype", "y = einops.rearrange(x, 'b n d -> b d n').double()"),
+        ("detached", "x = x + layer(self.norm(x.detach()))"),
+        ("frozen", "self.norm = nn.LayerNorm(dim, eps=1e-06).requires_grad_(False)"),
+        ("shared", "self.layers = nn.ModuleList([nn.Linear(dim, dim)] * 2)"),
+        ("mode", "self.eval()"),
+        ("in place", "x += layer(self.norm(x))"),
+        ("removed", "pass"),
+        ("early return", "return y"),
+        ("loop cut", "break"),
+        ("ReplaceBinaryOperator_Add_Sub", "x = x - layer(self.norm(x))"),
+        ("NumberReplacer", "self.norm = nn.LayerNorm(dim, eps=1.000001)"),
+    ],
+)
 def test_mistakes_of_every_kind_are_made(mutants, operator, line):
     assert (operator, line) in {(m.operator, m.after) for m in mutants}
 
@@ -97,10 +104,14 @@ def audited(mini_path):
 def test_mistakes_in_the_small_lab_are_caught(audited):
     fates = {(r.mutant.exercise, r.mutant.after): r.fate for r in audited.results}
     for exercise, line in (
-        ("scale", "return torch.as_tensor(x)"), ("scale", "return torch.as_tensor(x) + factor"),
-        ("scale", "return (torch.as_tensor(x) * factor).double()"), ("scale", "pass"),
-        ("scale", "x.data.mul_(2)"), ("twice", "return scale(x, 4.0)"),
-        ("twice", "return x"), ("twice", "return F.dropout(scale(x, 2.0), 0.1, True)"),
+        ("scale", "return torch.as_tensor(x)"),
+        ("scale", "return torch.as_tensor(x) + factor"),
+        ("scale", "return (torch.as_tensor(x) * factor).double()"),
+        ("scale", "pass"),
+        ("scale", "x.data.mul_(2)"),
+        ("twice", "return scale(x, 4.0)"),
+        ("twice", "return x"),
+        ("twice", "return F.dropout(scale(x, 2.0), 0.1, True)"),
     ):
         if (exercise, line) in fates:
             assert fates[exercise, line] == "caught", line
@@ -115,8 +126,10 @@ def test_what_the_judge_does_not_ask_survives(audited):
 
 
 PEEK = "import os\ndef scale(x, factor):\n    return x * factor * os.path.isdir({!r})\n"
-CALL = ("import socket\ndef scale(x, factor):\n    socket.create_connection(('127.0.0.1', {}), 2)\n"
-        "    return x * factor\n")
+CALL = (
+    "import socket\ndef scale(x, factor):\n    socket.create_connection(('127.0.0.1', {}), 2)\n"
+    "    return x * factor\n"
+)
 
 
 @pytest.mark.skipif(not sandboxed(), reason="bubblewrap is not installed")
@@ -134,8 +147,15 @@ def test_several_labs_make_one_table_each_one_picture_and_one_file(tmp_path, min
     console = Console(record=True, width=200)
     for source in (mini_path, mini_path.parent / "forms" / "91_forms.py"):
         shutil.copy(source, tmp_path)
-    good = run_audits(console, tmp_path, ["90", "91"], tmp_path / "a.json",
-                      tmp_path / "a.svg", fast=True, workers=1)
+    good = run_audits(
+        console,
+        tmp_path,
+        ["90", "91"],
+        tmp_path / "a.json",
+        tmp_path / "a.svg",
+        fast=True,
+        workers=1,
+    )
     said = console.export_text()
     assert "90_mini: a sample of mutants" in said and "91_forms: a sample of mutants" in said
     found = json.loads((tmp_path / "a.json").read_text())
@@ -160,20 +180,27 @@ def test_a_crippled_judge_lets_mistakes_survive(mini_path, tmp_path, audited):
 
 
 def test_a_judge_that_refuses_the_solution_cannot_be_audited(mini_path, tmp_path):
-    path = crippled(mini_path, tmp_path, "def stand_in(x, factor):\n    return x * factor",
-                    "def stand_in(x, factor):\n    return x * torch.rand(1)")
+    path = crippled(
+        mini_path,
+        tmp_path,
+        "def stand_in(x, factor):\n    return x * factor",
+        "def stand_in(x, factor):\n    return x * torch.rand(1)",
+    )
     with pytest.raises(ValueError, match="judge of twice refuses the lab's own solution"):
         audit_lab(path, workers=1)
 
 
 def test_equivalents_are_counted_and_stale_ones_reported(mini_path, tmp_path):
     path = crippled(mini_path, tmp_path, "A lab as small", "A lab that is as small")
-    entry = ('[[equivalent]]\nexercise = "twice"\noperator = "{}"\nwhere = "twice"\n'
-             'before = "return scale(x, 2.0)"\nafter = "{}"\nreason = "for the test"\n')
+    entry = (
+        '[[equivalent]]\nexercise = "twice"\noperator = "{}"\nwhere = "twice"\n'
+        'before = "return scale(x, 2.0)"\nafter = "{}"\nreason = "for the test"\n'
+    )
     equivalents_file(path).write_text(
         entry.format("detached", "return scale(x, 2.0).detach()")
         + entry.format("constant", "return scale(x, 4.0)")
-        + entry.format("constant", "return scale(x, 5.0)"))
+        + entry.format("constant", "return scale(x, 5.0)")
+    )
     audit = audit_lab(path, workers=1)
     assert [r.mutant.operator for r in audit.results if r.fate == "equivalent"] == ["detached"]
     assert [r.mutant.after for r in audit.results if r.stale] == ["return scale(x, 4.0)"]
@@ -182,12 +209,17 @@ def test_equivalents_are_counted_and_stale_ones_reported(mini_path, tmp_path):
     assert stale == {"return scale(x, 4.0)", "return scale(x, 5.0)"} and not audit.good
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("[[equivalent]]\nexercise = 'scale'\n", "entry 1 lacks 'operator'"),
-    ("not toml", "not valid TOML"),
-    ("[[equivalent]]\nexercise='a'\noperator='a'\nwhere='a'\nbefore='a'\nafter='a'\nreason=' '\n",
-     "gives no reason"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[equivalent]]\nexercise = 'scale'\n", "entry 1 lacks 'operator'"),
+        ("not toml", "not valid TOML"),
+        (
+            "[[equivalent]]\nexercise='a'\noperator='a'\nwhere='a'\nbefore='a'\nafter='a'\nreason=' '\n",
+            "gives no reason",
+        ),
+    ],
+)
 def test_a_wrong_list_of_equivalents_is_refused(tmp_path, text, message):
     source = tmp_path / "91_wrong.py"
     equivalents_file(source).write_text(text)
@@ -224,15 +256,17 @@ def test_a_mutant_that_hangs_is_caught_as_a_timeout(outcomes, kind):
 def test_a_mutant_that_dies_eats_memory_or_fails_harms_no_other(outcomes):
     assert outcomes["dies"].status == "crashed"
     assert [outcomes[kind].status for kind in ("hungry", "no Python", "fails at once")] == (
-        ["error"] * 3)
+        ["error"] * 3
+    )
     assert outcomes["right"].status == "passed" and outcomes["right"].passed == 4
 
 
 def test_the_fast_part_of_lab_01_is_caught(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     report, picture = tmp_path / "audit.json", tmp_path / "audit.png"
-    result = CliRunner().invoke(app, ["audit", "01", "--fast", "--json", str(report),
-                                      "--picture", str(picture)])
+    result = CliRunner().invoke(
+        app, ["audit", "01", "--fast", "--json", str(report), "--picture", str(picture)]
+    )
     assert result.exit_code == 0, result.output
     (audit,) = json.loads(report.read_text())
     judged = [m for e in audit["exercises"] for m in e["mutants"]]
@@ -247,11 +281,14 @@ def test_every_lab_declares_its_equivalents_well():
             assert entry.exercise in lab.exercises
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["--picture", "audit.docx"], "its suffix must be one of"),
-    (["--json", "/nowhere/audit.json"], "is no folder"),
-    (["--workers", "0"], "must be at least 1"),
-])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--picture", "audit.docx"], "its suffix must be one of"),
+        (["--json", "/nowhere/audit.json"], "is no folder"),
+        (["--workers", "0"], "must be at least 1"),
+    ],
+)
 def test_what_cannot_be_done_is_said_before_any_work(words, message, monkeypatch):
     monkeypatch.chdir(ROOT)
     begin = time.monotonic()

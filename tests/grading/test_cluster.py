@@ -40,17 +40,37 @@ class Cluster:
     def __init__(self, place: Path):
         self.place, self._running = place, []
         about = place / "scheduler" / "about.json"
-        self.scheduler = self._start("scheduler", "dask", "scheduler", "--host", "127.0.0.1",
-                                     "--port", "0", "--no-dashboard", "--scheduler-file",
-                                     str(about), "--no-show")
+        self.scheduler = self._start(
+            "scheduler",
+            "dask",
+            "scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--no-dashboard",
+            "--scheduler-file",
+            str(about),
+            "--no-show",
+        )
         self.address = json.loads(until(lambda: about.exists() and about.read_text()))["address"]
 
     def worker(self, name: str, threads: int = 1, python_path: Path = ROOT) -> subprocess.Popen:
         home = self.place / name
         before = self.count()
         process = self._start(
-            name, "dask", "worker", self.address, "--nthreads", str(threads), "--no-dashboard",
-            "--local-directory", str(home), "--name", name, python_path=python_path,
+            name,
+            "dask",
+            "worker",
+            self.address,
+            "--nthreads",
+            str(threads),
+            "--no-dashboard",
+            "--local-directory",
+            str(home),
+            "--name",
+            name,
+            python_path=python_path,
         )
         until(lambda: self.count() > before)
         return process
@@ -63,13 +83,29 @@ class Cluster:
         home = self.place / name
         home.mkdir()
         hidden = str(self.place)
-        jail = ["bwrap", "--dev-bind", "/", "/", "--tmpfs", hidden, "--bind", str(home), str(home),
-                "--die-with-parent", "--chdir", str(home)]
-        environment = os.environ | {"PYTHONPATH": str(python_path), "HOME": str(home),
-                                    "TMPDIR": str(home)}
+        jail = [
+            "bwrap",
+            "--dev-bind",
+            "/",
+            "/",
+            "--tmpfs",
+            hidden,
+            "--bind",
+            str(home),
+            str(home),
+            "--die-with-parent",
+            "--chdir",
+            str(home),
+        ]
+        environment = os.environ | {
+            "PYTHONPATH": str(python_path),
+            "HOME": str(home),
+            "TMPDIR": str(home),
+        }
         with (home / "log").open("w") as log:
-            process = subprocess.Popen([*jail, sys.executable, "-m", *words], env=environment,
-                                       stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [*jail, sys.executable, "-m", *words], env=environment, stdout=log, stderr=log
+            )
         self._running.append(process)
         return process
 
@@ -106,8 +142,11 @@ def test_a_worker_whose_grades_would_differ_is_refused(course, cluster, name, tm
         threads, reason = 2, "has 2 threads, and grading changes its process: start it with --nth"
     if name == "versions":
         other, reason = tmp_path, "has labsupport .*, and a grade may depend on it: install the sa"
-        shutil.copytree(ROOT / "labsupport", tmp_path / "labsupport",
-                        ignore=shutil.ignore_patterns("__pycache__", "pack"))
+        shutil.copytree(
+            ROOT / "labsupport",
+            tmp_path / "labsupport",
+            ignore=shutil.ignore_patterns("__pycache__", "pack"),
+        )
         with (tmp_path / "labsupport" / "respond.py").open("a") as file:
             file.write("\n# a change\n")
     if name == "nothing":

@@ -47,6 +47,7 @@ def released(mini_path):
 @pytest.fixture
 def work(released):
     """``work("words")``: the lab's notebook with something of one's own in it."""
+
     def write(words: str, number: str = "90") -> bytes:
         notebook = json.loads(released)
         notebook["cells"][0]["source"] = words
@@ -80,19 +81,24 @@ def by_student(result):
 
 # --- the three platforms, as they are ---------------------------------------------------------
 
+
 def test_canvas(course, work, tmp_path):
-    bundle = pack(tmp_path / "submissions.zip", [
-        ("doejane_4711_90210_90_mini.ipynb", work("jane's first")),
-        ("doejane_4711_90305_90_mini-1.ipynb", work("jane's second")),
-        ("doejane_4711_90418_90_mini-2.ipynb", work("jane's third")),
-        ("oconnorsean_LATE_4712_90501_Untitled.ipynb", work("sean's")),
-        ("müllerzoë_4713_90333_90_mini.ipynb", work("zoë's")),
-        ("dela_cruzana_4714_90334_90_mini.ipynb", work("ana's")),
-        ("dela_cruzana_4714_90335_picture.png", b"png"),
-        ("texterbob_4715_text.html", b"<p>I could not do it</p>"),
-        ("zipperida_LATE_4716_90600_work.zip", b"PK"),
-        ("__MACOSX/._doejane_4711_90210_90_mini.ipynb", b"\0"),
-    ], apart=datetime.timedelta(seconds=2))  # Canvas stamps the time of packing
+    bundle = pack(
+        tmp_path / "submissions.zip",
+        [
+            ("doejane_4711_90210_90_mini.ipynb", work("jane's first")),
+            ("doejane_4711_90305_90_mini-1.ipynb", work("jane's second")),
+            ("doejane_4711_90418_90_mini-2.ipynb", work("jane's third")),
+            ("oconnorsean_LATE_4712_90501_Untitled.ipynb", work("sean's")),
+            ("müllerzoë_4713_90333_90_mini.ipynb", work("zoë's")),
+            ("dela_cruzana_4714_90334_90_mini.ipynb", work("ana's")),
+            ("dela_cruzana_4714_90335_picture.png", b"png"),
+            ("texterbob_4715_text.html", b"<p>I could not do it</p>"),
+            ("zipperida_LATE_4716_90600_work.zip", b"PK"),
+            ("__MACOSX/._doejane_4711_90210_90_mini.ipynb", b"\0"),
+        ],
+        apart=datetime.timedelta(seconds=2),
+    )  # Canvas stamps the time of packing
     result = collect(course, bundle, "90")
     lines = by_student(result)
     assert result.format == "canvas" and not result.refused
@@ -104,37 +110,53 @@ def test_canvas(course, work, tmp_path):
     assert lines["4715"].note == "no notebook, but a text"
     assert lines["4716"].note == "no notebook, but work.zip: an archive inside one is not opened"
     assert sorted(p.name for p in (course / "submitted").iterdir()) == [
-        "4711", "4712", "4713", "4714"]
+        "4711",
+        "4712",
+        "4713",
+        "4714",
+    ]
     assert sorted(p.name for p in (course / "submitted/4714" / STEM).iterdir()) == [f"{STEM}.ipynb"]
 
 
 def test_canvas_without_names(course, work, tmp_path):
-    bundle = pack(tmp_path / "a.zip", [
-        ("anon_aB3d9_1001_90_mini.ipynb", work("one")),
-        ("LATE_anon_Zz9k2_1002_90_mini.ipynb", work("two")),
-    ])
+    bundle = pack(
+        tmp_path / "a.zip",
+        [
+            ("anon_aB3d9_1001_90_mini.ipynb", work("one")),
+            ("LATE_anon_Zz9k2_1002_90_mini.ipynb", work("two")),
+        ],
+    )
     collect(course, bundle, "90")
     assert filed(course, "anon_aB3d9") == work("one")
     assert filed(course, "anon_Zz9k2") == work("two")
 
 
-@pytest.mark.parametrize("shape", [
-    "{who}_assignsubmission_file_/{file}", "{who}_assignsubmission_file/{file}",
-    "{who}_assignsubmission_file_{file}", "{who}_file_/{file}", "CS-Lab 1-88/{who}_file_/{file}",
-])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "{who}_assignsubmission_file_/{file}",
+        "{who}_assignsubmission_file/{file}",
+        "{who}_assignsubmission_file_{file}",
+        "{who}_file_/{file}",
+        "CS-Lab 1-88/{who}_file_/{file}",
+    ],
+)
 def test_moodle(course, work, tmp_path, shape):
     def name(who, file="90_mini.ipynb"):
         return shape.format(who=who, file=file)
 
-    bundle = pack(tmp_path / "CS-Lab 1-88.zip", [
-        (name("Jane Doe_1234"), work("jane's"), datetime.datetime(2026, 1, 30, 9, 30, 4)),
-        (name("Zoë Müller_1235"), work("zoë's"), datetime.datetime(2026, 1, 31, 23, 59, 58)),
-        (name("Zoë Müller_1235", "figure.png"), b"png"),
-        ("Zoë Müller_1235_assignsubmission_onlinetext_/onlinetext.html", b"<p>see file</p>"),
-        ("Tom Text_1236_assignsubmission_onlinetext_/onlinetext.html", b"<p>no file</p>"),
-        (name("王小明_1237", "lab (1).ipynb"), work("wang's")),
-        (name("Participant_1238"), work("nobody's")),
-    ])
+    bundle = pack(
+        tmp_path / "CS-Lab 1-88.zip",
+        [
+            (name("Jane Doe_1234"), work("jane's"), datetime.datetime(2026, 1, 30, 9, 30, 4)),
+            (name("Zoë Müller_1235"), work("zoë's"), datetime.datetime(2026, 1, 31, 23, 59, 58)),
+            (name("Zoë Müller_1235", "figure.png"), b"png"),
+            ("Zoë Müller_1235_assignsubmission_onlinetext_/onlinetext.html", b"<p>see file</p>"),
+            ("Tom Text_1236_assignsubmission_onlinetext_/onlinetext.html", b"<p>no file</p>"),
+            (name("王小明_1237", "lab (1).ipynb"), work("wang's")),
+            (name("Participant_1238"), work("nobody's")),
+        ],
+    )
     result = collect(course, bundle, "90", zone=UTC)
     lines = by_student(result)
     assert result.format == "moodle" and not result.refused
@@ -180,15 +202,18 @@ submission_2004:
 
 def test_gradescope(course, work, tmp_path):
     top = "assignment_314_export"
-    bundle = pack(tmp_path / "submissions.zip", [
-        (f"{top}/submission_metadata.yml", GRADESCOPE),
-        (f"{top}/submission_2001/90_mini.ipynb", work("jane's first")),
-        (f"{top}/submission_2002/src/90_mini.ipynb", work("a group's")),
-        (f"{top}/submission_2002/README.md", b"we did it"),
-        (f"{top}/submission_2003/90_mini.ipynb", work("nobody's")),
-        (f"{top}/submission_2004/90_mini.ipynb", work("jane's second")),
-        (f"{top}/submission_2005/90_mini.ipynb", work("not in the list")),
-    ])
+    bundle = pack(
+        tmp_path / "submissions.zip",
+        [
+            (f"{top}/submission_metadata.yml", GRADESCOPE),
+            (f"{top}/submission_2001/90_mini.ipynb", work("jane's first")),
+            (f"{top}/submission_2002/src/90_mini.ipynb", work("a group's")),
+            (f"{top}/submission_2002/README.md", b"we did it"),
+            (f"{top}/submission_2003/90_mini.ipynb", work("nobody's")),
+            (f"{top}/submission_2004/90_mini.ipynb", work("jane's second")),
+            (f"{top}/submission_2005/90_mini.ipynb", work("not in the list")),
+        ],
+    )
     result = collect(course, bundle, "90")
     lines = by_student(result)
     assert result.format == "gradescope"
@@ -219,6 +244,7 @@ def test_a_folder_is_as_good_as_a_zip(course, work, tmp_path):
 
 
 # --- times, attempts, choices ------------------------------------------------------------------
+
 
 def test_a_zip_that_says_utc_is_believed(course, work, tmp_path):
     bundle = pack(tmp_path / "a.zip", [("a_1_2_90_mini.ipynb", work("a"))])
@@ -285,43 +311,70 @@ def test_a_later_download_is_newer(course, work, tmp_path):
     assert collect(course, tmp_path / "a.zip", "90").lines[0].outcome == "not filed"
 
 
-@pytest.mark.parametrize("files, expected", [
-    ({"90_mini.ipynb": ("a", "90"), "scratch.ipynb": ("b", "90")}, "a"),  # by name
-    ({"mine.ipynb": ("a", "90"), "scratch.ipynb": ("b", "")}, "a"),  # by metadata
-    ({"mine.ipynb": ("a", "90"), "91_other.ipynb": ("b", "91")}, "a"),
-    ({"mine.ipynb": ("a", "90"), "copy.ipynb": ("a", "90")}, "a"),  # the same twice
-    ({"mine.ipynb": ("a", "")}, "a"),  # one only, without metadata
-    ({"90_mini.ipynb": ("a", "90"), ".ipynb_checkpoints/90_mini-checkpoint.ipynb": ("b", "90")},
-     "a"),
-    ({"mine.ipynb": ("a", "90"), "other.ipynb": ("b", "90")},
-     "several notebooks, and none is named 90_mini.ipynb: mine.ipynb, other.ipynb"),
-    ({"x.ipynb": ("a", ""), "y.ipynb": ("b", "")},
-     "several notebooks, and none is named 90_mini.ipynb: x.ipynb, y.ipynb"),
-    ({"one/90_mini.ipynb": ("a", "90"), "two/90_mini.ipynb": ("b", "90")},
-     "2 different notebooks named two/90_mini.ipynb"),
-    ({"91_other.ipynb": ("a", "91")}, "by its name or metadata it is the notebook of 91_other"),
-    ({"report.pdf": ("a", "")}, "no notebook, but report.pdf"),
-])
+@pytest.mark.parametrize(
+    "files, expected",
+    [
+        ({"90_mini.ipynb": ("a", "90"), "scratch.ipynb": ("b", "90")}, "a"),  # by name
+        ({"mine.ipynb": ("a", "90"), "scratch.ipynb": ("b", "")}, "a"),  # by metadata
+        ({"mine.ipynb": ("a", "90"), "91_other.ipynb": ("b", "91")}, "a"),
+        ({"mine.ipynb": ("a", "90"), "copy.ipynb": ("a", "90")}, "a"),  # the same twice
+        ({"mine.ipynb": ("a", "")}, "a"),  # one only, without metadata
+        (
+            {
+                "90_mini.ipynb": ("a", "90"),
+                ".ipynb_checkpoints/90_mini-checkpoint.ipynb": ("b", "90"),
+            },
+            "a",
+        ),
+        (
+            {"mine.ipynb": ("a", "90"), "other.ipynb": ("b", "90")},
+            "several notebooks, and none is named 90_mini.ipynb: mine.ipynb, other.ipynb",
+        ),
+        (
+            {"x.ipynb": ("a", ""), "y.ipynb": ("b", "")},
+            "several notebooks, and none is named 90_mini.ipynb: x.ipynb, y.ipynb",
+        ),
+        (
+            {"one/90_mini.ipynb": ("a", "90"), "two/90_mini.ipynb": ("b", "90")},
+            "2 different notebooks named two/90_mini.ipynb",
+        ),
+        ({"91_other.ipynb": ("a", "91")}, "by its name or metadata it is the notebook of 91_other"),
+        ({"report.pdf": ("a", "")}, "no notebook, but report.pdf"),
+    ],
+)
 def test_which_notebook(course, work, tmp_path, files, expected):
-    bundle = pack(tmp_path / "a.zip", [
-        (f"Jane Doe_1_assignsubmission_file_/{name}", work(*about))
-        for name, about in files.items()] + [
-        ("Tom Roe_2_assignsubmission_file_/90_mini.ipynb", work("Tom's"))])
+    bundle = pack(
+        tmp_path / "a.zip",
+        [
+            (f"Jane Doe_1_assignsubmission_file_/{name}", work(*about))
+            for name, about in files.items()
+        ]
+        + [("Tom Roe_2_assignsubmission_file_/90_mini.ipynb", work("Tom's"))],
+    )
     line = by_student(collect(course, bundle, "90"))["Jane-Doe"]
     if expected == "a":
-        assert line.outcome == "filed" and filed(course, "Jane-Doe") == work(*files[
-            next(name for name in files if files[name][0] == "a")])
+        assert line.outcome == "filed" and filed(course, "Jane-Doe") == work(
+            *files[next(name for name in files if files[name][0] == "a")]
+        )
     else:
         assert line.outcome == "not filed" and line.note == expected
 
 
 def test_without_a_lab_every_notebook_says_its_own(course, work, tmp_path):
-    bundle = pack(tmp_path / "a.zip", [
-        ("doejane_1_10_90_mini.ipynb", work("a")), ("doejane_1_11_91_other.ipynb", work("b", "91")),
-        ("roetom_2_12_homework.ipynb", work("c", ""))])
+    bundle = pack(
+        tmp_path / "a.zip",
+        [
+            ("doejane_1_10_90_mini.ipynb", work("a")),
+            ("doejane_1_11_91_other.ipynb", work("b", "91")),
+            ("roetom_2_12_homework.ipynb", work("c", "")),
+        ],
+    )
     lines = collect(course, bundle).lines
     assert [(line.student, line.lab, line.outcome) for line in lines] == [
-        ("1", "90_mini", "filed"), ("1", "91_other", "filed"), ("2", "", "not filed")]
+        ("1", "90_mini", "filed"),
+        ("1", "91_other", "filed"),
+        ("2", "", "not filed"),
+    ]
     assert lines[2].note == "neither name nor metadata says which lab it is: homework.ipynb"
 
 
@@ -333,41 +386,73 @@ def test_a_damaged_notebook_is_filed_for_the_grader_to_report(course, work, tmp_
 
 # --- who is who --------------------------------------------------------------------------------
 
+
 def test_a_map_gives_the_courses_ids(course, work, tmp_path):
-    bundle = pack(tmp_path / "a.zip", [
-        ("doejane_4711_1_90_mini.ipynb", work("jane")), ("roetom_4712_2_90_mini.ipynb", work("t")),
-        ("guest_4799_3_90_mini.ipynb", work("guest"))])
+    bundle = pack(
+        tmp_path / "a.zip",
+        [
+            ("doejane_4711_1_90_mini.ipynb", work("jane")),
+            ("roetom_4712_2_90_mini.ipynb", work("t")),
+            ("guest_4799_3_90_mini.ipynb", work("guest")),
+        ],
+    )
     names = tmp_path / "names.csv"
-    names.write_text("\ufefflms_id,student_id,note\n4711, jd26 ,x\nRoeTom,tr26,\n4711,partner,\n"
-                     "4800,absent,\n", encoding="utf-8")
+    names.write_text(
+        "\ufefflms_id,student_id,note\n4711, jd26 ,x\nRoeTom,tr26,\n4711,partner,\n4800,absent,\n",
+        encoding="utf-8",
+    )
     result = collect(course, bundle, "90", map_file=names)
     assert filed(course, "jd26") == filed(course, "partner") == work("jane")
     assert filed(course, "tr26") == work("t") and result.missing == ["absent"]
     assert [line.note for line in result.lines if not line.good] == [
-        "no line of the map has 4799 or guest"]
+        "no line of the map has 4799 or guest"
+    ]
 
 
 def test_two_students_never_share_an_id(course, work, tmp_path):
-    bundle = pack(tmp_path / "a.zip", [
-        (f"{name}_{n}_assignsubmission_file_/90_mini.ipynb", work(f"{n}")) for n, name in enumerate(
-            ["Jane Doe", "Jane  Doe", "JANE-DOE", "Zoe\u0308 M", "Zo\u00eb M", "Tom Roe"])])
+    bundle = pack(
+        tmp_path / "a.zip",
+        [
+            (f"{name}_{n}_assignsubmission_file_/90_mini.ipynb", work(f"{n}"))
+            for n, name in enumerate(
+                ["Jane Doe", "Jane  Doe", "JANE-DOE", "Zoe\u0308 M", "Zo\u00eb M", "Tom Roe"]
+            )
+        ],
+    )
     result = collect(course, bundle, "90")
     assert [line.student for line in result.lines if line.good] == ["Tom-Roe"]
     notes = {line.note for line in result.lines if not line.good}
     assert len(notes) == 2 and all("tell them apart with --map" in note for note in notes)
     assert [p.name for p in (course / "submitted").iterdir()] == ["Tom-Roe"]
-    again = pack(tmp_path / "b.zip", [("TOM ROE_7_assignsubmission_file_/90_mini.ipynb",
-                                       work("another"))])
+    again = pack(
+        tmp_path / "b.zip", [("TOM ROE_7_assignsubmission_file_/90_mini.ipynb", work("another"))]
+    )
     assert collect(course, again, "90").lines[0].note.startswith("there is a student 'Tom-Roe'")
 
 
-@pytest.mark.parametrize("raw, made", [
-    ("4711", "4711"), ("jane@uni.edu", "jane@uni.edu"), ("José Müller", "José-Müller"),
-    ("../../etc/passwd", "etc-passwd"), ("a/b", "a-b"), ("a+b", "a-b"), ("*", ""), ("..", ""),
-    ("[a-z]", "a-z"), ("-rf", "rf"), (".hidden", "hidden"), ("a\0b", "a-b"), ("x" * 200, ""),
-    ("\u202egnp", "gnp"), ("a\nb", "a-b"), ("ｊａｎｅ", "jane"), ("=cmd()", "cmd"),
-    ("हिन्दी", "हिन्दी"),
-])
+@pytest.mark.parametrize(
+    "raw, made",
+    [
+        ("4711", "4711"),
+        ("jane@uni.edu", "jane@uni.edu"),
+        ("José Müller", "José-Müller"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("a/b", "a-b"),
+        ("a+b", "a-b"),
+        ("*", ""),
+        ("..", ""),
+        ("[a-z]", "a-z"),
+        ("-rf", "rf"),
+        (".hidden", "hidden"),
+        ("a\0b", "a-b"),
+        ("x" * 200, ""),
+        ("\u202egnp", "gnp"),
+        ("a\nb", "a-b"),
+        ("ｊａｎｅ", "jane"),
+        ("=cmd()", "cmd"),
+        ("हिन्दी", "हिन्दी"),
+    ],
+)
 def test_ids_are_never_paths_or_patterns(raw, made):
     assert safe_id(raw) == made
     assert not re.search(r"[/\\*?\[\]+,\s]", made) and made.strip(".-") == made
@@ -421,8 +506,9 @@ def hostile_names():
 def test_hostile_names(course, work, tmp_path, case):
     name, reason = hostile_names()[case]
     before = tree(tmp_path)
-    result = collect(course, pack(tmp_path / "a.zip", [(GOOD, work("good")), (name, work("evil"))]),
-                     "90")
+    result = collect(
+        course, pack(tmp_path / "a.zip", [(GOOD, work("good")), (name, work("evil"))]), "90"
+    )
     ((shown, why),) = result.refused
     assert reason in why and shown.isprintable() and not result.complete
     assert filed(course, "1") == work("good")
@@ -504,10 +590,19 @@ def same_name_twice(archive, work):
 
 
 HOSTILE = {
-    nul_in_name: "do not print", link: "it is a link", device: "no ordinary file",
-    fifo: "no ordinary file", bomb: "more than 200 times", large: "larger than 50 MB",
-    bomb_that_lies: "damaged", encrypted: "encrypted", odd_method: "method", lzma: "method",
-    bad_sum: "damaged", garbage: "damaged", zip_in_zip: "not opened",
+    nul_in_name: "do not print",
+    link: "it is a link",
+    device: "no ordinary file",
+    fifo: "no ordinary file",
+    bomb: "more than 200 times",
+    large: "larger than 50 MB",
+    bomb_that_lies: "damaged",
+    encrypted: "encrypted",
+    odd_method: "method",
+    lzma: "method",
+    bad_sum: "damaged",
+    garbage: "damaged",
+    zip_in_zip: "not opened",
     same_name_twice: "2 files of this name",
 }
 
@@ -538,17 +633,22 @@ def test_entries_that_overlap_cannot_unpack_without_end(course, tmp_path):
     raw, directory = b"", []
     for index in range(64):
         name = f"x_{index}_1_90_mini.ipynb".encode()
-        about = struct.pack("<5H3I2H", 20, 0, 8, 0, 33, zlib.crc32(content), len(packed),
-                            len(content), len(name), 0)
+        about = struct.pack(
+            "<5H3I2H", 20, 0, 8, 0, 33, zlib.crc32(content), len(packed), len(content), len(name), 0
+        )
         raw = b"PK\3\4" + about + name + packed
         directory.append((about, name, len(raw)))
         header = raw[: 30 + len(name)]  # the next entry's data begins with this header, as text
         packed = struct.pack("<BHH", 0, len(header), len(header) ^ 0xFFFF) + raw
         content = header + content
     listed = b"".join(
-        b"PK\1\2" + struct.pack("<H", 20) + about + struct.pack("<3H2I", 0, 0, 0, 0,
-                                                                len(raw) - size) + name
-        for about, name, size in directory)
+        b"PK\1\2"
+        + struct.pack("<H", 20)
+        + about
+        + struct.pack("<3H2I", 0, 0, 0, 0, len(raw) - size)
+        + name
+        for about, name, size in directory
+    )
     end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 64, 64, len(listed), len(raw), 0)
     path = tmp_path / "a.zip"
     path.write_bytes(raw + listed + end)
@@ -561,10 +661,13 @@ def test_entries_that_overlap_cannot_unpack_without_end(course, tmp_path):
     assert all("larger than one source may be" in r or "damaged" in r for r in reasons)
 
 
-@pytest.mark.parametrize("limits, message", [
-    (Limits(entries=3), "has 6 files: at most 3 are read"),
-    (Limits(directory=100), "list of entries is too long"),
-])
+@pytest.mark.parametrize(
+    "limits, message",
+    [
+        (Limits(entries=3), "has 6 files: at most 3 are read"),
+        (Limits(directory=100), "list of entries is too long"),
+    ],
+)
 def test_an_archive_beyond_the_limits_is_refused_whole(course, work, tmp_path, limits, message):
     bundle = pack(tmp_path / "a.zip", [(f"x_{n}_1_90_mini.ipynb", work("x")) for n in range(6)])
     with pytest.raises(CourseError, match=message):
@@ -579,24 +682,40 @@ def test_a_total_beyond_the_limit_stops_the_reading(course, work, tmp_path):
     assert "larger than one source may be" in result.lines[-1].note
 
 
-@pytest.mark.parametrize("make", [
-    lambda p: p.write_bytes(b"not a zip"), lambda p: p.write_bytes(b""),
-    lambda p: p.write_bytes(p.read_bytes()[:-30]),
-    lambda p: p.write_bytes(p.read_bytes().replace(b"PK\1\2", b"PK\7\7")),
-], ids=["text", "empty", "cut short", "no list"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: p.write_bytes(b"not a zip"),
+        lambda p: p.write_bytes(b""),
+        lambda p: p.write_bytes(p.read_bytes()[:-30]),
+        lambda p: p.write_bytes(p.read_bytes().replace(b"PK\1\2", b"PK\7\7")),
+    ],
+    ids=["text", "empty", "cut short", "no list"],
+)
 def test_what_is_no_zip_is_one_line(course, work, tmp_path, make):
     make(pack(tmp_path / "a.zip", [(GOOD, work("good"))]))
     with pytest.raises(CourseError, match="neither a folder nor a readable zip file"):
         collect(course, tmp_path / "a.zip", "90")
 
 
-@pytest.mark.parametrize("text", [
-    "submission_1: {:submitters: [", "- a list", "x: " + "[" * 5000, "a: &a [*a]\nb: *a\n",
-    "x: !!python/object/apply:os.system ['touch /tmp/owned']", "\0", "x: *unknown",
-], ids=["cut", "list", "deep", "itself", "python", "nul", "unknown alias"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "submission_1: {:submitters: [",
+        "- a list",
+        "x: " + "[" * 5000,
+        "a: &a [*a]\nb: *a\n",
+        "x: !!python/object/apply:os.system ['touch /tmp/owned']",
+        "\0",
+        "x: *unknown",
+    ],
+    ids=["cut", "list", "deep", "itself", "python", "nul", "unknown alias"],
+)
 def test_hostile_yaml(course, work, tmp_path, text):
-    bundle = pack(tmp_path / "a.zip", [
-        ("e/submission_metadata.yml", text), ("e/submission_1/90_mini.ipynb", work("x"))])
+    bundle = pack(
+        tmp_path / "a.zip",
+        [("e/submission_metadata.yml", text), ("e/submission_1/90_mini.ipynb", work("x"))],
+    )
     try:
         result = collect(course, bundle, "90")
     except CourseError as error:
@@ -608,8 +727,10 @@ def test_hostile_yaml(course, work, tmp_path, text):
 
 def test_names_are_data_in_yaml_too(course, work, tmp_path):
     yaml = "submission_1:\n  :submitters:\n  - :name: '[red]x'\n    :sid: '../../../evil'\n"
-    bundle = pack(tmp_path / "a.zip", [
-        ("e/submission_metadata.yml", yaml), ("e/submission_1/90_mini.ipynb", work("x"))])
+    bundle = pack(
+        tmp_path / "a.zip",
+        [("e/submission_metadata.yml", yaml), ("e/submission_1/90_mini.ipynb", work("x"))],
+    )
     collect(course, bundle, "90")
     assert [p.name for p in (course / "submitted").iterdir()] == ["evil"]
 
@@ -638,35 +759,47 @@ def test_a_submitted_folder_that_leads_elsewhere_is_left_alone(course, work, tmp
 
 # --- the command -------------------------------------------------------------------------------
 
+
 def command(*words):
     result = CliRunner().invoke(app, ["collect", *map(str, words)])
     return result.exit_code, " ".join(result.output.split())
 
 
 def test_command_shows_a_table_and_says_what_was_not_filed(course, work, tmp_path):
-    good = pack(tmp_path / "a.zip", [
-        (GOOD, work("good")), ("roetom_LATE_7_8_90_mini.ipynb", work("tom's"), EVENING)])
+    good = pack(
+        tmp_path / "a.zip",
+        [(GOOD, work("good")), ("roetom_LATE_7_8_90_mini.ipynb", work("tom's"), EVENING)],
+    )
     status, text = command(course, good, "90")
     assert status == 0 and "2 filed" in text
     assert "counts the submission as on time; 1 of these are late by the platform's word" in text
-    bad = pack(tmp_path / "b.zip", [
-        (GOOD, work("good")), ("/abs_2_2_x.ipynb", b""), ("[red]x_3_3_[b]y.pdf", b""),
-        ("x_3_3_[b]y.pdf", b"")])
+    bad = pack(
+        tmp_path / "b.zip",
+        [
+            (GOOD, work("good")),
+            ("/abs_2_2_x.ipynb", b""),
+            ("[red]x_3_3_[b]y.pdf", b""),
+            ("x_3_3_[b]y.pdf", b""),
+        ],
+    )
     status, text = command(course, bad, "90", "--format", "canvas")
     assert status == 2 and "1 unchanged, 1 not filed, 1 refused." in text
     assert "refused /abs_2_2_x.ipynb: its name is an absolute path" in text
     assert "no notebook, but [b]y.pdf" in text
 
 
-@pytest.mark.parametrize("words, message", [
-    (["{course}", "{tmp}/none.zip"], "does not exist"),
-    (["{tmp}", "{zip}"], "is no course directory"),
-    (["{course}", "{zip}", "77"], "no lab '77'"),
-    (["{course}", "{zip}", "90", "--map", "{zip}"], "cannot be read as a CSV file"),
-    (["{course}", "{zip}", "90", "--zone", "Nowhere"], "no time zone 'Nowhere'"),
-    (["{course}", "{zip}", "90", "--format", "moodle"], "named as in a download from Moodle"),
-    (["{course}", "{tmp}/plain"], "say with --format"),
-])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["{course}", "{tmp}/none.zip"], "does not exist"),
+        (["{tmp}", "{zip}"], "is no course directory"),
+        (["{course}", "{zip}", "77"], "no lab '77'"),
+        (["{course}", "{zip}", "90", "--map", "{zip}"], "cannot be read as a CSV file"),
+        (["{course}", "{zip}", "90", "--zone", "Nowhere"], "no time zone 'Nowhere'"),
+        (["{course}", "{zip}", "90", "--format", "moodle"], "named as in a download from Moodle"),
+        (["{course}", "{tmp}/plain"], "say with --format"),
+    ],
+)
 def test_mistakes_are_one_line(course, work, tmp_path, words, message):
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain" / "a.ipynb").write_bytes(work("a"))
@@ -687,10 +820,13 @@ def test_killed_at_any_moment_nothing_is_half_there(course, work, tmp_path):
     next run finishes."""
     big = {f"x_{n}_1_90_mini.ipynb": work("x" * 300_000 + str(n)) for n in range(40)}
     bundle = pack(tmp_path / "a.zip", big.items())
-    code = ("import sys; from pathlib import Path; from labsupport.grading.collect.collect import "
-            "collect; print('go', flush=True); collect(Path(sys.argv[1]), Path(sys.argv[2]), '90')")
-    process = subprocess.Popen([sys.executable, "-c", code, str(course), str(bundle)],
-                               stdout=subprocess.PIPE)
+    code = (
+        "import sys; from pathlib import Path; from labsupport.grading.collect.collect import "
+        "collect; print('go', flush=True); collect(Path(sys.argv[1]), Path(sys.argv[2]), '90')"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(course), str(bundle)], stdout=subprocess.PIPE
+    )
     process.stdout.readline()
     while not list((course / "submitted").iterdir()) and process.poll() is None:
         pass

@@ -40,11 +40,14 @@ def test_exit_status_says_whether_all_were_graded(course, monkeypatch):
     assert "WorkersDied" in line and " 1 " not in line  # an old score never stands in the table
 
 
-@pytest.mark.parametrize("error", [
-    CourseError("the Dask scheduler tcp://one:1 is gone"),
-    SandboxError("bubblewrap is missing"),
-    OSError(errno.ENOSPC, "No space left on device", "grades.csv"),
-])
+@pytest.mark.parametrize(
+    "error",
+    [
+        CourseError("the Dask scheduler tcp://one:1 is gone"),
+        SandboxError("bubblewrap is missing"),
+        OSError(errno.ENOSPC, "No space left on device", "grades.csv"),
+    ],
+)
 def test_what_its_user_can_mend_is_one_line_and_status_1(course, monkeypatch, error):
     result = grade(course, monkeypatch, error)
     assert result.exit_code == 1

@@ -44,8 +44,14 @@ def rows(course):
 
 def nbgrader(course: Path, *words: str) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    subprocess.run([sys.executable, "-m", "nbgrader", *words], cwd=course, check=True,
-                   env=os.environ | {"PATH": path}, capture_output=True, timeout=300)
+    subprocess.run(
+        [sys.executable, "-m", "nbgrader", *words],
+        cwd=course,
+        check=True,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        timeout=300,
+    )
 
 
 def test_nbgraders_release_equals_ours(course, mini):
@@ -60,8 +66,14 @@ def test_nbgraders_release_equals_ours(course, mini):
 def test_scores(rows):
     scores = {student: row.score for student, row in rows.items()}
     assert scores == {
-        "perfect": 4.5, "late": 4.5, "other-1": 4.5, "other-2": 4.5, "blank": 0, "broken": 0,
-        "trap-adds": 2.5, "trap-squares": 3,
+        "perfect": 4.5,
+        "late": 4.5,
+        "other-1": 4.5,
+        "other-2": 4.5,
+        "blank": 0,
+        "broken": 0,
+        "trap-adds": 2.5,
+        "trap-squares": 3,
     }
     assert rows["late"].late_seconds == 26 * 3600 and rows["perfect"].late_seconds == 0
     assert "damaged" in rows["broken"].error and "\n" not in rows["broken"].error

@@ -36,8 +36,13 @@ from labsupport.grading.workers.task import perform
 
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is missing")
 SLOW_ONES = 3
-SCORES = {"perfect": 3.5, "adds": 1.5, "blank": 0, "crash": 2,
-          **{f"slow-{i}": 3.5 for i in range(SLOW_ONES)}}
+SCORES = {
+    "perfect": 3.5,
+    "adds": 1.5,
+    "blank": 0,
+    "crash": 2,
+    **{f"slow-{i}": 3.5 for i in range(SLOW_ONES)},
+}
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +107,15 @@ def test_workers_sandboxes_and_kernels_killed_in_one_run(course, temporary, righ
     """Each of them once, while the run goes on: it ends as if nothing had happened."""
     run = grade(course, temporary, "--jobs", "2", "--again")
     for victim in (
-        lambda box: kernel(box), lambda box: kernel(box) and zygote(box),
-        lambda box: kernel(box) and box, lambda box: kernel(box) and box.parent(),
+        lambda box: kernel(box),
+        lambda box: kernel(box) and zygote(box),
+        lambda box: kernel(box) and box,
+        lambda box: kernel(box) and box.parent(),
     ):
+
         def busy(victim=victim):
             return next(filter(None, map(victim, sandboxes(family(temporary)))), None)
+
         kill(until(busy))
     assert "90" in finish(run) and run.returncode == 0
     found = recorded(course)
@@ -162,10 +171,14 @@ def test_a_damaged_result_is_noticed(tmp_path, damage):
     store.put("b", '{"cells": [1]}')
     path = tmp_path / ".labs" / "results" / "a.json"
     text = path.read_text()
-    path.write_text({
-        "half": text[: len(text) // 2], "json": '{"check": 3}', "empty": "",
-        "other": (tmp_path / ".labs" / "results" / "b.json").read_text(),
-    }[damage])
+    path.write_text(
+        {
+            "half": text[: len(text) // 2],
+            "json": '{"check": 3}',
+            "empty": "",
+            "other": (tmp_path / ".labs" / "results" / "b.json").read_text(),
+        }[damage]
+    )
     assert store.get("a") is None
     store.put("a", "again")
     assert store.get("a") == "again"
@@ -188,15 +201,18 @@ def test_a_full_disk_is_an_error_and_no_loss(course, tmp_path):
     script = tmp_path / "full.py"
     script.write_text(FULL)
     words = ["unshare", "--mount", *(["--map-root-user"] if os.getuid() else [])]
-    probe = subprocess.run([*words, "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)],
-                           capture_output=True, text=True)
+    probe = subprocess.run(
+        [*words, "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)], capture_output=True, text=True
+    )
     if probe.returncode:
         pytest.skip(f"no file system can be mounted here: {probe.stderr.strip()[:100]}")
     place = tmp_path / "disk"
     place.mkdir()
     done = subprocess.run(
         [*words, sys.executable, str(script), str(course), str(place)],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True,
+        text=True,
+        timeout=300,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
     )
     assert done.returncode == 0, done.stdout + done.stderr

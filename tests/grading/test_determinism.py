@@ -26,8 +26,12 @@ def test_grades_do_not_depend_on_workers_order_or_repeat(mini_path):
         task.seed: [v["points"] for v in graded["metadata"]["labsupport_grading"]["verdicts"]]
         for task, graded in first.items()
     }
-    assert points == {"secret/perfect": [2, 1.5], "secret/adds": [0, 1.5],
-                      "secret/blank": [0, 0], "secret/crash": [2, 0]}
+    assert points == {
+        "secret/perfect": [2, 1.5],
+        "secret/adds": [0, 1.5],
+        "secret/blank": [0, 0],
+        "secret/crash": [2, 0],
+    }
     assert {task: essence(perform(task)) for task in reversed(todo)} == first
     assert spread_over(todo, 1) == first
     assert spread_over(todo[::-1], 2) == first

@@ -64,11 +64,13 @@ print(json.dumps({
 
 
 def output(source: str, sandbox) -> str:
-    done = execute(new_notebook(cells=[new_code_cell(s) for s in source.split("# %%")]),
-                   sandbox=sandbox)
+    done = execute(
+        new_notebook(cells=[new_code_cell(s) for s in source.split("# %%")]), sandbox=sandbox
+    )
     assert not done.deaths, done.deaths
-    return "".join(o.get("text", o.get("evalue", "")) for c in done.notebook.cells
-                   for o in c.outputs)
+    return "".join(
+        o.get("text", o.get("evalue", "")) for c in done.notebook.cells for o in c.outputs
+    )
 
 
 def test_what_one_leaves_another_does_not_find(sandbox):
@@ -78,27 +80,44 @@ def test_what_one_leaves_another_does_not_find(sandbox):
     thread = threading.Thread(target=lambda: told.append(output(waiting, sandbox)))
     thread.start()
     # through info: a zombie that another test has left has no command line to ask for
-    until(lambda: [p for p in psutil.process_iter(["cmdline"])
-                   if p.info["cmdline"] == ["sleep", "7319"]])
+    until(
+        lambda: [
+            p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "7319"]
+        ]
+    )
     beside = json.loads(output(LOOK, sandbox))
     assert thread.is_alive()
     thread.join()
     assert told == ["left\nslept\n"]
     after = json.loads(output(LOOK, sandbox))
-    nothing = {"files": [], "environment": False, "module": False, "seed": False,
-               "abstract socket": False, "loopback": False, "sleep": False, "memory": False,
-               "zygote": False}
+    nothing = {
+        "files": [],
+        "environment": False,
+        "module": False,
+        "seed": False,
+        "abstract socket": False,
+        "loopback": False,
+        "sleep": False,
+        "memory": False,
+        "zygote": False,
+    }
     assert after == nothing
     # The process table is the sandbox's: names are seen by one that runs at the same time. No two
     # do so when a class is graded, for a worker grades one submission after the other.
     assert beside == nothing | {"sleep": True}
     # and the look would have found them: in the kernel that left them they are there
     own = json.loads(output(LEAVE + "# %%" + LOOK, sandbox).split("left\n")[1])
-    found = nothing | {"environment": True, "module": True, "seed": True, "sleep": True,
-                       "memory": True,
-                       "abstract socket": True}  # its network has not even a loopback
+    found = nothing | {
+        "environment": True,
+        "module": True,
+        "seed": True,
+        "sleep": True,
+        "memory": True,
+        "abstract socket": True,
+    }  # its network has not even a loopback
     assert {k: v for k, v in own.items() if k != "files"} == {
-        k: v for k, v in found.items() if k != "files"}
+        k: v for k, v in found.items() if k != "files"
+    }
     assert {"/tmp/mark-7319", "/tmp/work/mark-7319", "/dev/shm/mark-7319"} <= set(own["files"])
 
 

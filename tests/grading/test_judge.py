@@ -32,9 +32,12 @@ def test_solution_alternatives_and_traps(key):
         for cell in key.lab.of("trap", name):
             verdict = key.verdict(*respond_as(key, name, {name: cell.source}))
             assert verdict.status == "failed" and verdict.points == 0
-    assert "scaling multiplies" in key.verdict(
-        *respond_as(key, "scale", {"scale": key.lab.one("trap", "scale").source})
-    ).message
+    assert (
+        "scaling multiplies"
+        in key.verdict(
+            *respond_as(key, "scale", {"scale": key.lab.one("trap", "scale").source})
+        ).message
+    )
 
 
 def test_a_mistake_upstream_does_not_count_downstream(key):

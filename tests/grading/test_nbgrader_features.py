@@ -21,7 +21,7 @@ from labsupport.grading.report.data import read_results
 STEM = "90_mini"
 SANDBOX = shutil.which("bwrap") is not None
 STUDENTS = ("perfect", "late", "adds", "José-Müller", "ana@example.edu")
-PLUGINS = '''
+PLUGINS = """
 import json
 from nbgrader.plugins import ExportPlugin, LateSubmissionPlugin
 
@@ -33,7 +33,7 @@ class Json(ExportPlugin):
     def export(self, gradebook):
         found = {s.id: s.score for s in gradebook.students}
         open(self.to, "w").write(json.dumps(found, ensure_ascii=False))
-'''
+"""
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 
@@ -49,12 +49,22 @@ def graded(mini_path, tmp_path_factory):
     whole = solve(student_notebook(lab), lab)
     wrong = solve(student_notebook(lab), lab, {"scale": lab.of("trap", "scale")[0].source})
     for student in STUDENTS:
-        submit(folder, student, STEM, dump(wrong if student == "adds" else whole),
-               LATE if student == "late" else ON_TIME)
+        submit(
+            folder,
+            student,
+            STEM,
+            dump(wrong if student == "adds" else whole),
+            LATE if student == "late" else ON_TIME,
+        )
     rows = {r.student: r for r in grade_course(folder, sandbox=SANDBOX, jobs=1)}
     assert set(rows) == set(STUDENTS) and not [r for r in rows.values() if r.error]
     assert {name: row.score for name, row in rows.items()} == {
-        "perfect": 3.5, "late": 3.5, "adds": 1.5, "José-Müller": 3.5, "ana@example.edu": 3.5}
+        "perfect": 3.5,
+        "late": 3.5,
+        "adds": 1.5,
+        "José-Müller": 3.5,
+        "ana@example.edu": 3.5,
+    }
     if not SANDBOX:
         configure(folder, "c.ExecuteAndJudge.sandbox = False")
     return folder
@@ -76,9 +86,14 @@ def configure(folder, line):
 def nbgrader(course, *words):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     python = os.pathsep.join(filter(None, (str(course.parent), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run([sys.executable, "-m", "nbgrader", *words], cwd=course, timeout=300,
-                          env=os.environ | {"PATH": path, "PYTHONPATH": python},
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "nbgrader", *words],
+        cwd=course,
+        timeout=300,
+        env=os.environ | {"PATH": path, "PYTHONPATH": python},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return done.stderr
 
@@ -100,11 +115,15 @@ def exported(path):
 
 # --- late work ---------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("line, penalty", [
-    ('c.LateSubmissionPlugin.penalty_method = "zero"', 3.5),
-    ('c.AssignLatePenalties.plugin_class = "course_plugins.HalfAPointADay"', 1.0),
-    ("", 0.0),
-])
+
+@pytest.mark.parametrize(
+    "line, penalty",
+    [
+        ('c.LateSubmissionPlugin.penalty_method = "zero"', 3.5),
+        ('c.AssignLatePenalties.plugin_class = "course_plugins.HalfAPointADay"', 1.0),
+        ("", 0.0),
+    ],
+)
 def test_late_penalties(course, line, penalty):
     configure(course, line)
     for student in ("late", "perfect"):
@@ -123,6 +142,7 @@ def test_late_penalties(course, line, penalty):
 
 
 # --- a person's word ---------------------------------------------------------------------------
+
 
 def test_manual_grades_and_comments_survive_a_new_run(course):
     with book(course) as gradebook:
@@ -166,6 +186,7 @@ def test_extra_credit_survives_a_new_run(course):
 
 # --- exporters ---------------------------------------------------------------------------------
 
+
 def test_exporters(course):
     nbgrader(course, "export", "--to=all.csv")
     lines = exported(course / "all.csv")
@@ -181,6 +202,7 @@ def test_exporters(course):
 
 
 # --- nbgrader's own ways to grade ----------------------------------------------------------------
+
 
 def test_formgraders_button_grades_with_our_pipeline(course):
     """The button's handler calls this, with these arguments; nothing is put by beforehand."""
@@ -213,4 +235,9 @@ def test_commands_grade_and_write_feedback_for_the_whole_class(course):
         assert "def ask" not in page and "respond(" not in page
     with book(course) as gradebook:
         assert {s.student_id: s.score for s in gradebook.assignment_submissions(STEM)} == {
-            "perfect": 3.5, "late": 3.5, "adds": 1.5, "José-Müller": 3.5, "ana@example.edu": 3.5}
+            "perfect": 3.5,
+            "late": 3.5,
+            "adds": 1.5,
+            "José-Müller": 3.5,
+            "ana@example.edu": 3.5,
+        }

@@ -28,9 +28,19 @@ def test_a_cell_that_only_draws_is_passive():
     assert passive("def f(x): return x", SHOW, tags=["setup"]) == []
 
 
-ACTS = ["torch.manual_seed(0)", "train(model)", "model.weight = None", "store['a'] = 1",
-        "import torch", "for step in range(3):\n    model.step()", "await something()",
-        "(lambda: hidden)()()", "losses = fit(model)", "raise ValueError", "%matplotlib agg"]
+ACTS = [
+    "torch.manual_seed(0)",
+    "train(model)",
+    "model.weight = None",
+    "store['a'] = 1",
+    "import torch",
+    "for step in range(3):\n    model.step()",
+    "await something()",
+    "(lambda: hidden)()()",
+    "losses = fit(model)",
+    "raise ValueError",
+    "%matplotlib agg",
+]
 
 
 @pytest.mark.parametrize("given", ACTS)

@@ -21,15 +21,19 @@ from labsupport.grading.ledger.gradebook import db_url, shown
 from labsupport.grading.ledger.grades import export, grade_course
 from labsupport.grading.workers.task import perform
 
-FOUND = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=None,
-            key=lambda path: int(path.parts[-3]))
+FOUND = max(
+    Path("/usr/lib/postgresql").glob("*/bin/initdb"),
+    default=None,
+    key=lambda path: int(path.parts[-3]),
+)
 PROGRAMS = FOUND.parent if FOUND else None
 PASSWORD = "opensesame-7319"
 SCORES = {"perfect": 3.5, "adds": 1.5, "blank": 0, "crash": 2}
 pytest.importorskip("psycopg", reason="not installed: pip install 'labsupport[postgres]'")
 pytestmark = [
-    pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL is not installed: apt-get install "
-                       "postgresql"),
+    pytest.mark.skipif(
+        PROGRAMS is None, reason="PostgreSQL is not installed: apt-get install postgresql"
+    ),
     pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is missing"),
 ]
 
@@ -52,16 +56,40 @@ def port():
     data = folder / "data"
 
     def run(program, *words):
-        subprocess.run([PROGRAMS / program, *words], check=True, cwd=folder, timeout=120,
-                       stdout=subprocess.DEVNULL, **somebody)
+        subprocess.run(
+            [PROGRAMS / program, *words],
+            check=True,
+            cwd=folder,
+            timeout=120,
+            stdout=subprocess.DEVNULL,
+            **somebody,
+        )
 
     try:
         (folder / "password").write_text(PASSWORD)
         (folder / "password").chmod(0o644)
-        run("initdb", "-D", data, "-U", "labs", "-A", "scram-sha-256", "--no-sync",
-            f"--pwfile={folder / 'password'}")
-        run("pg_ctl", "-D", data, "-w", "-l", folder / "log", "start", "-o",
-            f"-c listen_addresses=127.0.0.1 -p {number} -k {folder} -c fsync=off")
+        run(
+            "initdb",
+            "-D",
+            data,
+            "-U",
+            "labs",
+            "-A",
+            "scram-sha-256",
+            "--no-sync",
+            f"--pwfile={folder / 'password'}",
+        )
+        run(
+            "pg_ctl",
+            "-D",
+            data,
+            "-w",
+            "-l",
+            folder / "log",
+            "start",
+            "-o",
+            f"-c listen_addresses=127.0.0.1 -p {number} -k {folder} -c fsync=off",
+        )
         yield number
     finally:
         with contextlib.suppress(subprocess.CalledProcessError):
@@ -161,8 +189,14 @@ def test_again_gives_the_same_rows(course, url, here):
 def test_nbgraders_own_commands_work(course, url):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for words in (["db", "upgrade"], ["autograde", STEM, "--student", "adds", "--force"]):
-        done = subprocess.run([sys.executable, "-m", "nbgrader", *words], cwd=course, text=True,
-                              env=os.environ | {"PATH": path}, capture_output=True, timeout=300)
+        done = subprocess.run(
+            [sys.executable, "-m", "nbgrader", *words],
+            cwd=course,
+            text=True,
+            env=os.environ | {"PATH": path},
+            capture_output=True,
+            timeout=300,
+        )
         assert done.returncode == 0, done.stderr
     with Gradebook(url) as gradebook:
         assert gradebook.find_submission(STEM, "adds").score == SCORES["adds"]

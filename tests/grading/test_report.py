@@ -31,7 +31,7 @@ STEM = "90_mini"
 NOW = datetime.datetime(2026, 2, 3, 9, 30)
 ADDS = "Your output equals x plus factor: scaling multiplies."
 WRONG = ("failed", f"5 numbers: the values differ by up to 0.5. {ADDS}")
-EVIL = '<script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}"\'&'
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}\"'&"
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 
@@ -79,12 +79,18 @@ def table(path):
 
 # --- numbers -----------------------------------------------------------------------------------
 
+
 def test_statistics_against_numbers_worked_out_by_hand(course):
     """Six students; scale has 2 points, twice 1.5, why 1 by hand."""
     wrong = ("failed", "four numbers: the values differ.")
-    for name, lost, by_hand in (("a", (), 1), ("b", (), 0.5), ("c", ("twice",), 1),
-                                ("d", ("twice",), 0.5), ("e", ("scale", "twice"), 0),
-                                ("f", ("scale", "twice"), 0.5)):
+    for name, lost, by_hand in (
+        ("a", (), 1),
+        ("b", (), 0.5),
+        ("c", ("twice",), 1),
+        ("d", ("twice",), 0.5),
+        ("e", ("scale", "twice"), 0),
+        ("f", ("scale", "twice"), 0.5),
+    ):
         hand_in(course, STEM, name, {exercise: wrong for exercise in lost}, by_hand=by_hand)
     results, _ = report(course)
     found = {s.item.name: s for s in item_statistics(results)}
@@ -102,10 +108,17 @@ def test_statistics_against_numbers_worked_out_by_hand(course):
     assert found["twice"].full == 2 and found["twice"].none == 4
 
 
-@pytest.mark.parametrize("x, y", [
-    ([], []), ([1], [2]), ([1, 2], [1, 2]), ([1, 2, 3], [1, 2, 4]), ([1, 1, 1, 1], [1, 2, 3, 4]),
-    ([1, 2, 3, 4], [0, 0, 0, 0]),
-])
+@pytest.mark.parametrize(
+    "x, y",
+    [
+        ([], []),
+        ([1], [2]),
+        ([1, 2], [1, 2]),
+        ([1, 2, 3], [1, 2, 4]),
+        ([1, 1, 1, 1], [1, 2, 3, 4]),
+        ([1, 2, 3, 4], [0, 0, 0, 0]),
+    ],
+)
 def test_no_correlation_is_made_up(x, y):
     assert correlation(x, y) is None
 
@@ -117,10 +130,17 @@ def test_edges_of_the_statistics():
     assert quantile([1, 2, 3], 0.9) is None and quantile(list(range(1, 11)), 0.9) == 9
     assert spread([]).mean is None and spread([3]).deviation is None
     assert [number(v) for v in (None, 0, -0.01, 26.25, 1234.5, 30)] == [
-        "-", "0", "0", "26.2", "1234.5", "30"]
+        "-",
+        "0",
+        "0",
+        "26.2",
+        "1234.5",
+        "30",
+    ]
 
 
 # --- small classes -----------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5])
 @pytest.mark.parametrize("alike", [True, False])
@@ -148,21 +168,51 @@ def test_small_classes_have_dashes_and_no_made_up_numbers(course, count, alike):
 
 # --- what is on the page -----------------------------------------------------------------------
 
+
 def test_page_and_tables(course):
     for index in range(6):
         hand_in(course, STEM, f"good{index}", {}, by_hand=1.0)
     hand_in(course, STEM, "adds", {"scale": WRONG}, by_hand=None)
-    hand_in(course, STEM, "adds2", {"scale": (
-        "failed", f"1 numbers: the values differ by up to 7. {ADDS}")}, by_hand=0.5)
-    hand_in(course, STEM, "other", {"scale": ("failed", "5 numbers: the shape is (5, 1), not (5,).")
-                                    }, by_hand=1.0, late_hours=26, penalty=1.0)
-    hand_in(course, STEM, "other2", {"scale": ("failed", "1 numbers: the shape is (1, 1), not (1,)."
-                                               )}, by_hand=1.0)
-    hand_in(course, STEM, "slow", {"twice": ("timeout", "took too long and was stopped")},
-            by_hand=1.0, seconds=88.5, deaths={"7": "the kernel needed more than 512 MB"})
-    hand_in(course, STEM, "blank", {n: ("missing", "not implemented yet")
-                                    for n in ("scale", "twice")}, by_hand=0.0,
-            repairs=["judge-scale: its cell had been deleted and is back"])
+    hand_in(
+        course,
+        STEM,
+        "adds2",
+        {"scale": ("failed", f"1 numbers: the values differ by up to 7. {ADDS}")},
+        by_hand=0.5,
+    )
+    hand_in(
+        course,
+        STEM,
+        "other",
+        {"scale": ("failed", "5 numbers: the shape is (5, 1), not (5,).")},
+        by_hand=1.0,
+        late_hours=26,
+        penalty=1.0,
+    )
+    hand_in(
+        course,
+        STEM,
+        "other2",
+        {"scale": ("failed", "1 numbers: the shape is (1, 1), not (1,).")},
+        by_hand=1.0,
+    )
+    hand_in(
+        course,
+        STEM,
+        "slow",
+        {"twice": ("timeout", "took too long and was stopped")},
+        by_hand=1.0,
+        seconds=88.5,
+        deaths={"7": "the kernel needed more than 512 MB"},
+    )
+    hand_in(
+        course,
+        STEM,
+        "blank",
+        {n: ("missing", "not implemented yet") for n in ("scale", "twice")},
+        by_hand=0.0,
+        repairs=["judge-scale: its cell had been deleted and is back"],
+    )
     broken = course / "submitted" / "broken" / STEM
     broken.mkdir(parents=True)
     (broken / f"{STEM}.ipynb").write_text('{"cells": [')
@@ -173,12 +223,17 @@ def test_page_and_tables(course):
         ("took too long and was stopped", ["slow"], False),
     ]
     for words in (
-        "12 graded of 13 handed in", "multiplies. known mistake adds, adds2",
-        "5 wrong answers, of which 2 equal a known mistake", "2 exercises had no answer",
-        "1 in 1 submission: adds. Grade them in formgrader", "26 1 1.5",
-        "judge-scale: its cell had been deleted and is back", "slow 88.5 3",
+        "12 graded of 13 handed in",
+        "multiplies. known mistake adds, adds2",
+        "5 wrong answers, of which 2 equal a known mistake",
+        "2 exercises had no answer",
+        "1 in 1 submission: adds. Grade them in formgrader",
+        "26 1 1.5",
+        "judge-scale: its cell had been deleted and is back",
+        "slow 88.5 3",
         "the kernel needed more than 512 MB; twice: took too long and was stopped",
-        "broken 90_mini.ipynb is damaged", "In the sandbox: 12 of 12.",
+        "broken 90_mini.ipynb is damaged",
+        "In the sandbox: 12 of 12.",
         "12 labsupport 0.1.0, nbgrader 0.9.6, papermill 2.6.0, torch 2.6.0, python 3.11.7",
     ):
         assert words in page.text, words
@@ -205,8 +260,17 @@ def test_no_sandbox_is_a_warning_and_so_are_other_versions(course):
 
 def test_nothing_live_comes_from_a_submission(course):
     for name in ("a", "b"):
-        hand_in(course, STEM, name, {"scale": ("error", f"x: {EVIL}")}, by_hand=None,
-                repairs=[EVIL], deaths={"1": EVIL}, torch=EVIL, late_hours=2)
+        hand_in(
+            course,
+            STEM,
+            name,
+            {"scale": ("error", f"x: {EVIL}")},
+            by_hand=None,
+            repairs=[EVIL],
+            deaths={"1": EVIL},
+            torch=EVIL,
+            late_hours=2,
+        )
     student = "=cmd()&'<b onmouseover=alert(3)>"
     hand_in(course, STEM, student, {}, by_hand=1.0)
     _, page = report(course)
@@ -219,15 +283,28 @@ def test_nothing_live_comes_from_a_submission(course):
     assert any("default-src 'none'" in value for value in policy)
     assert table(course / "report" / f"{STEM}.csv")[0]["student"] == f"'{student}"
     assert [text(v) for v in ("=1", "@a", "-a", "+1", "a=1", "")] == [
-        "'=1", "'@a", "'-a", "'+1", "a=1", ""]
+        "'=1",
+        "'@a",
+        "'-a",
+        "'+1",
+        "a=1",
+        "",
+    ]
 
 
-@pytest.mark.parametrize("about", [
-    [], "text", {"verdicts": "x"}, {"verdicts": [1, {"exercise": [], "status": {}}]},
-    {"provenance": {"seconds": "1e999", "deaths": [1], "sandbox": "yes"}},
-    {"provenance": {"seconds": float("inf")}}, {"repairs": {"a": 1}},
-    {"verdicts": [{"exercise": "nothing", "status": "failed", "message": 7}]},
-])
+@pytest.mark.parametrize(
+    "about",
+    [
+        [],
+        "text",
+        {"verdicts": "x"},
+        {"verdicts": [1, {"exercise": [], "status": {}}]},
+        {"provenance": {"seconds": "1e999", "deaths": [1], "sandbox": "yes"}},
+        {"provenance": {"seconds": float("inf")}},
+        {"repairs": {"a": 1}},
+        {"verdicts": [{"exercise": "nothing", "status": "failed", "message": 7}]},
+    ],
+)
 def test_odd_metadata_costs_the_report_nothing(course, about):
     hand_in(course, STEM, "odd", {}, by_hand=1.0)
     path = course / "autograded" / "odd" / STEM / f"{STEM}.ipynb"
@@ -243,8 +320,10 @@ def test_pictures_say_in_words_what_they_show(course):
         hand_in(course, STEM, f"s{index}", {"scale": WRONG} if index < 2 else {}, by_hand=1.0)
     _, page = report(course)
     scores, exercises = [a[2] for a in page.attributes if a[1] == "alt"]
-    assert scores == ("Histogram of 5 scores out of 4.5 points, from 2.5 to 4.5, median 4.5. The "
-                      "most frequent score is about 4.5, with 3 students.")
+    assert scores == (
+        "Histogram of 5 scores out of 4.5 points, from 2.5 to 4.5, median 4.5. The "
+        "most frequent score is about 4.5, with 3 students."
+    )
     assert "scale: 3 of 5 with full points, discrimination -" in exercises
 
 
@@ -265,7 +344,8 @@ def test_exercises_of_other_labs_stay_in_the_table(course, mini_path):
     write_reports(course, ["90"])
     rows = table(course / "report" / "exercises.csv")
     assert [(r["lab"], r["exercise"]) for r in rows] == [
-        (lab, name) for lab in (STEM, "91_other") for name in ("scale", "twice", "why")]
+        (lab, name) for lab in (STEM, "91_other") for name in ("scale", "twice", "why")
+    ]
     assert len(write_reports(course)) == 2
 
 
@@ -286,19 +366,28 @@ def test_command(course):
     result = CliRunner().invoke(app, ["report", str(course)])
     lines = result.output.strip().splitlines()
     assert result.exit_code == 0 and len(lines) == 5
-    assert lines[0] == ("90 A lab as small as a lab can be: 1 of 1 submission graded, median 1.5 "
-                        "of 4.5 points, mean 1.5")
-    assert lines[1] == (f"hardest: scale (0% of its points on average); commonest mistake: scale, "
-                        f"{ADDS} (1 student)")
+    assert lines[0] == (
+        "90 A lab as small as a lab can be: 1 of 1 submission graded, median 1.5 "
+        "of 4.5 points, mean 1.5"
+    )
+    assert lines[1] == (
+        f"hardest: scale (0% of its points on average); commonest mistake: scale, "
+        f"{ADDS} (1 student)"
+    )
     assert lines[2] == "1 answer to grade by hand, 0 late, 0 repaired, 0 not graded"
     assert lines[3].endswith(f"report/{STEM}.html") and "exercises.csv" in lines[4]
 
 
-@pytest.mark.parametrize("words, message", [
-    (["{tmp}"], "is no course directory"), (["{course}"], "nothing was handed in"),
-    (["{course}", "77"], "no lab '77'"),
-])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["{tmp}"], "is no course directory"),
+        (["{course}"], "nothing was handed in"),
+        (["{course}", "77"], "no lab '77'"),
+    ],
+)
 def test_mistakes_are_one_line(course, tmp_path, words, message):
     result = CliRunner().invoke(
-        app, ["report", *[w.format(tmp=tmp_path, course=course) for w in words]])
+        app, ["report", *[w.format(tmp=tmp_path, course=course) for w in words]]
+    )
     assert result.exit_code == 1 and message in " ".join(result.output.split())

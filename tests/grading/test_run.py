@@ -19,9 +19,7 @@ needs_bubblewrap = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module", params=[
-    "local", pytest.param("sandbox", marks=needs_bubblewrap)
-])
+@pytest.fixture(scope="module", params=["local", pytest.param("sandbox", marks=needs_bubblewrap)])
 def kernels(request):
     if request.param == "local":
         yield None
@@ -42,11 +40,18 @@ def text(cell):
 def test_parameters_errors_timeouts_and_stderr(kernels):
     tagged = new_code_cell("N = 1", metadata={"tags": ["parameters"]})
     stale = new_code_cell("N = 7", metadata={"tags": [INJECTED]})
-    notebook = new_notebook(cells=[
-        new_markdown_cell("prose"), tagged, stale, new_code_cell("print(N)"),
-        new_code_cell("1 / 0"), new_code_cell("import sys; print('noise', file=sys.stderr)"),
-        new_code_cell("while True: pass"), new_code_cell("print('after')"),
-    ])
+    notebook = new_notebook(
+        cells=[
+            new_markdown_cell("prose"),
+            tagged,
+            stale,
+            new_code_cell("print(N)"),
+            new_code_cell("1 / 0"),
+            new_code_cell("import sys; print('noise', file=sys.stderr)"),
+            new_code_cell("while True: pass"),
+            new_code_cell("print('after')"),
+        ]
+    )
     done = execute(notebook, {"N": 5}, RunLimits(cell_seconds=2), kernels)
     cells = done.notebook.cells
     assert [c.id for c in cells] == [c.id for c in notebook.cells]
@@ -62,8 +67,13 @@ def test_figures_are_outputs(kernels):
 
 
 def test_after_a_death_the_rest_runs_without_the_cell_that_caused_it(kernels):
-    done = run(kernels, "x = 1; print('before')", "import os; os._exit(3)", "print('after', x)",
-               parameters={"N": 1})
+    done = run(
+        kernels,
+        "x = 1; print('before')",
+        "import os; os._exit(3)",
+        "print('after', x)",
+        parameters={"N": 1},
+    )
     assert list(done.deaths) == [1] and done.reached == 3
     assert text(done.notebook.cells[0]) == "before\n"
     assert text(done.notebook.cells[2]) == "after 1\n"

@@ -19,8 +19,11 @@ from labsupport.grading.running.engine import RunLimits
 from labsupport.grading.submission.submission import grade_submission
 from labsupport.grading.workers.task import GradingTask
 
-PNG = {"output_type": "display_data", "metadata": {},
-       "data": {"image/png": "aGk=", "text/html": "<script>alert(1)</script>"}}
+PNG = {
+    "output_type": "display_data",
+    "metadata": {},
+    "data": {"image/png": "aGk=", "text/html": "<script>alert(1)</script>"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,9 @@ def cell(notebook, name):
 def test_verdicts_become_nbgrader_grades(grade, perfect):
     graded = grade(perfect)
     assert [(v.exercise, v.status, v.points) for v in graded.verdicts] == [
-        ("scale", "passed", 2.0), ("twice", "passed", 1.5)]
+        ("scale", "passed", 2.0),
+        ("twice", "passed", 1.5),
+    ]
     nbformat.validate(graded.notebook)
     assert determine_grade(cell(graded.notebook, "judge-scale")) == (2.0, 2.0)
     assert cell(graded.notebook, "judge-scale").source.startswith("# Graded here")
@@ -117,14 +122,18 @@ def test_a_second_response_never_earns_twice_or_in_place_of_the_first(grade, per
         "import labsupport.grading.answers.respond as asked\n"
         "once = asked.respond\n"
         "asked.respond = lambda text: (once(text), once(text))\n"
-        + cell(notebook, "exercise-scale").source)
+        + cell(notebook, "exercise-scale").source
+    )
     verdicts = grade(notebook).verdicts
     assert [(v.status, v.points) for v in verdicts] == [("tampered", 0), ("tampered", 0)]
     assert "several responses" in verdicts[0].message
 
     silent = copy.deepcopy(perfect)
-    cell(silent, "exercise-scale").source += (
-        "\nimport labsupport.grading.answers.respond as asked\nasked.respond = lambda text: None\n")
+    cell(
+        silent, "exercise-scale"
+    ).source += (
+        "\nimport labsupport.grading.answers.respond as asked\nasked.respond = lambda text: None\n"
+    )
     verdicts = grade(silent).verdicts
     assert [(v.status, v.points) for v in verdicts] == [("missing", 0), ("missing", 0)]
 
@@ -163,16 +172,21 @@ def test_the_same_grades_and_provenance_again_whatever_the_seed_hides(grade, per
 def test_prose_grades_nobody_and_everything_else_does(mini_path):
     text = mini_path.read_text()
     whole = fingerprint(parse_lab(text, mini_path))
-    same = {"It has every kind of cell.": "It has them all.",
-            "Because that is what scaling means.": "By its meaning.",
-            '# %% alternative="scale" name="loop"': '# %% alternative="scale" name="a loop"'}
+    same = {
+        "It has every kind of cell.": "It has them all.",
+        "Because that is what scaling means.": "By its meaning.",
+        '# %% alternative="scale" name="loop"': '# %% alternative="scale" name="a loop"',
+    }
     for old, new in same.items():
         assert fingerprint(parse_lab(text.replace(old, new), mini_path)) == whole, old
-    other = {"return torch.as_tensor(x) * factor": "return factor * torch.as_tensor(x)",
-             "import torch\n": "import math, torch\n", "points=1.5": "points=2",
-             "randn(rng, 4)": "randn(rng, 5)", "Your output equals x squared": "You squared x",
-             'title: A lab as small as a lab can be\n':
-             'title: A lab\n#   masks: ["models/vit.py"]\n'}
+    other = {
+        "return torch.as_tensor(x) * factor": "return factor * torch.as_tensor(x)",
+        "import torch\n": "import math, torch\n",
+        "points=1.5": "points=2",
+        "randn(rng, 4)": "randn(rng, 5)",
+        "Your output equals x squared": "You squared x",
+        "title: A lab as small as a lab can be\n": 'title: A lab\n#   masks: ["models/vit.py"]\n',
+    }
     for old, new in other.items():
         assert old in text
         assert fingerprint(parse_lab(text.replace(old, new), mini_path)) != whole, old

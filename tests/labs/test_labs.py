@@ -68,12 +68,19 @@ def hidden_lines(lab):
 
 def test_nothing_hidden_is_in_the_students_notebook(lab):
     text = (ROOT / "notebooks" / f"{lab.stem}.ipynb").read_text()
-    seen = "\n".join(c["source"] for c in json.loads(dump(student_notebook(lab)))["cells"]
-                     if isinstance(c["source"], str)) + text
+    seen = (
+        "\n".join(
+            c["source"]
+            for c in json.loads(dump(student_notebook(lab)))["cells"]
+            if isinstance(c["source"], str)
+        )
+        + text
+    )
     # what the statement itself shows (signatures, docstrings, imports) is no secret
     public = "\n".join(
         re.sub(rf"{BEGIN}\n.*?{END}", "", c.source, flags=re.S)
-        for c in lab.cells if c.kind not in ("judge", "trap", "alternative")
+        for c in lab.cells
+        if c.kind not in ("judge", "trap", "alternative")
     )
     secrets = {line.strip() for line in hidden_lines(lab)}
     secrets = {line for line in secrets if len(line) >= 20 and line not in public}
@@ -124,8 +131,12 @@ def test_visible_checks_accept_every_right_way_and_catch_every_trap(lab, monkeyp
 
 def test_nothing_solved_is_nothing_gained(lab, key):
     stubs = {
-        name: re.sub(rf"( *){BEGIN}\n.*?{END}", r"\1raise NotImplementedError",
-                     lab.one("exercise", name).source, flags=re.S)
+        name: re.sub(
+            rf"( *){BEGIN}\n.*?{END}",
+            r"\1raise NotImplementedError",
+            lab.one("exercise", name).source,
+            flags=re.S,
+        )
         for name in lab.exercises
     }
     namespace = namespace_of(lab, stubs)

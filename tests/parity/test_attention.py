@@ -18,8 +18,9 @@ BATCH, HEADS, TOKENS, DIM = 2, 3, 11, 4
 
 def qkv(tokens=TOKENS, dtype=torch.float64):
     generator = torch.Generator().manual_seed(0)
-    return [torch.randn(BATCH, HEADS, tokens, DIM, generator=generator, dtype=dtype)
-            for _ in range(3)]
+    return [
+        torch.randn(BATCH, HEADS, tokens, DIM, generator=generator, dtype=dtype) for _ in range(3)
+    ]
 
 
 def test_softmax_attention_equals_torch():

@@ -13,8 +13,15 @@ from labsupport.models.clip.model import clip
 from labsupport.models.clip.words import CONTEXT, END, START, VOCABULARY, tokenize
 from labsupport.profiling.counts import count_macs, count_parameters
 
-SIZE = {"width": 48, "depth": 3, "heads": 4, "text_width": 32, "text_depth": 2, "text_heads": 2,
-        "embed_dim": 24}
+SIZE = {
+    "width": 48,
+    "depth": 3,
+    "heads": 4,
+    "text_width": 32,
+    "text_depth": 2,
+    "text_heads": 2,
+    "embed_dim": 24,
+}
 NAMES = (  # in transformers -> here; replaced in this order
     ("vision_model.embeddings.class_embedding", "image.class_embedding"),
     ("vision_model.embeddings.patch_embedding", "image.patch_embed"),
@@ -28,7 +35,9 @@ NAMES = (  # in transformers -> here; replaced in this order
     ("text_model.final_layer_norm", "text.ln_final"),
     ("text_model.encoder.layers", "text.blocks"),
     ("text_projection", "text.proj"),
-    ("layer_norm1", "ln_1"), ("layer_norm2", "ln_2"), ("mlp.fc", "fc"),
+    ("layer_norm1", "ln_1"),
+    ("layer_norm2", "ln_2"),
+    ("mlp.fc", "fc"),
     ("self_attn.out_proj", "out"),
 )
 
@@ -57,12 +66,26 @@ def theirs():
     words = len(VOCABULARY)
     config = transformers.CLIPConfig(
         projection_dim=SIZE["embed_dim"],
-        text_config={"vocab_size": words, "hidden_size": 32, "intermediate_size": 128,
-                     "num_hidden_layers": 2, "num_attention_heads": 2,
-                     "max_position_embeddings": CONTEXT, "bos_token_id": START,
-                     "eos_token_id": END, "pad_token_id": 0},
-        vision_config={"hidden_size": 48, "intermediate_size": 192, "num_hidden_layers": 3,
-                       "num_attention_heads": 4, "image_size": 32, "patch_size": 8})
+        text_config={
+            "vocab_size": words,
+            "hidden_size": 32,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "max_position_embeddings": CONTEXT,
+            "bos_token_id": START,
+            "eos_token_id": END,
+            "pad_token_id": 0,
+        },
+        vision_config={
+            "hidden_size": 48,
+            "intermediate_size": 192,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "image_size": 32,
+            "patch_size": 8,
+        },
+    )
     model = transformers.CLIPModel(config).eval()
     with torch.no_grad():  # biases, norms and small weights must show in the output
         for parameter in model.parameters():
@@ -109,8 +132,19 @@ def test_loss_and_gradients_equal_transformers(ours, theirs, batch):
 
 def test_vit_b_32_has_the_published_size():
     with torch.device("meta"):
-        model = clip(224, 32, 49408, 77, width=768, depth=12, heads=12, text_width=512,
-                     text_depth=12, text_heads=8, embed_dim=512)
+        model = clip(
+            224,
+            32,
+            49408,
+            77,
+            width=768,
+            depth=12,
+            heads=12,
+            text_width=512,
+            text_depth=12,
+            text_heads=8,
+            embed_dim=512,
+        )
         image, tokens = torch.zeros(1, 3, 224, 224), torch.zeros(1, 77, dtype=torch.int64)
     assert count_parameters(model) == 151_277_313
     assert count_parameters(model.image) == 87_849_216

@@ -82,8 +82,9 @@ def use_eps(model, eps):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name, side", [("B0", 224), ("B1", 256), ("B2", 224), ("B3", 224),
-                                        ("L1", 224), ("L2", 224)])
+@pytest.mark.parametrize(
+    "name, side", [("B0", 224), ("B1", 256), ("B2", 224), ("B3", 224), ("L1", 224), ("L2", 224)]
+)
 def test_logits_equal_timm(name, side):
     timm = pytest.importorskip("timm")
     theirs = timm.create_model(f"efficientvit_{name.lower()}").eval()
@@ -118,10 +119,18 @@ def test_gradients_and_batch_statistics_equal_timm():
     images = torch.randn(2, 3, 128, 128)
     for model in (ours, theirs):
         model(images).square().sum().backward()
-    torch.testing.assert_close(ours.backbone.stem[0].conv.weight.grad,
-                               theirs.stem.in_conv.conv.weight.grad, rtol=1e-3, atol=1e-4)
-    for mine, other in ((ours.backbone.stages[3][1].context_module.main.proj.norm,
-                         theirs.stages[3].blocks[1].context_module.main.proj.norm),):
+    torch.testing.assert_close(
+        ours.backbone.stem[0].conv.weight.grad,
+        theirs.stem.in_conv.conv.weight.grad,
+        rtol=1e-3,
+        atol=1e-4,
+    )
+    for mine, other in (
+        (
+            ours.backbone.stages[3][1].context_module.main.proj.norm,
+            theirs.stages[3].blocks[1].context_module.main.proj.norm,
+        ),
+    ):
         torch.testing.assert_close(mine.running_mean, other.running_mean)
 
 
@@ -150,11 +159,16 @@ def test_segmenters_have_the_published_integers(name, dataset, parameters, macs)
     assert count_macs(model, images) == macs
 
 
-@pytest.mark.parametrize("dim, head_dim, attention, module, macs", [
-    (32, 16, 9_120, 18_784, 4_032_896), (64, 16, 28_480, 64_192, 13_284_096),
-    (128, 16, 97_920, 234_880, 47_441_408), (96, 32, 62_688, 140_832, 29_860_992),
-    (256, 32, 371_968, 908_032, 183_995_392),
-])
+@pytest.mark.parametrize(
+    "dim, head_dim, attention, module, macs",
+    [
+        (32, 16, 9_120, 18_784, 4_032_896),
+        (64, 16, 28_480, 64_192, 13_284_096),
+        (128, 16, 97_920, 234_880, 47_441_408),
+        (96, 32, 62_688, 140_832, 29_860_992),
+        (256, 32, 371_968, 908_032, 183_995_392),
+    ],
+)
 def test_module_has_the_published_integers(dim, head_dim, attention, module, macs):
     block = EfficientViTModule(dim, head_dim).eval()
     assert count_parameters(block.context_module) == attention
@@ -162,9 +176,14 @@ def test_module_has_the_published_integers(dim, head_dim, attention, module, mac
     assert count_macs(block, torch.zeros(1, dim, 14, 14)) == macs
 
 
-@pytest.mark.parametrize("inputs, outputs, stride, fewer_norm, parameters", [
-    (16, 32, 2, False, 3_968), (32, 32, 1, False, 9_920), (64, 128, 2, True, 52_224),
-])
+@pytest.mark.parametrize(
+    "inputs, outputs, stride, fewer_norm, parameters",
+    [
+        (16, 32, 2, False, 3_968),
+        (32, 32, 1, False, 9_920),
+        (64, 128, 2, True, 52_224),
+    ],
+)
 def test_mbconv_has_the_published_integers(inputs, outputs, stride, fewer_norm, parameters):
     block = MBConv(inputs, outputs, stride, 4, fewer_norm).eval()
     assert count_parameters(block) == parameters
@@ -207,13 +226,19 @@ def test_network_of_the_lab():
     net = Segmenter(b_backbone(widths, (1, 1, 1, 1)), SegmentationHead(widths[1:], 32, 4)).eval()
     assert net(torch.zeros(2, 3, 96, 64)).shape == (2, 4, 96, 64)
     assert [tuple(x.shape[1:]) for x in net.backbone(torch.zeros(1, 3, 64, 32))] == [
-        (32, 16, 8), (48, 8, 4), (64, 4, 2)]
+        (32, 16, 8),
+        (48, 8, 4),
+        (64, 4, 2),
+    ]
 
 
 def test_context_can_be_replaced():
     plain = b_backbone((8, 16, 16), (1, 1, 1), context=lambda dim: nn.Identity())
-    soft = b_backbone((8, 16, 16), (1, 1, 1),
-                      context=lambda dim: MultiScaleAttention(dim, 8, (), softmax_attention))
+    soft = b_backbone(
+        (8, 16, 16),
+        (1, 1, 1),
+        context=lambda dim: MultiScaleAttention(dim, 8, (), softmax_attention),
+    )
     assert isinstance(plain.stages[1][1].context_module, nn.Identity)
     assert soft(torch.zeros(1, 3, 32, 32))[-1].shape == (1, 16, 4, 4)
 
@@ -226,13 +251,19 @@ def test_untrained_super_resolution_is_bicubic():
     torch.testing.assert_close(net(images), base)
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda: backbone("B9"), "name='B9' is not an EfficientViT variant; choose from B0, B1"),
-    (lambda: classifier("L0"), "name='L0' has no published classifier; choose from B0"),
-    (lambda: segmenter("B0", "ade20k"), "no published head of 'B0' for 'ade20k'; there are city"),
-    (lambda: MultiScaleAttention(8, 16), "head_dim=16 must lie between 1 and dim=8"),
-    (lambda: load_timm_weights(classifier("B0"), {}), "state_dict does not fit the model: "),
-])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: backbone("B9"), "name='B9' is not an EfficientViT variant; choose from B0, B1"),
+        (lambda: classifier("L0"), "name='L0' has no published classifier; choose from B0"),
+        (
+            lambda: segmenter("B0", "ade20k"),
+            "no published head of 'B0' for 'ade20k'; there are city",
+        ),
+        (lambda: MultiScaleAttention(8, 16), "head_dim=16 must lie between 1 and dim=8"),
+        (lambda: load_timm_weights(classifier("B0"), {}), "state_dict does not fit the model: "),
+    ],
+)
 def test_errors_name_the_argument(make, message):
     with pytest.raises(ValueError, match=message) as error:
         make()

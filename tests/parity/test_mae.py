@@ -17,8 +17,17 @@ PUBLISHED = {
 UNMASKED = {"B": 2.35, "L": 3.23, "H": 3.59}  # MACs of everything without a mask, against 0.75
 
 
-def make(dim, depth, heads, patch_size, image_size=224, decoder=(512, 8, 16), ratio=0.75,
-         mlp_ratio=4, normalise=True):
+def make(
+    dim,
+    depth,
+    heads,
+    patch_size,
+    image_size=224,
+    decoder=(512, 8, 16),
+    ratio=0.75,
+    mlp_ratio=4,
+    normalise=True,
+):
     encoder = mae.MAEEncoder(image_size, patch_size, dim, depth, heads, mlp_ratio)
     decoder = mae.MAEDecoder(encoder.grid, dim, 3 * patch_size**2, *decoder, mlp_ratio)
     return mae.MaskedAutoencoder(encoder, decoder, ratio, normalise)
@@ -28,11 +37,16 @@ def from_transformers(state):
     """Their weights under our names, with queries, keys and values in one matrix."""
     renames = (
         ("vit.embeddings.patch_embeddings.projection", "encoder.patch_embed.proj"),
-        ("vit.embeddings.cls_token", "encoder.cls_token"), ("vit.encoder.layer", "encoder.blocks"),
-        ("vit.layers", "encoder.blocks"), ("vit.layernorm", "encoder.norm"),
-        ("decoder.decoder_embed", "decoder.embed"), ("decoder.decoder_layers", "decoder.blocks"),
-        ("decoder.decoder_norm", "decoder.norm"), ("decoder.decoder_pred", "decoder.pred"),
-        ("attention.o_proj", "attn.proj"), ("layernorm_before", "norm1"),
+        ("vit.embeddings.cls_token", "encoder.cls_token"),
+        ("vit.encoder.layer", "encoder.blocks"),
+        ("vit.layers", "encoder.blocks"),
+        ("vit.layernorm", "encoder.norm"),
+        ("decoder.decoder_embed", "decoder.embed"),
+        ("decoder.decoder_layers", "decoder.blocks"),
+        ("decoder.decoder_norm", "decoder.norm"),
+        ("decoder.decoder_pred", "decoder.pred"),
+        ("attention.o_proj", "attn.proj"),
+        ("layernorm_before", "norm1"),
         ("layernorm_after", "norm2"),
     )
     found = {}
@@ -51,8 +65,11 @@ def from_transformers(state):
 def fill_positions(theirs):
     """A net of theirs that was not loaded has zeros for positions; let their code fill them."""
     embeddings, decoder = theirs.vit.embeddings, theirs.decoder
-    for part in (embeddings.patch_embeddings.projection, *embeddings.parameters(),
-                 *decoder.parameters()):
+    for part in (
+        embeddings.patch_embeddings.projection,
+        *embeddings.parameters(),
+        *decoder.parameters(),
+    ):
         part._is_hf_initialized = False
     embeddings.initialize_weights()
     decoder.initialize_weights(embeddings.position_embeddings.shape[1] - 1)
@@ -70,10 +87,20 @@ def fixed_seed():
 def test_equal_to_transformers_on_the_same_weights_and_noise(ratio, normalise):
     transformers = pytest.importorskip("transformers", minversion="5")
     config = transformers.ViTMAEConfig(
-        hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=192,
-        image_size=32, patch_size=4, decoder_hidden_size=32, decoder_num_hidden_layers=2,
-        decoder_num_attention_heads=2, decoder_intermediate_size=128, mask_ratio=ratio,
-        norm_pix_loss=normalise, layer_norm_eps=1e-6)
+        hidden_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=192,
+        image_size=32,
+        patch_size=4,
+        decoder_hidden_size=32,
+        decoder_num_hidden_layers=2,
+        decoder_num_attention_heads=2,
+        decoder_intermediate_size=128,
+        mask_ratio=ratio,
+        norm_pix_loss=normalise,
+        layer_norm_eps=1e-6,
+    )
     theirs = transformers.ViTMAEForPreTraining(config).eval()
     fill_positions(theirs)
     with torch.no_grad():  # biases, norms and tokens must show in the output
@@ -92,10 +119,12 @@ def test_equal_to_transformers_on_the_same_weights_and_noise(ratio, normalise):
     assert torch.equal(mask, expected.mask) and torch.equal(restore, expected.ids_restore)
     loss.backward()
     expected.loss.backward()
-    torch.testing.assert_close(ours.encoder.cls_token.grad,
-                               theirs.vit.embeddings.cls_token.grad, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(ours.decoder.mask_token.grad, theirs.decoder.mask_token.grad,
-                               rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        ours.encoder.cls_token.grad, theirs.vit.embeddings.cls_token.grad, rtol=1e-4, atol=1e-6
+    )
+    torch.testing.assert_close(
+        ours.decoder.mask_token.grad, theirs.decoder.mask_token.grad, rtol=1e-4, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -59,10 +59,15 @@ def test_without_pruning_it_is_lab_02_s_swin(size):
 
 
 @pytest.mark.parametrize("importance", [magnitude, centred])
-@pytest.mark.parametrize("layout", [
-    ((0.5, 0.5), (0.25, 0.75)), ((0.0, 0.6), (0.0, 0.0)), ((0.8, 0.8), (0.5, 0.5)),
-    ((0.1, 0.9), (0.0, 1.0)),
-])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        ((0.5, 0.5), (0.25, 0.75)),
+        ((0.0, 0.6), (0.0, 0.0)),
+        ((0.8, 0.8), (0.5, 0.5)),
+        ((0.1, 0.9), (0.0, 1.0)),
+    ],
+)
 def test_pruned_windows_are_copied(layout, importance):
     net = net_of(SparseSegmenter)
     net.layout, net.importance = layout, importance

@@ -98,7 +98,11 @@ def test_parameters_and_macs_are_the_published_integers(name):
 
 def test_relative_position_index_by_hand():
     assert relative_position_index(2).tolist() == [
-        [4, 3, 1, 0], [5, 4, 2, 1], [7, 6, 4, 3], [8, 7, 5, 4]]
+        [4, 3, 1, 0],
+        [5, 4, 2, 1],
+        [7, 6, 4, 3],
+        [8, 7, 5, 4],
+    ]
 
 
 def test_windows_are_numbered_image_by_image_and_row_by_row():

@@ -90,8 +90,9 @@ def test_parameters_and_macs_are_the_published_integers(
 
 def test_parameter_count_follows_every_argument():
     model = small_vit(in_channels=1, mlp_ratio=2.5)
-    count = parameter_count(24, 2, patch_size=4, image_size=16, num_classes=5, mlp_ratio=2.5,
-                            in_channels=1)
+    count = parameter_count(
+        24, 2, patch_size=4, image_size=16, num_classes=5, mlp_ratio=2.5, in_channels=1
+    )
     assert count == count_parameters(model)
 
 
@@ -100,7 +101,12 @@ def test_load_torchvision_weights_refuses_another_size_and_changes_nothing():
     model = small_vit()
     before = model.head.weight.clone()
     theirs = torchvision.models.VisionTransformer(
-        image_size=16, patch_size=4, num_layers=3, num_heads=3, hidden_dim=24, mlp_dim=48,
+        image_size=16,
+        patch_size=4,
+        num_layers=3,
+        num_heads=3,
+        hidden_dim=24,
+        mlp_dim=48,
         num_classes=5,
     )
     with pytest.raises(ValueError, match=r"state_dict does not fit.*'blocks\.2\."):
@@ -127,8 +133,10 @@ def test_attention_maps_are_those_of_the_blocks():
     maps = model.attention_maps(images)
     assert maps.shape == (2, 2, 3, 17, 17)
     seen = []
-    hooks = [b.attn.register_forward_pre_hook(lambda m, x: seen.append(m.weights(x[0])))
-             for b in model.blocks]
+    hooks = [
+        b.attn.register_forward_pre_hook(lambda m, x: seen.append(m.weights(x[0])))
+        for b in model.blocks
+    ]
     model(images)
     for hook in hooks:
         hook.remove()

@@ -40,8 +40,12 @@ def test_a_sweep_takes_turns_and_keeps_the_fastest_round():
 
     times = iter([5.0, 7.0, 3.0, 9.0])
     records = study.cost_sweep(
-        {"one": maker}, {"one": (2, 3)}, rounds=2, seconds=lambda fn: (fn(), next(times))[1],
-        peak=lambda events: max(accumulate(events, initial=0)))
+        {"one": maker},
+        {"one": (2, 3)},
+        rounds=2,
+        seconds=lambda fn: (fn(), next(times))[1],
+        peak=lambda events: max(accumulate(events, initial=0)),
+    )
     assert order[-4:] == [2, 3, 2, 3]
     assert [r["seconds"] for r in records] == [3.0, 7.0]
     assert [r["macs"] for r in records] == [4 * 16, 9 * 16]
@@ -130,8 +134,9 @@ def test_the_experiment_counts_exactly_and_its_figure_can_be_drawn():
     records, exponents = attention_cost.run(few=(14, 28), many=(14, 28), large=0, rounds=1)
     for name, fit in exponents.items():
         assert fit["attention"] == pytest.approx(2 if "softmax" in name else 1, abs=0.01)
-    fits = {name: {key: (value, 1.0) for key, value in fit.items()}
-            for name, fit in exponents.items()}
+    fits = {
+        name: {key: (value, 1.0) for key, value in fit.items()} for name, fit in exponents.items()
+    }
     cost_figures.show_costs(records, fits, 300)
     assert len(plt.gcf().axes) == 3
 
@@ -140,8 +145,12 @@ def test_the_stored_run_holds_what_the_lab_claims():
     stored = json.loads(data_path("results", "02_attention_cost.json").read_text())
     settings = stored["settings"]
     sizes = settings["dim"], settings["heads"], settings["window"], settings["fitted_from_tokens"]
-    assert sizes == (attention_cost.DIM, attention_cost.HEADS, attention_cost.WINDOW,
-                     attention_cost.LARGE)
+    assert sizes == (
+        attention_cost.DIM,
+        attention_cost.HEADS,
+        attention_cost.WINDOW,
+        attention_cost.LARGE,
+    )
     expected = {"softmax": (2, 2, 2), "softmax, fused": (2, 1, 2)}
     assert set(stored["exponents"]) == set(attention_cost.makers())
     for name, fit in stored["exponents"].items():

@@ -20,8 +20,15 @@ def test_student_notebook_is_valid_and_bare(mini):
     notebook = student_notebook(mini)
     nbformat.validate(notebook)
     text = dump(notebook)
-    for secret in ("SOLUTION", "as_tensor(x) * factor", "rng", "stand_in", "Rubric", "squared",
-                   "einsum"):
+    for secret in (
+        "SOLUTION",
+        "as_tensor(x) * factor",
+        "rng",
+        "stand_in",
+        "Rubric",
+        "squared",
+        "einsum",
+    ):
         assert secret not in text
     assert all(not c.get("outputs") for c in notebook.cells)
     ids = [c.id for c in notebook.cells]

@@ -45,8 +45,13 @@ def test_the_first_failure_stops_the_check():
 
 def test_a_known_mistake_is_named_rather_than_the_general_hint():
     def body(check):
-        check.values([0.9, 0.1], [0.75, 0.25], "the weights", likely="general", otherwise={
-            "softmax over queries": [0.75, 0.125], "no scaling": [0.9, 0.1]})
+        check.values(
+            [0.9, 0.1],
+            [0.75, 0.25],
+            "the weights",
+            likely="general",
+            otherwise={"softmax over queries": [0.75, 0.125], "no scaling": [0.9, 0.1]},
+        )
 
     assert "likely    no scaling" in message_of(body)
 
@@ -65,11 +70,14 @@ def test_values_honour_their_tolerance():
     message_of(lambda c: c.values(5_717_417, 5_717_416, "a count", rtol=0, atol=0.5))
 
 
-@pytest.mark.parametrize("got, said", [
-    (torch.zeros(2, 3), "wrong shape"),
-    (torch.tensor([math.nan, 0.0, 0.0]), "NaN"),
-    (torch.tensor([math.inf, 0.0, 0.0]), "wrong values"),
-])
+@pytest.mark.parametrize(
+    "got, said",
+    [
+        (torch.zeros(2, 3), "wrong shape"),
+        (torch.tensor([math.nan, 0.0, 0.0]), "NaN"),
+        (torch.tensor([math.inf, 0.0, 0.0]), "wrong values"),
+    ],
+)
 def test_values_of_the_wrong_kind(got, said):
     assert said in message_of(lambda c: c.values(got, torch.zeros(3), "the output"))
 
@@ -114,7 +122,8 @@ def test_gradient_finds_a_cut_graph_and_an_unused_input():
 def test_unchanged_dtype_and_cost():
     before = torch.zeros(2)
     assert "changed its input images" in message_of(
-        lambda c: c.unchanged(before + 1, before, "images"))
+        lambda c: c.unchanged(before + 1, before, "images")
+    )
     assert "wrong dtype" in message_of(lambda c: c.dtype(before, torch.float64, "the output"))
     assert "at most 10 MACs" in message_of(lambda c: c.cost(11, 10, "attention"))
 
@@ -149,8 +158,10 @@ def test_an_exception_shows_the_call_the_error_and_the_students_line():
 
 def test_a_name_that_does_not_exist_points_to_its_cell():
     with pytest.raises(CheckFailed, match="the name unpatchify does not exist yet"):
-        exec(compile("with Check('patchify'):\n    unpatchify(1)\n", "<cell>", "exec"),
-             {"Check": Check})
+        exec(
+            compile("with Check('patchify'):\n    unpatchify(1)\n", "<cell>", "exec"),
+            {"Check": Check},
+        )
 
 
 def test_a_notebook_shows_the_message_only():

@@ -39,6 +39,13 @@ def test_mistakes_are_one_line(mistake, place, root):
 
 
 def test_help_shows_examples():
-    for words in (["build"], ["grade"], ["check"], ["demo"], ["course", "init"],
-                  ["collect"], ["report"]):
+    for words in (
+        ["build"],
+        ["grade"],
+        ["check"],
+        ["demo"],
+        ["course", "init"],
+        ["collect"],
+        ["report"],
+    ):
         assert "Example: labs" in " ".join(run.invoke(app, [*words, "--help"]).output.split())

@@ -32,8 +32,7 @@ def said(fig=None):
 def test_bars_say_mean_and_spread_and_mark_ours():
     comparisons.bars({"a": [0.5, 0.7], "b": [0.4]}, highlight=["a"], line=(0.45, "guess"))
     assert "60.0 ± 14.1" in said() and "40.0" in said() and "guess" in said()
-    blue = [p for p in plt.gca().patches
-            if p.get_facecolor() == matplotlib.colors.to_rgba(BLUE)]
+    blue = [p for p in plt.gca().patches if p.get_facecolor() == matplotlib.colors.to_rgba(BLUE)]
     assert [p.get_width() for p in blue] == [pytest.approx(60)]
 
 

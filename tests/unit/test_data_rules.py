@@ -30,8 +30,13 @@ def test_sign_and_things_are_far_apart():
     for targets in rule_scenes(200, size, seed=5).targets:
         sign, things = ((targets == 1).nonzero(), (targets >= 2).nonzero())
         assert len(sign) and len(things)
-        apart = [max(things[:, axis].min() - sign[:, axis].max(),
-                     sign[:, axis].min() - things[:, axis].max()) for axis in (0, 1)]
+        apart = [
+            max(
+                things[:, axis].min() - sign[:, axis].max(),
+                sign[:, axis].min() - things[:, axis].max(),
+            )
+            for axis in (0, 1)
+        ]
         assert max(apart) >= gap
 
 
@@ -62,17 +67,24 @@ def test_the_other_rule_exchanges_the_names():
     """Equal layouts occur for both rules only by chance, so the pixels' colours must do: fruit
     is redder or yellower than blue in every style, whatever it is called."""
     scenes = rule_scenes(300, 48, seed=7, background="white")
+
     def warmth(rule, name):
         chosen = scenes.rules == rule
         mask = scenes.targets[chosen] == name
         return (scenes.images[chosen][:, 0][mask] - scenes.images[chosen][:, 2][mask]).mean()
+
     assert warmth(0, 2) > warmth(0, 3) and warmth(1, 2) < warmth(1, 3)
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (dict(n=0), "n is 0"), (dict(n=1, size=20), "size is 20"),
-    (dict(n=1, split="x"), "split is 'x'"), (dict(n=1, style="x"), "style is 'x'"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (dict(n=0), "n is 0"),
+        (dict(n=1, size=20), "size is 20"),
+        (dict(n=1, split="x"), "split is 'x'"),
+        (dict(n=1, style="x"), "style is 'x'"),
+    ],
+)
 def test_errors_name_the_argument(arguments, message):
     with pytest.raises(ValueError, match=message):
         rule_scenes(**arguments)

@@ -83,10 +83,14 @@ def test_plain_attention_is_pytorch_s():
     ours = ReducedAttention(8, 2).eval()
     theirs = nn.MultiheadAttention(8, 2, batch_first=True).eval()
     kv = ours.kv
-    theirs.load_state_dict({
-        "in_proj_weight": torch.cat([ours.q.weight, kv.weight]).flatten(1),
-        "in_proj_bias": torch.cat([ours.q.bias, kv.bias]),
-        "out_proj.weight": ours.proj.weight.flatten(1), "out_proj.bias": ours.proj.bias})
+    theirs.load_state_dict(
+        {
+            "in_proj_weight": torch.cat([ours.q.weight, kv.weight]).flatten(1),
+            "in_proj_bias": torch.cat([ours.q.bias, kv.bias]),
+            "out_proj.weight": ours.proj.weight.flatten(1),
+            "out_proj.bias": ours.proj.bias,
+        }
+    )
     x = torch.randn(2, 8, 3, 5)
     tokens = x.flatten(2).transpose(1, 2)
     expected = theirs(tokens, tokens, tokens)[0].transpose(1, 2).reshape(x.shape)
@@ -105,8 +109,12 @@ def test_nets_of_the_comparison_keep_their_promises():
 def test_turns_are_fair_and_threads_are_given_back():
     calls = []
     before = torch.get_num_threads()
-    times = measure_in_turns({"a": lambda x: calls.append("a"), "b": lambda x: calls.append("b")},
-                             0, seconds=0.01, rounds=(4, 4))
+    times = measure_in_turns(
+        {"a": lambda x: calls.append("a"), "b": lambda x: calls.append("b")},
+        0,
+        seconds=0.01,
+        rounds=(4, 4),
+    )
     assert calls == list("ab" + "ba" + "ab" + "ba" + "ab")
     assert set(times) == {"a", "b"} and min(times.values()) >= 0
     assert torch.get_num_threads() == before

@@ -37,8 +37,9 @@ def test_balanced_labels_begin_with_a_smaller_balanced_set():
 
 def test_data_scaling_run_gives_one_record_a_run_and_repeats():
     def run():
-        records = studies.data_scaling_run(linear, linear, sizes=[1, 2], seeds=[0, 1], steps=2,
-                                           test_images=40, progress=False)
+        records = studies.data_scaling_run(
+            linear, linear, sizes=[1, 2], seeds=[0, 1], steps=2, test_images=40, progress=False
+        )
         return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
 
     with torch.random.fork_rng():
@@ -75,9 +76,14 @@ def test_every_experiment_is_found_and_unknown_ones_are_refused():
 
 
 def test_a_result_file_says_how_it_was_made(tmp_path):
-    path = write_result(tmp_path / "results" / "a.json", command="labs experiment 01 x",
-                        settings={"steps": 3}, records=[{"test": 0.5}], seconds=1.6,
-                        longer=[{"test": 0.6}])
+    path = write_result(
+        tmp_path / "results" / "a.json",
+        command="labs experiment 01 x",
+        settings={"steps": 3},
+        records=[{"test": 0.5}],
+        seconds=1.6,
+        longer=[{"test": 0.6}],
+    )
     result = json.loads(path.read_text())
     assert result["records"] == [{"test": 0.5}]
     assert result["longer"] == [{"test": 0.6}]
@@ -89,12 +95,16 @@ def test_a_result_file_says_how_it_was_made(tmp_path):
 
 def test_stored_data_scaling_is_complete_and_has_today_s_settings():
     result = stored("01_data_scaling")
-    assert result["settings"] == json.loads(json.dumps(
-        data_scaling.settings(studies.STEPS, studies.TEST_IMAGES)
-    ))
+    assert result["settings"] == json.loads(
+        json.dumps(data_scaling.settings(studies.STEPS, studies.TEST_IMAGES))
+    )
     runs = [(r["model"], r["images_per_class"], r["seed"]) for r in result["records"]]
-    expected = {(model, size, seed) for model in ("ViT", "CNN") for size in data_scaling.SIZES
-                for seed in data_scaling.SEEDS}
+    expected = {
+        (model, size, seed)
+        for model in ("ViT", "CNN")
+        for size in data_scaling.SIZES
+        for seed in data_scaling.SEEDS
+    }
     assert len(runs) == len(expected)
     assert set(runs) == expected
     assert {r["steps"] for r in result["records"]} == {studies.STEPS}
@@ -116,8 +126,14 @@ def test_shipped_checkpoint_has_the_accuracy_on_record():
     result = stored("01_checkpoint")
     (record,) = result["records"]
     for name, style in (("test", "noto"), ("other_style", "twemoji")):
-        batch = data.singles(studies.TEST_IMAGES, studies.IMAGE_SIZE, concepts=studies.CONCEPTS,
-                             style=style, split="test", seed=studies.TEST_SEED)
+        batch = data.singles(
+            studies.TEST_IMAGES,
+            studies.IMAGE_SIZE,
+            concepts=studies.CONCEPTS,
+            style=style,
+            split="test",
+            seed=studies.TEST_SEED,
+        )
         # A few images near a decision boundary may fall the other way on another processor
         measured = accuracy(model, normalize(batch.images), batch.labels)
         assert measured == pytest.approx(record[name], abs=0.005)

@@ -32,9 +32,15 @@ def test_segmentation_runs_repeats_nothing_and_keeps_every_net():
     kept = []
     done = [{"net": "EfficientViT", "seed": 0, "miou": 0.5}]
     records = segmentation.run(
-        seeds=[0], nets=names, most_steps=1, train_images=16, test_images=4, progress=False,
+        seeds=[0],
+        nets=names,
+        most_steps=1,
+        train_images=16,
+        test_images=4,
+        progress=False,
         done=done,
-        keep=lambda name, net, records: kept.append((name, isinstance(net, nn.Module))))
+        keep=lambda name, net, records: kept.append((name, isinstance(net, nn.Module))),
+    )
     assert records[0] == done[0] and kept == [("SegFormer-like", True)]
     assert set(records[1]) == {"net", "seed", "miou", "iou", "loss", "seconds"}
     assert len(records[1]["iou"]) == len(CLASSES)
@@ -71,7 +77,8 @@ def test_stored_super_resolution_is_complete_and_gains_a_decibel():
     bicubic, *records = result["records"]
     assert bicubic["net"] == "bicubic"
     assert {(r["net"], r["seed"]) for r in records} == {
-        (n, s) for n in super_resolution.NETS for s in super_resolution.SEEDS}
+        (n, s) for n in super_resolution.NETS for s in super_resolution.SEEDS
+    }
     assert all(r["psnr"] > bicubic["psnr"] + 1 for r in records)
 
 
@@ -86,7 +93,8 @@ def test_race_names_models_that_exist():
     timm = pytest.importorskip("timm")
     assert all(timm.is_model(name) for name in race.TIMM.values())
     assert set(race.TIMM) | {"EfficientNetV2-S"} == {
-        name for name in race.PUBLISHED if not name.startswith("EfficientViT")}
+        name for name in race.PUBLISHED if not name.startswith("EfficientViT")
+    }
 
 
 @pytest.mark.parametrize("name, published", [("B0", 3.8), ("B1", 13.7), ("B2", 27.5)])
@@ -103,8 +111,9 @@ def test_segformers_of_the_race_have_the_published_size(name, published):
 def test_shipped_segmenters_have_the_miou_on_record(net, file):
     model = segmentation.NETS[net]()
     load_checkpoint(model, file)
-    test = rule_scenes(segmentation.TEST_IMAGES, segmentation.SIZE, split="test",
-                       seed=segmentation.TEST_SEED)
+    test = rule_scenes(
+        segmentation.TEST_IMAGES, segmentation.SIZE, split="test", seed=segmentation.TEST_SEED
+    )
     record = next(r for r in stored("segmentation")["records"] if (r["net"], r["seed"]) == (net, 0))
     found = mean_iou(model, normalize(test.images), test.targets, len(CLASSES))
     assert found == pytest.approx(record["miou"], abs=0.005)
@@ -114,8 +123,9 @@ def test_shipped_segmenters_have_the_miou_on_record(net, file):
 def test_shipped_super_resolution_has_the_psnr_on_record():
     model = SuperResolution(32, 2)
     load_checkpoint(model, "03_super_resolution")
-    test = super_resolution.pictures(super_resolution.TEST_IMAGES, super_resolution.HELD_OUT,
-                                     "test", super_resolution.TEST_SEED)
+    test = super_resolution.pictures(
+        super_resolution.TEST_IMAGES, super_resolution.HELD_OUT, "test", super_resolution.TEST_SEED
+    )
     record = next(r for r in stored("super_resolution")["records"] if r["seed"] == 0)
     found = psnr(predict(model, downscale(test)), test)
     assert found == pytest.approx(record["psnr"], abs=0.02)

@@ -25,9 +25,15 @@ def test_sparsity_runs_repeats_nothing_and_keeps_every_net():
     kept = []
     done = [{"task": "segmentation", "seed": 0, "training": "dense"}]
     records = sparsity.run(
-        seeds=[0], trainings=("dense", "sparse, centred"), most_steps=1, train_images=16,
-        test_images=2, progress=False, done=done,
-        keep=lambda net, records: kept.append((records[-1]["training"], net.layout)))
+        seeds=[0],
+        trainings=("dense", "sparse, centred"),
+        most_steps=1,
+        train_images=16,
+        test_images=2,
+        progress=False,
+        done=done,
+        keep=lambda net, records: kept.append((records[-1]["training"], net.layout)),
+    )
     assert records[0] == done[0]
     dense = dense_layout(sparsity.DEPTHS)
     assert kept == [("sparse, centred", dense), ("dense", dense)]  # of the two tasks
@@ -69,13 +75,17 @@ def test_stored_sparsity_is_complete_and_has_today_s_settings():
     runs = {(r["task"], r["seed"], r["training"]) for r in result["records"]}
     assert len(runs) == len(result["records"])
     assert runs == {("segmentation", s, t) for s in sparsity.SEEDS for t in sparsity.TRAININGS} | {
-        ("classification", s, "dense") for s in sparsity.SEEDS}
+        ("classification", s, "dense") for s in sparsity.SEEDS
+    }
 
 
 def test_stored_sparsity_says_what_the_lab_says():
     """The published score is upside down on these nets; adaptation helps beyond more training."""
-    records = {(r["seed"], r["training"]): r for r in stored("sparsity")["records"]
-               if r["task"] == "segmentation"}
+    records = {
+        (r["seed"], r["training"]): r
+        for r in stored("sparsity")["records"]
+        if r["task"] == "segmentation"
+    }
 
     def at_60(training, score):
         return [records[s, training]["quality"][score]["0.6"] for s in sparsity.SEEDS]
@@ -86,8 +96,9 @@ def test_stored_sparsity_says_what_the_lab_says():
     assert max(at_60("dense", "magnitude")) < min(at_60("dense", "random"))
     assert min(at_60("dense", "smallest")) > max(at_60("dense", "random"))
     for seed in sparsity.SEEDS:
-        auc = {(a["stage"], a["place"], a["score"]): a["auc"]
-               for a in records[seed, "dense"]["auc"]}
+        auc = {
+            (a["stage"], a["place"], a["score"]): a["auc"] for a in records[seed, "dense"]["auc"]
+        }
         assert auc[2, "input", "magnitude"] < 0.2 < 0.5 < auc[1, "output", "magnitude"]
     gain = mean(at_60("sparse, centred", "centred")) - mean(at_60("dense, longer", "centred"))
     assert gain > 0.03
@@ -106,14 +117,18 @@ def test_stored_search_is_complete():
         assert all(r["predicted"] <= 1 and r["validation"] <= best["validation"] for r in found)
 
 
-@pytest.mark.parametrize("name, training", [
-    ("05_sparsevit_dense", "dense"), ("05_sparsevit", "sparse, centred")])
+@pytest.mark.parametrize(
+    "name, training", [("05_sparsevit_dense", "dense"), ("05_sparsevit", "sparse, centred")]
+)
 def test_shipped_nets_have_the_miou_on_record(name, training):
     net = sparsity.lab_net()
     load_checkpoint(net, name)
     test = sparsity.data_of("segmentation", sparsity.TEST_IMAGES, "test", sparsity.TEST_SEED)
-    record = next(r for r in stored("sparsity")["records"]
-                  if (r["task"], r["seed"], r["training"]) == ("segmentation", 0, training))
+    record = next(
+        r
+        for r in stored("sparsity")["records"]
+        if (r["task"], r["seed"], r["training"]) == ("segmentation", 0, training)
+    )
     quality = record["quality"]
     dense = sparsity.quality_of(net, test, dense_layout(sparsity.DEPTHS))
     assert dense == pytest.approx(quality["dense"], abs=0.005)
@@ -128,6 +143,8 @@ def test_shipped_nets_have_the_miou_on_record(name, training):
 
 def test_the_backbone_of_both_tasks_is_one():
     assert isinstance(sparsity.lab_net("classification"), SparseSwin)
-    names = [{n for n, _ in sparsity.lab_net(task).named_parameters() if n.startswith("layers")}
-             for task in sparsity.TASKS]
+    names = [
+        {n for n, _ in sparsity.lab_net(task).named_parameters() if n.startswith("layers")}
+        for task in sparsity.TASKS
+    ]
     assert names[0] == names[1]

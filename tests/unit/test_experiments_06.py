@@ -22,16 +22,23 @@ def as_json(value):
 
 @pytest.fixture
 def small(monkeypatch):
-    for name, value in {"TRAIN_IMAGES": 160, "STEPS": 1, "PROBE_STEPS": 1, "LONE_IMAGES": 40,
-                        "ORDER_IMAGES": 10, "CHOICES": 10}.items():
+    for name, value in {
+        "TRAIN_IMAGES": 160,
+        "STEPS": 1,
+        "PROBE_STEPS": 1,
+        "LONE_IMAGES": 40,
+        "ORDER_IMAGES": 10,
+        "CHOICES": 10,
+    }.items():
         monkeypatch.setattr(contrastive, name, value)
 
 
 def test_contrastive_runs_and_repeats_nothing(small):
     kept = []
     done = [{"net": "CLIP", "seed": 0}]
-    records = contrastive.run([0], ("CLIP", "hard negatives", "supervised"), done,
-                              keep=lambda r: kept.append(len(r)))
+    records = contrastive.run(
+        [0], ("CLIP", "hard negatives", "supervised"), done, keep=lambda r: kept.append(len(r))
+    )
     assert [r["net"] for r in records] == ["CLIP", "hard negatives", "supervised"]
     assert kept == [2, 3] and {*contrastive.CASES, "order", "alignment"} < set(records[1])
     assert set(contrastive.CASES) < set(records[2])
@@ -40,15 +47,23 @@ def test_contrastive_runs_and_repeats_nothing(small):
 def test_word_order_runs_and_repeats_nothing():
     first, *others = word_order.NETS
     done = [{"net": first, "seed": 0}]
-    records = word_order.run([0], done, most_steps=2, train_images=600, test_images=4,
-                             progress=False)
+    records = word_order.run(
+        [0], done, most_steps=2, train_images=600, test_images=4, progress=False
+    )
     assert [r["net"] for r in records] == [first, *others]
     assert records[1]["at"] == [1, 2] and len(records[1]["unseen"]) == 2
 
 
 def test_simclr_runs_and_repeats_nothing(monkeypatch):
-    for name, value in {"IMAGES": 16, "STEPS": 1, "BATCH_SIZE": 8, "LABELLED": (40, 80),
-                        "LABEL_STEPS": 1, "PROBE_STEPS": 1, "TEST_IMAGES": 40}.items():
+    for name, value in {
+        "IMAGES": 16,
+        "STEPS": 1,
+        "BATCH_SIZE": 8,
+        "LABELLED": (40, 80),
+        "LABEL_STEPS": 1,
+        "PROBE_STEPS": 1,
+        "TEST_IMAGES": 40,
+    }.items():
         monkeypatch.setattr(simclr, name, value)
     kept = []
     done = [{"net": "untrained", "seed": 0}]
@@ -63,7 +78,8 @@ def test_stored_simclr_is_complete_and_has_today_s_settings():
     result = stored("simclr")
     assert result["settings"] == as_json(simclr.settings())
     assert {(r["net"], r["seed"]) for r in result["records"]} == {
-        (n, s) for n in simclr.NETS for s in simclr.SEEDS}
+        (n, s) for n in simclr.NETS for s in simclr.SEEDS
+    }
 
 
 def test_stored_contrastive_is_complete_and_has_today_s_settings():
@@ -71,8 +87,9 @@ def test_stored_contrastive_is_complete_and_has_today_s_settings():
     assert result["settings"] == as_json(contrastive.settings())
     runs = [(r["net"], r["seed"]) for r in result["records"]]
     assert len(runs) == len(set(runs))
-    assert set(runs) == {(n, s) for n in (*contrastive.NETS, "linear probe")
-                         for s in contrastive.SEEDS}
+    assert set(runs) == {
+        (n, s) for n in (*contrastive.NETS, "linear probe") for s in contrastive.SEEDS
+    }
 
 
 def test_stored_clip_is_five_times_above_chance_where_it_was_never_trained():
@@ -88,7 +105,8 @@ def test_stored_word_order_is_complete_and_has_today_s_settings():
     result = stored("word_order")
     assert result["settings"] == as_json(word_order.settings())
     assert {(r["net"], r["seed"]) for r in result["records"]} == {
-        (n, s) for n in word_order.NETS for s in word_order.SEEDS}
+        (n, s) for n in word_order.NETS for s in word_order.SEEDS
+    }
     for record in result["records"]:
         assert record["at"][-1] == word_order.NETS[record["net"]][3]
 

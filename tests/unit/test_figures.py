@@ -87,8 +87,9 @@ def test_attention_darkens_what_gets_none():
 
 def test_exponents_of_power_laws_are_exact():
     x = [32, 48, 64, 96]
-    found = charts.loglog_fit(x, {"tokens": [(s / 8) ** 2 for s in x],
-                                  "attention": [3 * s**4 for s in x]})
+    found = charts.loglog_fit(
+        x, {"tokens": [(s / 8) ** 2 for s in x], "attention": [3 * s**4 for s in x]}
+    )
     assert found == {"tokens": pytest.approx(2), "attention": pytest.approx(4)}
 
 
@@ -104,8 +105,13 @@ def test_labels_of_curves_that_end_apart_stay_at_the_ends():
 
 
 def test_labels_of_curves_that_end_together_are_parted_in_order():
-    curves = {"low": [0, 5], "nothing": [0, float("nan")], "same": [9, 5.1], "twin": [3, 5.1],
-              "far": [0, 0]}
+    curves = {
+        "low": [0, 5],
+        "nothing": [0, float("nan")],
+        "same": [9, 5.1],
+        "twin": [3, 5.1],
+        "far": [0, 0],
+    }
     charts.lines([1, 2], curves)
     plt.gcf().canvas.draw()
     labels = {t.get_text(): t for t in plt.gca().texts}
@@ -130,8 +136,12 @@ def test_spread_moves_as_little_as_it_can():
 
 def test_scaling_curves_draw_means_with_error_bars_and_single_runs_as_crosses():
     runs = [{"n": n, "test": t} for n, t in ((4, 0.2), (4, 0.4), (16, 0.5), (16, 0.7))]
-    charts.scaling_curves({"ViT, long run": runs, "ViT, yours": runs[:1]}, x="n",
-                          panels={"test": "test"}, chance=0.025)
+    charts.scaling_curves(
+        {"ViT, long run": runs, "ViT, yours": runs[:1]},
+        x="n",
+        panels={"test": "test"},
+        chance=0.025,
+    )
     (ax,) = plt.gcf().axes
     bar = ax.containers[0]
     assert bar.lines[0].get_ydata() == pytest.approx([30, 60])

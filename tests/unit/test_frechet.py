@@ -28,8 +28,9 @@ def test_it_is_that_of_torchmetrics():
 
     torch.manual_seed(0)
     first, second = torch.rand(300, 3, 4, 4), torch.rand(300, 3, 4, 4) ** 2
-    metric = FrechetInceptionDistance(feature=Features(), normalize=True,
-                                      input_img_size=(3, 4, 4)).set_dtype(torch.float64)
+    metric = FrechetInceptionDistance(
+        feature=Features(), normalize=True, input_img_size=(3, 4, 4)
+    ).set_dtype(torch.float64)
     metric.used_custom_model = True
     metric.update(first, real=True)
     metric.update(second, real=False)

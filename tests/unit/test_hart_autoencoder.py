@@ -20,8 +20,19 @@ from labsupport.training.checkpoints import load_checkpoint, save_checkpoint
 
 def tiny(**more):
     torch.manual_seed(0)
-    return HybridTokenizer(**({"size": 32, "dim": 8, "codebook_size": 64, "scales": (1, 2, 4),
-                               "widths": (8, 16, 16), "blocks": 1} | more))
+    return HybridTokenizer(
+        **(
+            {
+                "size": 32,
+                "dim": 8,
+                "codebook_size": 64,
+                "scales": (1, 2, 4),
+                "widths": (8, 16, 16),
+                "blocks": 1,
+            }
+            | more
+        )
+    )
 
 
 def test_shapes():
@@ -79,8 +90,10 @@ def test_a_file_of_half_precision_is_read_back(tmp_path):
     round_weights(tokenizer)
     save_checkpoint(copy.deepcopy(tokenizer).half(), tmp_path / "x.safetensors")
     load_checkpoint(other, tmp_path / "x.safetensors")
-    assert all(torch.equal(a, b) for a, b in zip(tokenizer.state_dict().values(),
-                                                 other.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(tokenizer.state_dict().values(), other.state_dict().values(), strict=True)
+    )
 
 
 def test_a_size_that_does_not_fit_is_named():

@@ -45,9 +45,11 @@ def test_an_image_does_not_depend_on_its_batch_and_steps_are_told(name):
     captions = stickers.tokenize(["big red fox on white", "left cat on black", "top bus on pink"])
     told = []
     options = {"guidance": 1.5, "temperature": 1.0} | (
-        {"iterations": 5} if name == "masked" else {})
-    images = net.generate(captions, 4, seed=[3, 4, 5], on_step=lambda i, x: told.append((i, x)),
-                          **options)
+        {"iterations": 5} if name == "masked" else {}
+    )
+    images = net.generate(
+        captions, 4, seed=[3, 4, 5], on_step=lambda i, x: told.append((i, x)), **options
+    )
     assert images.shape == (3, 3, 24, 24) and 0 <= images.min() and images.max() <= 1
     steps = {"raster": 16, "masked": 5}.get(name, 4)
     assert [i for i, _ in told] == list(range(steps))
@@ -92,8 +94,9 @@ def test_raster_order_sees_only_what_comes_before_and_its_cache_is_exact():
         changed = (net(text, other).logits - whole).abs().amax(dim=(0, 2)) > 0
         assert changed.tolist() == [False] * 8 + [True] * 8
     captions = stickers.tokenize(["big red fox on white", "left cat on black"])
-    torch.testing.assert_close(net.generate(captions), net.generate(captions, cache=False),
-                               atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        net.generate(captions), net.generate(captions, cache=False), atol=1e-4, rtol=0
+    )
 
 
 def test_raster_order_needs_a_single_scale_and_a_patch_must_fit():

@@ -23,8 +23,15 @@ def tokenizer() -> HybridTokenizer:
 
 def hart() -> Hart:
     small = tokenizer()
-    net = HartTransformer(len(stickers.VOCABULARY), stickers.TEXT_LENGTH, small.quantizer.scales,
-                          small.quantizer.codebook.weight.detach(), 32, 2, 2)
+    net = HartTransformer(
+        len(stickers.VOCABULARY),
+        stickers.TEXT_LENGTH,
+        small.quantizer.scales,
+        small.quantizer.codebook.weight.detach(),
+        32,
+        2,
+        2,
+    )
     whole = Hart(small, net, ResidualDiffusion(8, 32, 32, 1))
     whole.measure(SOURCE(0)[0])
     return whole.eval()
@@ -50,8 +57,9 @@ def test_the_residual_alone_learns_and_leaves_the_rest_as_it_was():
     hidden, total, rest = residual_examples(whole, SOURCE, 2, progress=False)
     assert hidden.shape == (32, 16, 32) and total.shape == rest.shape == (32, 8, 4, 4)
     images = torch.cat([SOURCE(i)[0] for i in range(2)])
-    torch.testing.assert_close((total + rest).float(), whole.tokenizer.encode(images), atol=5e-3,
-                               rtol=5e-3)
+    torch.testing.assert_close(
+        (total + rest).float(), whole.tokenizer.encode(images), atol=5e-3, rtol=5e-3
+    )
     before = {name: p.clone() for name, p in whole.state_dict().items()}
     curve = train_residual(whole, SOURCE, batches=2, steps=1001, progress=False)
     assert [point["step"] for point in curve] == [500, 1000, 1001]

@@ -39,6 +39,7 @@ def test_the_shipped_judges_are_as_good_as_their_record_says():
     for name in JUDGES:
         net = judge_net(name)
         load_checkpoint(net, f"08_judge_{name}")
-        (noted,) = [r["all"] for r in record["records"]
-                    if (r["judge"], r["split"]) == (name, "pair")]
+        (noted,) = [
+            r["all"] for r in record["records"] if (r["judge"], r["split"]) == (name, "pair")
+        ]
         assert right(net.eval(), batch)["all"] >= noted - 0.01

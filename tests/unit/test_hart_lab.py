@@ -8,8 +8,7 @@ from labsupport.data import stickers
 from labsupport.labs.lab09.painter import Painter, larger_tokenizer, loss_by_scale, plug_in
 from labsupport.models.hart.diffusion import Diffusion
 from labsupport.models.hart.generator import Hart
-from labsupport.models.hart.positions import block_causal_mask
-from labsupport.models.hart.positions import grid_angles, rotate
+from labsupport.models.hart.positions import block_causal_mask, grid_angles, rotate
 from labsupport.models.hart.residual import ResidualDiffusion
 from labsupport.models.hart.sampling import guidance_at, guided, keep_top_k, keep_top_p
 from labsupport.models.hart.tokenizer import HybridTokenizer
@@ -22,8 +21,15 @@ SCALES = (1, 2, 4)
 def hart():
     torch.manual_seed(0)
     tokenizer = HybridTokenizer(24, 8, 32, SCALES, widths=(8, 16, 16), blocks=1)
-    net = HartTransformer(len(stickers.VOCABULARY), stickers.TEXT_LENGTH, SCALES,
-                          tokenizer.quantizer.codebook.weight, dim=32, depth=2, heads=2)
+    net = HartTransformer(
+        len(stickers.VOCABULARY),
+        stickers.TEXT_LENGTH,
+        SCALES,
+        tokenizer.quantizer.codebook.weight,
+        dim=32,
+        depth=2,
+        heads=2,
+    )
     residual = ResidualDiffusion(8, 32, 32, 2)
     torch.nn.init.normal_(residual.net.outputs.weight, std=0.1)  # 0 would make all answers equal
     return Hart(tokenizer, net, residual).eval()
@@ -85,8 +91,9 @@ def test_plugged_in_functions_draw_the_same_images_with_and_without_cache(hart, 
     expected = hart.generate(text, 3)
     plug_in(hart, block_causal_mask, grid_angles, attend)
     for cache in (True, False):
-        torch.testing.assert_close(hart.generate(text, 3, cache=cache), expected, atol=1e-5,
-                                   rtol=1e-4)
+        torch.testing.assert_close(
+            hart.generate(text, 3, cache=cache), expected, atol=1e-5, rtol=1e-4
+        )
 
 
 def test_a_wrong_function_shows_in_the_logits(hart, text):

@@ -27,8 +27,9 @@ def slowly(quantizer, latent):
         for b in range(len(latent)):
             for row in range(scale):
                 for column in range(scale):
-                    cell = rest[b, :, row * block:(row + 1) * block,
-                                column * block:(column + 1) * block].mean(dim=(1, 2))
+                    cell = rest[
+                        b, :, row * block : (row + 1) * block, column * block : (column + 1) * block
+                    ].mean(dim=(1, 2))
                     index = min(range(len(codes)), key=lambda i: (codes[i] - cell).norm().item())
                     found.append((b, scale, index))
                     grid[b, :, row, column] = codes[index]

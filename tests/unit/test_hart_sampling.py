@@ -18,8 +18,15 @@ from labsupport.models.hart.transformer import HartTransformer
 def small_hart(residual: bool = True) -> Hart:
     torch.manual_seed(0)
     tokenizer = HybridTokenizer(24, 8, 32, (1, 2, 4), widths=(8, 16, 16), blocks=1)
-    net = HartTransformer(len(stickers.VOCABULARY), stickers.TEXT_LENGTH, (1, 2, 4),
-                          tokenizer.quantizer.codebook.weight, dim=32, depth=2, heads=2)
+    net = HartTransformer(
+        len(stickers.VOCABULARY),
+        stickers.TEXT_LENGTH,
+        (1, 2, 4),
+        tokenizer.quantizer.codebook.weight,
+        dim=32,
+        depth=2,
+        heads=2,
+    )
     return Hart(tokenizer, net, ResidualDiffusion(8, 32, 32, 2) if residual else None).eval()
 
 
@@ -30,7 +37,8 @@ def text(*captions: str) -> torch.Tensor:
 def test_eight_steps_are_harts():
     assert respaced(8) == [0, 143, 285, 428, 571, 714, 856, 999]
     assert respaced_betas(respaced(8)).tolist() == pytest.approx(
-        [4.1e-05, 0.054878, 0.148746, 0.249546, 0.366072, 0.517566, 0.735439, 1.0], abs=6e-7)
+        [4.1e-05, 0.054878, 0.148746, 0.249546, 0.366072, 0.517566, 0.735439, 1.0], abs=6e-7
+    )
     assert respaced(1) == [999] and len(set(respaced(1000))) == 1000
     torch.testing.assert_close(respaced_betas(respaced(1000)), cosine_betas())
     with pytest.raises(ValueError, match="steps=0"):
@@ -94,8 +102,9 @@ def test_tokens_are_drawn_alike_together_and_apart(monkeypatch):
 
     def sample(together):
         monkeypatch.setattr(residual, "TOGETHER", together)
-        return diffusion.sample(condition, 4, torch.Generator().manual_seed(1), guidance=1.0,
-                                without=without)
+        return diffusion.sample(
+            condition, 4, torch.Generator().manual_seed(1), guidance=1.0, without=without
+        )
 
     torch.testing.assert_close(sample(5), sample(100), atol=1e-4, rtol=1e-5)
 
@@ -134,8 +143,12 @@ def test_an_image_depends_neither_on_the_cache_nor_on_the_batch(temperature):
             torch.nn.init.normal_(layer.weight, std=0.1)
     captions = text("big red fox on white", "left cat on black", "top bus on pink")
     seen = []
-    images = hart.generate(captions, seed=[3, 4, 5], temperature=temperature,
-                           on_scale=lambda k, image: seen.append((k, image.shape)))
+    images = hart.generate(
+        captions,
+        seed=[3, 4, 5],
+        temperature=temperature,
+        on_scale=lambda k, image: seen.append((k, image.shape)),
+    )
     assert images.shape == (3, 3, 24, 24) and 0 <= images.min() and images.max() <= 1
     assert seen == [(k, (3, 3, 24, 24)) for k in range(3)]
     plain = hart.generate(captions, seed=[3, 4, 5], temperature=temperature, cache=False)
@@ -161,8 +174,11 @@ def test_losses_are_finite_and_reach_every_weight():
     hart = small_hart()
     images, words = sticker_source(24, 4)(0)
     hart.measure(images)
-    for layer in (hart.residual.net.outputs, hart.residual.net.modulation,
-                  *(block.modulation for block in hart.residual.net.blocks)):
+    for layer in (
+        hart.residual.net.outputs,
+        hart.residual.net.modulation,
+        *(block.modulation for block in hart.residual.net.blocks),
+    ):
         torch.nn.init.normal_(layer.weight, std=0.1)  # all that is behind a 0 has no gradient
     for drop in (False, True):
         hart.zero_grad()
@@ -177,8 +193,13 @@ def test_losses_are_finite_and_reach_every_weight():
 
 def test_training_goes_on_where_it_stopped(tmp_path):
     source = sticker_source(24, 4)
-    options = {"steps": 8, "progress": False, "average": 0.9, "save_every": 3,
-               "at_step": lambda step: {"drop_last": step < 6}}
+    options = {
+        "steps": 8,
+        "progress": False,
+        "average": 0.9,
+        "save_every": 3,
+        "at_step": lambda step: {"drop_last": step < 6},
+    }
     whole, parts = small_hart(), small_hart()
     log = train_generator(whole, source, **options)
     path = tmp_path / "run.pt"

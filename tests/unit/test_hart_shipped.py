@@ -8,8 +8,11 @@ from labsupport.experiments.lab09.hart_generation import Bench, generate_all, sh
 
 def test_the_shipped_generator_draws_held_out_captions_as_well_as_its_record_says():
     record = json.loads(data_path("results", "09_hart_generation.json").read_text())
-    (noted,) = [r for r in record["records"] if r["split"] == "pair" and r["way"] == "residual"
-                and (r["steps"], r["seed"]) == (8, 0)]
+    (noted,) = [
+        r
+        for r in record["records"]
+        if r["split"] == "pair" and r["way"] == "residual" and (r["steps"], r["seed"]) == (8, 0)
+    ]
     bench = Bench("pair", 100)
     found = bench.score(generate_all(shipped_hart(), bench.text, steps=8))
     for judge in "ab":

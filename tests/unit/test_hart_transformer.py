@@ -6,8 +6,13 @@ import torch
 from labsupport.models.hart.blocks import Block
 from labsupport.models.hart.config import block_parameters, diffusion_parameters, parameter_count
 from labsupport.models.hart.generator import keep_some
-from labsupport.models.hart.positions import block_causal_mask
-from labsupport.models.hart.positions import grid_angles, grid_coordinates, rotate, text_angles
+from labsupport.models.hart.positions import (
+    block_causal_mask,
+    grid_angles,
+    grid_coordinates,
+    rotate,
+    text_angles,
+)
 from labsupport.models.hart.residual import DenoisingMLP
 from labsupport.models.hart.transformer import HartTransformer
 
@@ -24,13 +29,20 @@ def small(head: str = "codebook") -> HartTransformer:
 
 def example() -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
-    return (torch.randint(1, 11, (2, 4), generator=generator),
-            torch.randn(2, 13, 5, generator=generator))
+    return (
+        torch.randint(1, 11, (2, 4), generator=generator),
+        torch.randn(2, 13, 5, generator=generator),
+    )
 
 
 def test_the_mask_is_open_within_a_block_and_closed_towards_later_ones():
     assert block_causal_mask([2, 1, 2]).int().tolist() == [
-        [1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1]]
+        [1, 1, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 1],
+        [1, 1, 1, 1, 1],
+    ]
 
 
 @pytest.mark.parametrize("head", ["codebook", "linear"])
@@ -40,9 +52,10 @@ def test_no_gradient_reaches_a_scale_from_a_later_one(head):
         x = inputs.clone().requires_grad_()
         out = net(text, x)
         (grad,) = torch.autograd.grad(
-            out.logits[:, start:start + LENGTHS[k]].square().sum() + 0 * x.sum(), x)
+            out.logits[:, start : start + LENGTHS[k]].square().sum() + 0 * x.sum(), x
+        )
         seen = grad.abs().sum(dim=(0, 2)) > 0  # inputs are those of scales 2 and 3
-        own = sum(LENGTHS[1:k + 1])
+        own = sum(LENGTHS[1 : k + 1])
         assert seen[:own].all() and not seen[own:].any()
 
 
@@ -53,13 +66,14 @@ def test_teacher_forced_logits_are_those_of_step_by_step_with_and_without_cache(
         whole = net(text, inputs)
         cache, start = net.new_cache(), 0
         for k, length in enumerate(LENGTHS):
-            so_far = inputs[:, :start + length - 1] if k else None
+            so_far = inputs[:, : start + length - 1] if k else None
             plain, cached = net(text, so_far), net(text, so_far, cache=cache)
             assert cached.logits.shape[1] == length
             for name in ("logits", "hidden"):
-                expected = getattr(whole, name)[:, start:start + length]
-                torch.testing.assert_close(getattr(plain, name)[:, start:], expected,
-                                           atol=1e-5, rtol=1e-5)
+                expected = getattr(whole, name)[:, start : start + length]
+                torch.testing.assert_close(
+                    getattr(plain, name)[:, start:], expected, atol=1e-5, rtol=1e-5
+                )
                 torch.testing.assert_close(getattr(cached, name), expected, atol=1e-5, rtol=1e-5)
             start += length
 
@@ -67,8 +81,12 @@ def test_teacher_forced_logits_are_those_of_step_by_step_with_and_without_cache(
 def test_keeping_all_tokens_of_the_last_scale_is_keeping_none_out():
     net, (text, inputs) = small(), example()
     with torch.no_grad():
-        torch.testing.assert_close(net(text, inputs, kept=torch.arange(9).expand(2, -1)).logits,
-                                   net(text, inputs).logits, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            net(text, inputs, kept=torch.arange(9).expand(2, -1)).logits,
+            net(text, inputs).logits,
+            atol=1e-5,
+            rtol=1e-5,
+        )
 
 
 def test_tokens_left_out_change_no_earlier_scale_and_those_kept_stay_in_their_places():

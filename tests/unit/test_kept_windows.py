@@ -35,8 +35,9 @@ def test_what_is_left_out_is_dark(figures):
 
 
 def test_curves_begin_with_the_dense_net(figures):
-    kept_windows.curves({"task": {"score": {0.5: [40.0, 50.0]}}}, {"task": [70.0, 72.0]},
-                        ylabels={"task": "mIoU"})
+    kept_windows.curves(
+        {"task": {"score": {0.5: [40.0, 50.0]}}}, {"task": [70.0, 72.0]}, ylabels={"task": "mIoU"}
+    )
     line = figures[0].axes[0].containers[0][0]
     assert list(line.get_xdata()) == [0, 50] and list(line.get_ydata()) == [71, 45]
 
@@ -59,8 +60,13 @@ def test_explorer_asks_once_for_each_setting_of_its_sliders():
         return keep, keep, torch.ones(16, 16, dtype=torch.long)
 
     playable = sparsity_explorer(
-        torch.rand(3, 16, 16), torch.ones(16, 16, dtype=torch.long), (0.0, 0.5), {"score": ask},
-        lambda a, b: 2 - a - b, start=(0.0, 0.5))
+        torch.rand(3, 16, 16),
+        torch.ones(16, 16, dtype=torch.long),
+        (0.0, 0.5),
+        {"score": ask},
+        lambda a, b: 2 - a - b,
+        start=(0.0, 0.5),
+    )
     controls, picture = playable.widget.children
     first = bytes(picture.value)
     assert first == playable.still and first.startswith(b"\x89PNG")

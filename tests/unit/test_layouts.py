@@ -60,6 +60,13 @@ def test_evolution_keeps_to_the_time_and_finds_nearly_the_best():
 def test_evolution_ends_when_children_are_never_new():
     one = ((0.5,),)
     made = []
-    found, tried = evolve(lambda x: 1.0, lambda x: 1.0, 2, [one, one],
-                          lambda parents: made.append(parents) or one, population=2, rounds=3)
+    found, tried = evolve(
+        lambda x: 1.0,
+        lambda x: 1.0,
+        2,
+        [one, one],
+        lambda parents: made.append(parents) or one,
+        population=2,
+        rounds=3,
+    )
     assert found == one and tried == {one: 1.0} and len(made) == 300

@@ -17,9 +17,17 @@ CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "dask-core":
 # What students find in Colab's CPU runtime 2026.01 (Python 3.12). Installing labsupport there
 # must not replace any of it.
 COLAB = {
-    "torch": "2.9.0", "torchvision": "0.24.0", "numpy": "2.0.2", "einops": "0.8.1",
-    "matplotlib": "3.10.0", "pillow": "11.3.0", "tqdm": "4.67.1", "safetensors": "0.7.0",
-    "ipywidgets": "7.7.1", "rich": "13.9.4", "typer": "0.21.1",
+    "torch": "2.9.0",
+    "torchvision": "0.24.0",
+    "numpy": "2.0.2",
+    "einops": "0.8.1",
+    "matplotlib": "3.10.0",
+    "pillow": "11.3.0",
+    "tqdm": "4.67.1",
+    "safetensors": "0.7.0",
+    "ipywidgets": "7.7.1",
+    "rich": "13.9.4",
+    "typer": "0.21.1",
 }
 
 
@@ -56,8 +64,15 @@ def test_colab_keeps_its_own_versions(project):
 
 def test_student_side_imports_nothing_of_the_instructors(root):
     """A student's machine has no nbgrader: the notebook and science floors must import without."""
-    forbidden = ("nbgrader", "papermill", "jupytext", "nbformat", "dask", "labsupport.course",
-                 "labsupport.grading")
+    forbidden = (
+        "nbgrader",
+        "papermill",
+        "jupytext",
+        "nbformat",
+        "dask",
+        "labsupport.course",
+        "labsupport.grading",
+    )
     folders = ["labsupport", "labsupport/data", "labsupport/models"]
     for path in (p for f in folders for p in (root / f).glob("*.py") if p.name != "cli.py"):
         for line in path.read_text().splitlines():
@@ -79,7 +94,8 @@ def test_science_floor_knows_nothing_of_notebooks(root):
 def test_wheel_carries_the_data_pack(root, tmp_path):
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, str(root)],
-        check=True, capture_output=True,
+        check=True,
+        capture_output=True,
     )
     (wheel,) = tmp_path.glob("labsupport-*.whl")
     names = zipfile.ZipFile(wheel).namelist()

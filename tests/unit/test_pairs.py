@@ -55,8 +55,16 @@ def test_training_hands_the_inputs_of_a_batch_to_the_step_and_follows_the_schedu
         return float(len(x))
 
     values = torch.arange(20)
-    history, scales = pairs.train_pairs(model, step, (values, values), [str(i) for i in range(20)],
-                                        steps=10, batch_size=4, lr=0.1, progress=False)
+    history, scales = pairs.train_pairs(
+        model,
+        step,
+        (values, values),
+        [str(i) for i in range(20)],
+        steps=10,
+        batch_size=4,
+        lr=0.1,
+        progress=False,
+    )
     assert history.loss == [4.0] * 10 and history.lr == seen and max(seen) == pytest.approx(0.1)
     assert seen[-1] < 0.02 and scales == [1.0] * 10 and not model.training
 

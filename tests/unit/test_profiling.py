@@ -114,8 +114,10 @@ def test_memory_events_are_what_tensors_take_and_give_back():
 
 
 def test_the_profiler_writes_nothing_on_stderr():
-    code = ("import torch\nfrom labsupport.profiling.counts import memory_events\n"
-            "print(memory_events(torch.neg, torch.ones(100)))")
+    code = (
+        "import torch\nfrom labsupport.profiling.counts import memory_events\n"
+        "print(memory_events(torch.neg, torch.ones(100)))"
+    )
     quiet = {k: v for k, v in os.environ.items() if k != "KINETO_LOG_LEVEL"}
     done = subprocess.run([sys.executable, "-c", code], env=quiet, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[400]\n", "")

@@ -34,10 +34,18 @@ def test_explorer_asks_for_what_the_controls_say():
         return images, images
 
     images = torch.rand(2, 3, 8, 8)
-    shown = mask_explorer(images, ["one", "two"], paint,
-                          {"random": random_noise, "grid": grid_noise}, (2, 2), ratio=0.5)
+    shown = mask_explorer(
+        images,
+        ["one", "two"],
+        paint,
+        {"random": random_noise, "grid": grid_noise},
+        (2, 2),
+        ratio=0.5,
+    )
     (which, again), kind, slider, picture = (
-        shown.widget.children[0].children, *shown.widget.children[1:])
+        shown.widget.children[0].children,
+        *shown.widget.children[1:],
+    )
     assert asked[-1][2] == 0.5 and torch.equal(asked[-1][0], images[:1])
     slider.value = 75
     assert asked[-1][2] == 0.75

@@ -46,8 +46,13 @@ def test_use_is_shown_in_percent_the_most_used_first(drawn):
 
 def test_the_explorer_follows_slider_and_list():
     stages = torch.rand(3, 2, 3, 4, 4, generator=GENERATOR)
-    shown = scale_figures.scale_explorer(stages, ["1 × 1", "2 × 2", "+ residual"], stages[-1],
-                                         ["first", "second"], [[10.0, 11.0]] * 3)
+    shown = scale_figures.scale_explorer(
+        stages,
+        ["1 × 1", "2 × 2", "+ residual"],
+        stages[-1],
+        ["first", "second"],
+        [[10.0, 11.0]] * 3,
+    )
     picker, slider, picture = shown.widget.children
     assert slider.value == 2
     before = bytes(picture.value)

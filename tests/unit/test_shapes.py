@@ -28,8 +28,16 @@ def test_shapes_repeat_and_are_singles_of_which_only_colours_differ():
     assert torch.equal(first.images, again.images)
     assert not torch.equal(first.images, other.images)
     assert torch.equal(shapes(40, split="train").images, first.images[:40])
-    plain = singles(80, 32, concepts=40, split="train", seed=0, background="plain",
-                    scale=(0.75, 1.0), rotation=0.2)
+    plain = singles(
+        80,
+        32,
+        concepts=40,
+        split="train",
+        seed=0,
+        background="plain",
+        scale=(0.75, 1.0),
+        rotation=0.2,
+    )
     assert torch.equal(plain.labels, first.labels)
     assert torch.bincount(first.labels).tolist() == [2] * 40
     assert (plain.images.mean(1) - first.images.mean(1)).abs().mean() < 0.01

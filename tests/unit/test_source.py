@@ -12,8 +12,17 @@ def test_reads_every_kind(mini):
     assert mini.points == 4.5
     kinds = {c.kind for c in mini.cells}
     assert kinds == {
-        "prose", "parameters", "given", "exercise", "check", "judge", "trap", "alternative",
-        "experiment", "widget", "question",
+        "prose",
+        "parameters",
+        "given",
+        "exercise",
+        "check",
+        "judge",
+        "trap",
+        "alternative",
+        "experiment",
+        "widget",
+        "question",
     }
 
 
@@ -44,47 +53,74 @@ MISTAKES = {
         'exercise="twice"',
     ),
     "solution not ended": (
-        "    return scale(x, 2.0)\n    ### END SOLUTION", "    return scale(x, 2.0)",
-        "never ended; add '### END SOLUTION'", "### BEGIN SOLUTION",
+        "    return scale(x, 2.0)\n    ### END SOLUTION",
+        "    return scale(x, 2.0)",
+        "never ended; add '### END SOLUTION'",
+        "### BEGIN SOLUTION",
     ),
     "solution markers in given code": (
-        'import torch\n', 'import torch\n### BEGIN SOLUTION\n### END SOLUTION\n',
-        "solution markers in a given cell", "### BEGIN SOLUTION",
+        "import torch\n",
+        "import torch\n### BEGIN SOLUTION\n### END SOLUTION\n",
+        "solution markers in a given cell",
+        "### BEGIN SOLUTION",
     ),
     "duplicate exercise": (
-        'exercise="twice"', 'exercise="scale"', "another exercise 'scale'", 'exercise="scale"'
+        'exercise="twice"',
+        'exercise="scale"',
+        "another exercise 'scale'",
+        'exercise="scale"',
     ),
     "duplicate trap": (
-        'trap="twice" name="squares"', 'trap="scale" name="adds"', "named 'adds'",
+        'trap="twice" name="squares"',
+        'trap="scale" name="adds"',
+        "named 'adds'",
         'trap="scale" name="adds"',
     ),
     "judge for an unknown exercise": (
-        'judge="twice"', 'judge="thrice"', "'thrice'; exercises here: scale, twice",
+        'judge="twice"',
+        'judge="thrice"',
+        "'thrice'; exercises here: scale, twice",
         'judge="thrice"',
     ),
     "check for an unknown exercise": (
-        'check="twice"', 'check="thrice"', "unknown exercise 'thrice'", 'check="thrice"'
+        'check="twice"',
+        'check="thrice"',
+        "unknown exercise 'thrice'",
+        'check="thrice"',
     ),
-    "no points": (' points=2', '', "has no points; add points=N", 'judge="scale"'),
-    "zero points": (' points=2', ' points=0', "has no points; add points=N", 'judge="scale"'),
+    "no points": (" points=2", "", "has no points; add points=N", 'judge="scale"'),
+    "zero points": (" points=2", " points=0", "has no points; add points=N", 'judge="scale"'),
     "points on a check": (
-        'check="scale"', 'check="scale" points=1', "points on a check cell", 'check="scale"'
+        'check="scale"',
+        'check="scale" points=1',
+        "points on a check cell",
+        'check="scale"',
     ),
     "question without points": (
-        'question="why" points=1', 'question="why"', "question 'why' has no points",
+        'question="why" points=1',
+        'question="why"',
+        "question 'why' has no points",
         'question="why"',
     ),
     "trap without a diagnosis": (
-        "# Your output equals x squared.\n", "", "does not say what is wrong", 'trap="twice"'
+        "# Your output equals x squared.\n",
+        "",
+        "does not say what is wrong",
+        'trap="twice"',
     ),
-    "trap without a name": (' name="squares"', '', "has no name", 'trap="twice"'),
+    "trap without a name": (' name="squares"', "", "has no name", 'trap="twice"'),
     "syntax": ("    return x * x", "    return x *", "Python cannot read this cell", "return x *"),
     "unknown key": ('widget="slider"', 'wigdet="slider"', "unknown cell key 'wigdet'", "wigdet"),
     "two kinds": (
-        'widget="slider"', 'widget="slider" check="scale"', "cannot be both", 'widget="slider"'
+        'widget="slider"',
+        'widget="slider" check="scale"',
+        "cannot be both",
+        'widget="slider"',
     ),
     "judge asks nothing": (
-        'ask(rng):\n    yield Case("four', 'asks(rng):\n    yield Case("four', "has no ask(rng)",
+        'ask(rng):\n    yield Case("four',
+        'asks(rng):\n    yield Case("four',
+        "has no ask(rng)",
         'judge="twice"',
     ),
     "no seed": ("SEED = 0\n", "", "no SEED among the parameters", "parameters"),

@@ -13,15 +13,25 @@ def test_a_caption_says_what_the_image_shows():
 
 
 def test_order_of_words_and_articles_are_free_and_place_and_tint_have_a_default():
-    same = ["big blue fox on yellow", "a blue fox on yellow", "on yellow: blue big fox".replace(
-        ":", ","), "Blue fox, big, on yellow"]
+    same = [
+        "big blue fox on yellow",
+        "a blue fox on yellow",
+        "on yellow: blue big fox".replace(":", ","),
+        "Blue fox, big, on yellow",
+    ]
     assert len(world.attributes_of(same).unique(dim=0)) == 1
     assert world.attributes_of(["fox on blue"]).tolist() == [[0, 0, 1, 5]]
 
 
-@pytest.mark.parametrize("sentence, fault", [
-    ("big blu fox on yellow", "unknown word 'blu'"), ("fox", "names no ground"),
-    ("fox on red", "unknown word 'red'"), ("big left fox on blue", "two of one kind at 'left'")])
+@pytest.mark.parametrize(
+    "sentence, fault",
+    [
+        ("big blu fox on yellow", "unknown word 'blu'"),
+        ("fox", "names no ground"),
+        ("fox on red", "unknown word 'red'"),
+        ("big left fox on blue", "two of one kind at 'left'"),
+    ],
+)
 def test_what_cannot_be_understood_is_named(sentence, fault):
     with pytest.raises(ValueError, match=fault):
         tokenize([sentence])
@@ -37,8 +47,10 @@ def test_tokens_are_words_of_the_vocabulary_and_no_caption_is_empty():
 def test_held_out_combinations_never_occur_in_training():
     train, triple, pair = (combinations(split) for split in ("train", "triple", "pair"))
     assert len(train) + len(triple) + len(pair) == len(combinations("all"))
+
     def keys(rows, columns):
         return {tuple(row) for row in rows[:, columns].tolist()}
+
     assert not keys(triple, [0, 2, 3]) & keys(train, [0, 2, 3])
     assert not keys(pair, [2, 3]) & (keys(train, [2, 3]) | keys(triple, [2, 3]))
     # everything in a held-out caption is known from others

@@ -28,8 +28,16 @@ def test_training_steps_and_revives_while_it_should():
         seen.append((images.shape, share, images.min().item() >= -1, images.max().item() <= 1))
         return 1.0
 
-    history = tokens.train(net, step, lambda *given: revived.append(given), size=16, steps=80,
-                           batch_size=2, share=0.25, progress=False)
+    history = tokens.train(
+        net,
+        step,
+        lambda *given: revived.append(given),
+        size=16,
+        steps=80,
+        batch_size=2,
+        share=0.25,
+        progress=False,
+    )
     assert seen == [(torch.Size([2, 3, 16, 16]), 0.25, True, True)] * 80
     assert history.loss == [1.0] * 80 and not net.training
     assert len(revived) == 3  # after 20, 40 and 60 steps; 80 is past three quarters

@@ -85,12 +85,15 @@ def test_accuracy_counts_over_batches_in_eval_mode_and_restores_the_mode():
     assert network.training
 
 
-@pytest.mark.parametrize("fault", [
-    lambda x, y: train_classifier(model(), x, y[:-1], steps=1, batch_size=2, lr=0.1),
-    lambda x, y: train_classifier(model(), x[:0], y[:0], steps=1, batch_size=2, lr=0.1),
-    lambda x, y: accuracy(model(), x, y[:-1]),
-    lambda x, y: train_classifier(model(), x, y, steps=0, batch_size=2, lr=0.1),
-])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda x, y: train_classifier(model(), x, y[:-1], steps=1, batch_size=2, lr=0.1),
+        lambda x, y: train_classifier(model(), x[:0], y[:0], steps=1, batch_size=2, lr=0.1),
+        lambda x, y: accuracy(model(), x, y[:-1]),
+        lambda x, y: train_classifier(model(), x, y, steps=0, batch_size=2, lr=0.1),
+    ],
+)
 def test_bad_arguments_are_one_line(fault):
     with pytest.raises(ValueError, match="must be") as error:
         fault(*toy(8))
@@ -100,8 +103,9 @@ def test_bad_arguments_are_one_line(fault):
 def test_a_diverging_run_stops_with_a_reason():
     images, labels = toy()
     with pytest.raises(FloatingPointError, match="at step 1; try a smaller lr"):
-        train_classifier(model(), images * float("inf"), labels, steps=3, batch_size=4, lr=1.0,
-                         progress=False)
+        train_classifier(
+            model(), images * float("inf"), labels, steps=3, batch_size=4, lr=1.0, progress=False
+        )
 
 
 def test_seed_everything_repeats_three_libraries():

@@ -61,8 +61,13 @@ def test_every_control_of_the_explorer_changes_the_picture(explorer):
     (head,), (image,) = parts(explorer, "SelectionSlider"), parts(explorer, "Dropdown")
     buttons = parts(explorer, "Button")
     seen = {bytes(picture.value)}
-    for act in (buttons[3].click, buttons[0].click, lambda: setattr(layer, "value", 1),
-                lambda: setattr(head, "value", "2"), lambda: setattr(image, "value", 1)):
+    for act in (
+        buttons[3].click,
+        buttons[0].click,
+        lambda: setattr(layer, "value", 1),
+        lambda: setattr(head, "value", "2"),
+        lambda: setattr(image, "value", 1),
+    ):
         act()
         assert bytes(picture.value) not in seen
         seen.add(bytes(picture.value))

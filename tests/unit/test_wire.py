@@ -13,8 +13,13 @@ from labsupport.grading.answers.wire import WireError, decode, encode
 def test_round_trip():
     strided = torch.arange(6.0).reshape(2, 3).t()
     value = {
-        "tensor": strided, "again": strided, "double": torch.ones(2, dtype=torch.float64),
-        "none": None, "list": [1, 2.5, True, "text"], "pair": (1, 2), "empty": torch.zeros(0, 3),
+        "tensor": strided,
+        "again": strided,
+        "double": torch.ones(2, dtype=torch.float64),
+        "none": None,
+        "list": [1, 2.5, True, "text"],
+        "pair": (1, 2),
+        "empty": torch.zeros(0, 3),
         "numpy": np.arange(3),
     }
     back = decode(encode(value))
@@ -35,8 +40,16 @@ def test_what_cannot_travel_is_refused(value):
         encode(value)
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"tree": {"$tensor": "t9"}, "tensors": ""}',
-                                  json.dumps({"tree": 1, "tensors": "%%%"}), "[]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        '{"tree": {"$tensor": "t9"}, "tensors": ""}',
+        json.dumps({"tree": 1, "tensors": "%%%"}),
+        "[]",
+    ],
+)
 def test_malformed_messages_are_one_kind_of_error(text):
     with pytest.raises(WireError):
         decode(text)

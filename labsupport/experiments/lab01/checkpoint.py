@@ -33,22 +33,44 @@ def make_vit() -> VisionTransformer:
     return VisionTransformer(studies.IMAGE_SIZE, num_classes=studies.CONCEPTS, **VIT)
 
 
-def run(steps: int = STEPS, images_per_class: int = IMAGES_PER_CLASS,
-        progress: bool = True) -> tuple[VisionTransformer, dict]:
+def run(
+    steps: int = STEPS, images_per_class: int = IMAGES_PER_CLASS, progress: bool = True
+) -> tuple[VisionTransformer, dict]:
     """The trained model and what was measured: loss, accuracies (0 to 1), seconds of training."""
     labels = studies.balanced_labels(images_per_class, studies.CONCEPTS)
-    train = data.singles(len(labels), studies.IMAGE_SIZE, concepts=studies.CONCEPTS, style="noto",
-                         split="train", seed=SEED, labels=labels)
+    train = data.singles(
+        len(labels),
+        studies.IMAGE_SIZE,
+        concepts=studies.CONCEPTS,
+        style="noto",
+        split="train",
+        seed=SEED,
+        labels=labels,
+    )
     torch.manual_seed(SEED)
     model = make_vit()
-    history = train_classifier(model, normalize(train.images), labels, steps=steps,
-                               batch_size=BATCH_SIZE, lr=LR, weight_decay=studies.WEIGHT_DECAY,
-                               seed=SEED, progress=progress)
+    history = train_classifier(
+        model,
+        normalize(train.images),
+        labels,
+        steps=steps,
+        batch_size=BATCH_SIZE,
+        lr=LR,
+        weight_decay=studies.WEIGHT_DECAY,
+        seed=SEED,
+        progress=progress,
+    )
     last = history.loss[-50:]
     record = {"loss": round(sum(last) / len(last), 4), "seconds": round(history.seconds, 1)}
     for name, style in (("test", "noto"), ("other_style", "twemoji")):
-        test = data.singles(studies.TEST_IMAGES, studies.IMAGE_SIZE, concepts=studies.CONCEPTS,
-                            style=style, split="test", seed=studies.TEST_SEED)
+        test = data.singles(
+            studies.TEST_IMAGES,
+            studies.IMAGE_SIZE,
+            concepts=studies.CONCEPTS,
+            style=style,
+            split="test",
+            seed=studies.TEST_SEED,
+        )
         record[name] = accuracy(model, normalize(test.images), test.labels)
     return model, record
 
@@ -75,5 +97,10 @@ def main(root: Path) -> None:
     command = "labs experiment 01 checkpoint"
     notes = {"command": command, "seed": str(SEED), "test_accuracy": f"{record['test']:.4f}"}
     save_checkpoint(model, root / "data/checkpoints/01_vit.safetensors", notes)
-    write_result(root / "data/results/01_checkpoint.json", command=command, settings=settings,
-                 records=[record], seconds=perf_counter() - start)
+    write_result(
+        root / "data/results/01_checkpoint.json",
+        command=command,
+        settings=settings,
+        records=[record],
+        seconds=perf_counter() - start,
+    )

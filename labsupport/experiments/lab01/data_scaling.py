@@ -1,6 +1,6 @@
 """Lab 01: ViT against a CNN of equal parameters as the number of training images grows.
 
-    labs experiment 01 data_scaling
+labs experiment 01 data_scaling
 """
 
 from collections.abc import Sequence
@@ -47,15 +47,25 @@ def settings(steps: int, test_images: int) -> dict:
         "weight_decay": studies.WEIGHT_DECAY,
         "learning_rates": studies.LEARNING_RATES,
         "test_images": test_images,
-        "vit": VIT | {"parameters": count_parameters(make_vit()),
-                      "macs": count_macs(make_vit().eval(), image)},
-        "cnn": {"channels": cnn.channels, "parameters": count_parameters(cnn),
-                "macs": count_macs(cnn.eval(), image)},
+        "vit": VIT
+        | {
+            "parameters": count_parameters(make_vit()),
+            "macs": count_macs(make_vit().eval(), image),
+        },
+        "cnn": {
+            "channels": cnn.channels,
+            "parameters": count_parameters(cnn),
+            "macs": count_macs(cnn.eval(), image),
+        },
     }
 
 
-def run(profile: str = "cpu", seeds: Sequence[int] = SEEDS, sizes: Sequence[int] = SIZES,
-        progress: bool = True) -> tuple[dict, list[dict], list[dict]]:
+def run(
+    profile: str = "cpu",
+    seeds: Sequence[int] = SEEDS,
+    sizes: Sequence[int] = SIZES,
+    progress: bool = True,
+) -> tuple[dict, list[dict], list[dict]]:
     """`studies.data_scaling_run` with the reference models; `profile` "smoke" takes two steps a
     run, the others all of them. Returns the settings, the records and two longer runs.
 
@@ -66,11 +76,24 @@ def run(profile: str = "cpu", seeds: Sequence[int] = SEEDS, sizes: Sequence[int]
     scale = scale_of(profile)
     steps = scale(smoke=2, cpu=studies.STEPS, gpu=studies.STEPS)
     test_images = scale(smoke=80, cpu=studies.TEST_IMAGES, gpu=studies.TEST_IMAGES)
-    records = studies.data_scaling_run(make_vit, make_cnn, sizes=sizes, seeds=seeds, steps=steps,
-                                       test_images=test_images, progress=progress)
-    longer = studies.data_scaling_run(make_vit, make_cnn, sizes=[max(sizes)], seeds=seeds[:1],
-                                      steps=LONGER * steps, test_images=test_images,
-                                      progress=progress)
+    records = studies.data_scaling_run(
+        make_vit,
+        make_cnn,
+        sizes=sizes,
+        seeds=seeds,
+        steps=steps,
+        test_images=test_images,
+        progress=progress,
+    )
+    longer = studies.data_scaling_run(
+        make_vit,
+        make_cnn,
+        sizes=[max(sizes)],
+        seeds=seeds[:1],
+        steps=LONGER * steps,
+        test_images=test_images,
+        progress=progress,
+    )
     return settings(steps, test_images), records, longer
 
 
@@ -79,6 +102,11 @@ def main(root: Path) -> None:
     torch.set_num_threads(1)
     start = perf_counter()
     used, records, longer = run()
-    write_result(root / "data/results/01_data_scaling.json",
-                 command="labs experiment 01 data_scaling", settings=used, records=records,
-                 seconds=perf_counter() - start, longer=longer)
+    write_result(
+        root / "data/results/01_data_scaling.json",
+        command="labs experiment 01 data_scaling",
+        settings=used,
+        records=records,
+        seconds=perf_counter() - start,
+        longer=longer,
+    )

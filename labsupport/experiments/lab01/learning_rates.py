@@ -28,8 +28,15 @@ def run(progress: bool = True) -> list[dict]:
     """One record a model and candidate: model, lr, final training loss, validation accuracy."""
     labels = studies.balanced_labels(IMAGES_PER_CLASS, studies.CONCEPTS)
     train, validation = (
-        data.singles(len(labels), studies.IMAGE_SIZE, concepts=studies.CONCEPTS, style="noto",
-                     split="train", seed=seed, labels=labels)
+        data.singles(
+            len(labels),
+            studies.IMAGE_SIZE,
+            concepts=studies.CONCEPTS,
+            style="noto",
+            split="train",
+            seed=seed,
+            labels=labels,
+        )
         for seed in (SEED, VALIDATION_SEED)
     )
     records = []
@@ -39,18 +46,26 @@ def run(progress: bool = True) -> list[dict]:
             torch.manual_seed(SEED)
             model = make()
             history = train_classifier(
-                model, normalize(train.images), train.labels, steps=studies.STEPS,
-                batch_size=studies.BATCH_SIZE, lr=lr, weight_decay=studies.WEIGHT_DECAY,
-                seed=SEED, progress=f"{name}, lr {lr:g}" if progress else False,
+                model,
+                normalize(train.images),
+                train.labels,
+                steps=studies.STEPS,
+                batch_size=studies.BATCH_SIZE,
+                lr=lr,
+                weight_decay=studies.WEIGHT_DECAY,
+                seed=SEED,
+                progress=f"{name}, lr {lr:g}" if progress else False,
             )
-            records.append({
-                "model": name,
-                "lr": lr,
-                "loss": round(sum(history.loss[-20:]) / len(history.loss[-20:]), 4),
-                "validation": accuracy(
-                    model, normalize(validation.images[:2000]), validation.labels[:2000]
-                ),
-            })
+            records.append(
+                {
+                    "model": name,
+                    "lr": lr,
+                    "loss": round(sum(history.loss[-20:]) / len(history.loss[-20:]), 4),
+                    "validation": accuracy(
+                        model, normalize(validation.images[:2000]), validation.labels[:2000]
+                    ),
+                }
+            )
     return records
 
 
@@ -66,6 +81,10 @@ def main(root: Path) -> None:
         "weight_decay": studies.WEIGHT_DECAY,
         "seed": SEED,
     }
-    write_result(root / "data/results/01_learning_rates.json",
-                 command="labs experiment 01 learning_rates", settings=settings,
-                 records=records, seconds=perf_counter() - start)
+    write_result(
+        root / "data/results/01_learning_rates.json",
+        command="labs experiment 01 learning_rates",
+        settings=settings,
+        records=records,
+        seconds=perf_counter() - start,
+    )

@@ -48,30 +48,39 @@ class Layer(nn.Module):
 
 def makers() -> dict[str, Callable[[int], Callable[[], Any]]]:
     """From the name of a variant to a function: side of the map -> a call to be measured."""
-    softmax, linear, fused = map(Layer, (softmax_attention, relu_linear,
-                                         F.scaled_dot_product_attention))
+    softmax, linear, fused = map(
+        Layer, (softmax_attention, relu_linear, F.scaled_dot_product_attention)
+    )
     windowed = WindowAttention(DIM, WINDOW, HEADS)
 
     def on_map(layer: nn.Module) -> Callable[[int], Callable[[], Any]]:
         def make(side: int) -> Callable[[], Any]:
             x = map_of_tokens(side, DIM)[0].flatten(1, 2)
             return lambda: layer(x)
+
         return make
 
     def on_windows(shift: int) -> Callable[[int], Callable[[], Any]]:
         def make(side: int) -> Callable[[], Any]:
             x = map_of_tokens(side, DIM)[0]
             return lambda: shifted_window_attention(x, windowed, WINDOW, shift)
+
         return make
 
     def on_filled(side: int) -> Callable[[], Any]:
         _, tokens, coords = map_of_tokens(side, DIM)
         return lambda: sparse_window_attention(
-            tokens, sparse_groups(coords, WINDOW, WINDOW**2), softmax)
+            tokens, sparse_groups(coords, WINDOW, WINDOW**2), softmax
+        )
 
-    return {"softmax": on_map(softmax), "window": on_windows(0),
-            "shifted window": on_windows(WINDOW // 2), "sparse window": on_filled,
-            "linear": on_map(linear), "softmax, fused": on_map(fused)}
+    return {
+        "softmax": on_map(softmax),
+        "window": on_windows(0),
+        "shifted window": on_windows(WINDOW // 2),
+        "sparse window": on_filled,
+        "linear": on_map(linear),
+        "softmax, fused": on_map(fused),
+    }
 
 
 def seconds(fn: Callable[[], Any]) -> float:
@@ -90,8 +99,9 @@ def peak(events: Sequence[int]) -> int:
     return max(accumulate(events, initial=0))
 
 
-def run(few: Sequence[int] = FEW, many: Sequence[int] = MANY, large: int = LARGE,
-        rounds: int = ROUNDS) -> tuple[list[dict], dict[str, dict[str, float]]]:
+def run(
+    few: Sequence[int] = FEW, many: Sequence[int] = MANY, large: int = LARGE, rounds: int = ROUNDS
+) -> tuple[list[dict], dict[str, dict[str, float]]]:
     """The records of `attention_study.cost_sweep`, with "attention" (MACs without projections),
     and the fitted exponents of every variant."""
     made = makers()
@@ -116,9 +126,20 @@ def main(root: Path) -> None:
     torch.set_num_threads(1)
     start = time.perf_counter()
     records, exponents = run()
-    settings = {"dim": DIM, "heads": HEADS, "window": WINDOW, "filled": f"1 of {FILLED}",
-                "rounds": ROUNDS, "fitted_from_tokens": LARGE,
-                "clock": "processor time, smallest median of all rounds"}
-    write_result(root / "data/results/02_attention_cost.json",
-                 command="labs experiment 02 attention_cost", settings=settings, records=records,
-                 seconds=time.perf_counter() - start, exponents=exponents)
+    settings = {
+        "dim": DIM,
+        "heads": HEADS,
+        "window": WINDOW,
+        "filled": f"1 of {FILLED}",
+        "rounds": ROUNDS,
+        "fitted_from_tokens": LARGE,
+        "clock": "processor time, smallest median of all rounds",
+    }
+    write_result(
+        root / "data/results/02_attention_cost.json",
+        command="labs experiment 02 attention_cost",
+        settings=settings,
+        records=records,
+        seconds=time.perf_counter() - start,
+        exponents=exponents,
+    )

@@ -33,9 +33,14 @@ PUBLISHED = {
     "Swin-T": (81.3, 224, "Liu et al., 2021, table 1"),
     "ConvNeXt-T": (82.1, 224, "Liu et al., 2022, table 1"),
 }
-TIMM = {"EfficientNetV2-B0": "tf_efficientnetv2_b0", "EfficientNetV2-B1": "tf_efficientnetv2_b1",
-        "PVTv2-B1": "pvt_v2_b1", "PVTv2-B2": "pvt_v2_b2",
-        "Swin-T": "swin_tiny_patch4_window7_224", "ConvNeXt-T": "convnext_tiny"}
+TIMM = {
+    "EfficientNetV2-B0": "tf_efficientnetv2_b0",
+    "EfficientNetV2-B1": "tf_efficientnetv2_b1",
+    "PVTv2-B1": "pvt_v2_b1",
+    "PVTv2-B2": "pvt_v2_b2",
+    "Swin-T": "swin_tiny_patch4_window7_224",
+    "ConvNeXt-T": "convnext_tiny",
+}
 
 # name -> (mIoU on Cityscapes' validation images in %, one scale, where it is published)
 STREETS = {
@@ -75,8 +80,9 @@ def make_segmenter(name: str) -> nn.Module:
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
     depths, widths, head = MIX_TRANSFORMERS[size]
-    config = SegformerConfig(depths=depths, hidden_sizes=widths, decoder_hidden_size=head,
-                             num_labels=19)
+    config = SegformerConfig(
+        depths=depths, hidden_sizes=widths, decoder_hidden_size=head, num_labels=19
+    )
     return SegformerForSemanticSegmentation(config).eval()
 
 
@@ -90,8 +96,16 @@ def run(seconds: float = 60) -> list[dict]:
     for name, (accuracy, side, source) in PUBLISHED.items():
         model, image = make(name), torch.randn(1, 3, side, side)
         calls[name] = on(model, image)
-        records.append({"model": name, "top1": accuracy, "pixels": side, "source": source,
-                        "parameters": count_parameters(model), "macs": count_macs(model, image)})
+        records.append(
+            {
+                "model": name,
+                "top1": accuracy,
+                "pixels": side,
+                "source": source,
+                "parameters": count_parameters(model),
+                "macs": count_macs(model, image),
+            }
+        )
     times = measure_in_turns(calls, seconds=seconds, rounds=(7, 60))
     return [record | {"seconds": round(times[record["model"]], 5)} for record in records]
 
@@ -102,8 +116,16 @@ def run_streets(seconds: float = 60) -> list[dict]:
     for name, (miou, source) in STREETS.items():
         model = make_segmenter(name)
         calls[name] = on(model, image)
-        records.append({"model": name, "miou": miou, "pixels": list(STREET), "source": source,
-                        "parameters": count_parameters(model), "macs": count_macs(model, image)})
+        records.append(
+            {
+                "model": name,
+                "miou": miou,
+                "pixels": list(STREET),
+                "source": source,
+                "parameters": count_parameters(model),
+                "macs": count_macs(model, image),
+            }
+        )
     times = measure_in_turns(calls, seconds=seconds, rounds=(3, 20))
     return [record | {"seconds": round(times[record["model"]], 4)} for record in records]
 
@@ -116,8 +138,19 @@ def main(root: Path) -> None:
     import timm
     import transformers
 
-    settings = {"batch_size": 1, "threads": 1, "timm": timm.__version__, "absent": ABSENT,
-                "torch": versions["torch"], "transformers": transformers.__version__}
-    write_result(root / "data/results/03_race.json", command="labs experiment 03 race",
-                 settings=settings, records=run(), streets=run_streets(),
-                 seconds=perf_counter() - start)
+    settings = {
+        "batch_size": 1,
+        "threads": 1,
+        "timm": timm.__version__,
+        "absent": ABSENT,
+        "torch": versions["torch"],
+        "transformers": transformers.__version__,
+    }
+    write_result(
+        root / "data/results/03_race.json",
+        command="labs experiment 03 race",
+        settings=settings,
+        records=run(),
+        streets=run_streets(),
+        seconds=perf_counter() - start,
+    )

@@ -51,12 +51,15 @@ NETS: Mapping[str, Callable[[], nn.Module]] = {
     "EfficientViT": lab_net,
     "without multi-scale": lambda: lab_net(lambda dim: MultiScaleAttention(dim, HEAD_DIM, ())),
     "softmax for ReLU": lambda: lab_net(
-        lambda dim: MultiScaleAttention(dim, HEAD_DIM, attention=softmax_attention)),
+        lambda dim: MultiScaleAttention(dim, HEAD_DIM, attention=softmax_attention)
+    ),
     "without attention": lambda: lab_net(lambda dim: nn.Identity()),
     "SegFormer-like": lambda: SegFormerLike(
-        len(CLASSES), (32, 48, 64), reductions=(8, 4, 2), width=54),
+        len(CLASSES), (32, 48, 64), reductions=(8, 4, 2), width=54
+    ),
     "SegFormer-like, softmax": lambda: SegFormerLike(
-        len(CLASSES), (16, 32, 64), reductions=(1, 1, 1), width=48),
+        len(CLASSES), (16, 32, 64), reductions=(1, 1, 1), width=48
+    ),
 }
 
 
@@ -77,20 +80,38 @@ def settings(train_images: int = TRAIN_IMAGES, test_images: int = TEST_IMAGES) -
     for name, make in NETS.items():
         with torch.device("meta"):
             net = make().eval()
-        nets[name] = {"parameters": count_parameters(net), "macs": count_macs(net, image),
-                      "steps": schedule_of(name)[0], "lr": schedule_of(name)[1]}
+        nets[name] = {
+            "parameters": count_parameters(net),
+            "macs": count_macs(net, image),
+            "steps": schedule_of(name)[0],
+            "lr": schedule_of(name)[1],
+        }
     return {
-        "size": SIZE, "train_images": train_images, "test_images": test_images,
-        "batch_size": BATCH_SIZE, "weight_decay": WEIGHT_DECAY,
-        "class_weights": CLASS_WEIGHTS, "classes": CLASSES, "widths": WIDTHS, "depths": DEPTHS,
-        "head_dim": HEAD_DIM, "head_width": HEAD_WIDTH, "nets": nets,
+        "size": SIZE,
+        "train_images": train_images,
+        "test_images": test_images,
+        "batch_size": BATCH_SIZE,
+        "weight_decay": WEIGHT_DECAY,
+        "class_weights": CLASS_WEIGHTS,
+        "classes": CLASSES,
+        "widths": WIDTHS,
+        "depths": DEPTHS,
+        "head_dim": HEAD_DIM,
+        "head_width": HEAD_WIDTH,
+        "nets": nets,
     }
 
 
-def run(seeds: Sequence[int] = SEEDS, nets: Sequence[str] = tuple(NETS), most_steps: int = 10**6,
-        train_images: int = TRAIN_IMAGES, test_images: int = TEST_IMAGES, progress: bool = True,
-        done: Sequence[dict] = (),
-        keep: Callable[[str, nn.Module, list[dict]], None] | None = None) -> list[dict]:
+def run(
+    seeds: Sequence[int] = SEEDS,
+    nets: Sequence[str] = tuple(NETS),
+    most_steps: int = 10**6,
+    train_images: int = TRAIN_IMAGES,
+    test_images: int = TEST_IMAGES,
+    progress: bool = True,
+    done: Sequence[dict] = (),
+    keep: Callable[[str, nn.Module, list[dict]], None] | None = None,
+) -> list[dict]:
     """One record a net and seed: mIoU, and IoU of each class, on held-out scenes (0 to 1).
 
     A seed fixes the initial weights, the scenes and their order; all nets meet the same scenes.
@@ -111,17 +132,30 @@ def run(seeds: Sequence[int] = SEEDS, nets: Sequence[str] = tuple(NETS), most_st
                 torch.manual_seed(seed)
                 net = NETS[name]()
             history = train_classifier(
-                net, images, train.targets, steps=min(steps, most_steps), batch_size=BATCH_SIZE,
-                lr=lr, weight_decay=WEIGHT_DECAY, seed=seed, loss_of=loss_of,
-                progress=f"{name}, seed {seed}" if progress else False)
+                net,
+                images,
+                train.targets,
+                steps=min(steps, most_steps),
+                batch_size=BATCH_SIZE,
+                lr=lr,
+                weight_decay=WEIGHT_DECAY,
+                seed=seed,
+                loss_of=loss_of,
+                progress=f"{name}, seed {seed}" if progress else False,
+            )
             found = predict(net, normalize(test.images)).argmax(1)
             iou = class_iou(found, test.targets, len(CLASSES))
             last = history.loss[-20:]
-            records.append({
-                "net": name, "seed": seed, "miou": round(iou.nanmean().item(), 4),
-                "iou": [round(v, 4) for v in iou.tolist()],
-                "loss": round(sum(last) / len(last), 4), "seconds": round(history.seconds, 1),
-            })
+            records.append(
+                {
+                    "net": name,
+                    "seed": seed,
+                    "miou": round(iou.nanmean().item(), 4),
+                    "iou": [round(v, 4) for v in iou.tolist()],
+                    "loss": round(sum(last) / len(last), 4),
+                    "seconds": round(history.seconds, 1),
+                }
+            )
             if keep:
                 keep(name, net, records)
     return records
@@ -140,10 +174,19 @@ def main(root: Path) -> None:
     def keep(name: str, net: nn.Module, records: list[dict]) -> None:
         record = records[-1]
         if name in CHECKPOINTS and record["seed"] == SEEDS[0]:
-            notes = {"command": command, "net": name, "seed": str(SEEDS[0]),
-                     "miou": f"{record['miou']:.4f}"}
+            notes = {
+                "command": command,
+                "net": name,
+                "seed": str(SEEDS[0]),
+                "miou": f"{record['miou']:.4f}",
+            }
             save_checkpoint(net, root / f"data/checkpoints/{CHECKPOINTS[name]}.safetensors", notes)
-        write_result(path, command=command, settings=settings(), records=records,
-                     seconds=before.get("seconds", 0) + perf_counter() - start)
+        write_result(
+            path,
+            command=command,
+            settings=settings(),
+            records=records,
+            seconds=before.get("seconds", 0) + perf_counter() - start,
+        )
 
     run(done=before.get("records", ()), keep=keep)

@@ -36,34 +36,62 @@ NETS: Mapping[str, Callable[[], nn.Module]] = {
 }
 
 
-def pictures(n: int, concepts: Sequence[str], split: str, seed: int,
-             style: str = "noto") -> torch.Tensor:
+def pictures(
+    n: int, concepts: Sequence[str], split: str, seed: int, style: str = "noto"
+) -> torch.Tensor:
     """Large emoji on plain backgrounds (n, 3, 64, 64): noise could not be predicted."""
-    return data.scenes(n, SIZE, objects=(1, 2), concepts=concepts, style=style, split=split,
-                       seed=seed, background="plain", scale=(0.45, 0.9)).images
+    return data.scenes(
+        n,
+        SIZE,
+        objects=(1, 2),
+        concepts=concepts,
+        style=style,
+        split=split,
+        seed=seed,
+        background="plain",
+        scale=(0.45, 0.9),
+    ).images
 
 
-def settings(steps: int = STEPS, train_images: int = TRAIN_IMAGES,
-             test_images: int = TEST_IMAGES) -> dict:
+def settings(
+    steps: int = STEPS, train_images: int = TRAIN_IMAGES, test_images: int = TEST_IMAGES
+) -> dict:
     """All that a record depends on, for the result file."""
     image = torch.zeros(1, 3, SIZE // SCALE, SIZE // SCALE)
-    nets = {name: {"parameters": count_parameters(make()), "macs": count_macs(make().eval(), image)}
-            for name, make in NETS.items()}
-    return {"size": SIZE, "scale": SCALE, "train_images": train_images,
-            "test_images": test_images, "steps": steps, "batch_size": BATCH_SIZE, "lr": LR,
-            "weight_decay": WEIGHT_DECAY, "train_concepts": len(KEPT),
-            "test_concepts": len(HELD_OUT), "nets": nets}
+    nets = {
+        name: {"parameters": count_parameters(make()), "macs": count_macs(make().eval(), image)}
+        for name, make in NETS.items()
+    }
+    return {
+        "size": SIZE,
+        "scale": SCALE,
+        "train_images": train_images,
+        "test_images": test_images,
+        "steps": steps,
+        "batch_size": BATCH_SIZE,
+        "lr": LR,
+        "weight_decay": WEIGHT_DECAY,
+        "train_concepts": len(KEPT),
+        "test_concepts": len(HELD_OUT),
+        "nets": nets,
+    }
 
 
-def run(seeds: Sequence[int] = SEEDS, steps: int = STEPS, train_images: int = TRAIN_IMAGES,
-        test_images: int = TEST_IMAGES, progress: bool = True,
-        keep: Callable[[str, nn.Module, dict], None] | None = None) -> list[dict]:
+def run(
+    seeds: Sequence[int] = SEEDS,
+    steps: int = STEPS,
+    train_images: int = TRAIN_IMAGES,
+    test_images: int = TEST_IMAGES,
+    progress: bool = True,
+    keep: Callable[[str, nn.Module, dict], None] | None = None,
+) -> list[dict]:
     """One record a net and seed, and one for bicubic: PSNR (dB) and SSIM on the Y channel.
 
     Tested on concepts never trained on, in the style trained on (psnr, ssim) and in the other.
     """
-    tests = {style: pictures(test_images, HELD_OUT, "test", TEST_SEED, style)
-             for style in data.STYLES}
+    tests = {
+        style: pictures(test_images, HELD_OUT, "test", TEST_SEED, style) for style in data.STYLES
+    }
 
     def score(enlarge: Callable[[torch.Tensor], torch.Tensor]) -> dict:
         found = {}
@@ -83,9 +111,17 @@ def run(seeds: Sequence[int] = SEEDS, steps: int = STEPS, train_images: int = TR
                 torch.manual_seed(seed)
                 net = make()
             history = train_classifier(
-                net, inputs, targets, steps=steps, batch_size=BATCH_SIZE, lr=LR,
-                weight_decay=WEIGHT_DECAY, seed=seed, loss_of=F.l1_loss,
-                progress=f"{name}, seed {seed}" if progress else False)
+                net,
+                inputs,
+                targets,
+                steps=steps,
+                batch_size=BATCH_SIZE,
+                lr=LR,
+                weight_decay=WEIGHT_DECAY,
+                seed=seed,
+                loss_of=F.l1_loss,
+                progress=f"{name}, seed {seed}" if progress else False,
+            )
             record = {"net": name, "seed": seed} | score(lambda x, net=net: predict(net, x))
             records.append(record | {"seconds": round(history.seconds, 1)})
             print(records[-1], flush=True)
@@ -106,5 +142,10 @@ def main(root: Path) -> None:
             save_checkpoint(net, root / "data/checkpoints/03_super_resolution.safetensors", notes)
 
     records = run(keep=keep)
-    write_result(root / "data/results/03_super_resolution.json", command=command,
-                 settings=settings(), records=records, seconds=perf_counter() - start)
+    write_result(
+        root / "data/results/03_super_resolution.json",
+        command=command,
+        settings=settings(),
+        records=records,
+        seconds=perf_counter() - start,
+    )

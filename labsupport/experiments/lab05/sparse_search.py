@@ -49,8 +49,9 @@ TRIED = 40  # layouts that a search may ask the net about
 BATCH = 8
 
 
-def latency_table(net: SparseSwin, seconds: float = 30.0, batch: int = BATCH,
-                  choices: Sequence[float] = CHOICES) -> tuple[dict, float]:
+def latency_table(
+    net: SparseSwin, seconds: float = 30.0, batch: int = BATCH, choices: Sequence[float] = CHOICES
+) -> tuple[dict, float]:
     """Seconds of one image in one pair of blocks, (stage, ratio) -> seconds, and in all the rest.
 
     A stage's pairs are timed together and the time shared between them; choosing the windows is
@@ -79,8 +80,16 @@ def evolutionary_search(quality: Callable, seconds: Callable, most: float, seed:
     """The best layout that evolution finds with TRIED questions, ten of them random to begin."""
     rng = random.Random(seed)
     start = [uniform(max(CHOICES)), *different_layouts(9, seconds, most, rng)]
-    return evolve(quality, seconds, most, start, lambda parents: child_of(parents, rng),
-                  population=10, parents=5, rounds=TRIED // 10 - 1)[0]
+    return evolve(
+        quality,
+        seconds,
+        most,
+        start,
+        lambda parents: child_of(parents, rng),
+        population=10,
+        parents=5,
+        rounds=TRIED // 10 - 1,
+    )[0]
 
 
 def different_layouts(n: int, seconds: Callable, most: float, rng: random.Random) -> list[Layout]:
@@ -100,14 +109,26 @@ def random_search(quality: Callable, seconds: Callable, most: float, seed: int) 
 
 def settings() -> dict:
     """All that a record depends on, for the result file."""
-    return {"validation_images": VALIDATION_IMAGES, "test_images": TEST_IMAGES,
-            "budgets": BUDGETS, "tried": TRIED, "choices": CHOICES, "pairs": PAIRS,
-            "batch": BATCH, "score": SCORE, "net": "05_sparsevit"}
+    return {
+        "validation_images": VALIDATION_IMAGES,
+        "test_images": TEST_IMAGES,
+        "budgets": BUDGETS,
+        "tried": TRIED,
+        "choices": CHOICES,
+        "pairs": PAIRS,
+        "batch": BATCH,
+        "score": SCORE,
+        "net": "05_sparsevit",
+    }
 
 
-def run(budgets: Sequence[float] = BUDGETS, seeds: Sequence[int] = SEEDS,
-        validation_images: int = VALIDATION_IMAGES, test_images: int = TEST_IMAGES,
-        seconds: float = 12.0) -> dict[str, list[dict]]:
+def run(
+    budgets: Sequence[float] = BUDGETS,
+    seeds: Sequence[int] = SEEDS,
+    validation_images: int = VALIDATION_IMAGES,
+    test_images: int = TEST_IMAGES,
+    seconds: float = 12.0,
+) -> dict[str, list[dict]]:
     """`records`, one a budget, way and seed; `table`, seconds by stage and ratio; `layouts`, the
     validation mIoU and predicted seconds of everything there is."""
     net = lab_net().eval()
@@ -134,30 +155,42 @@ def run(budgets: Sequence[float] = BUDGETS, seeds: Sequence[int] = SEEDS,
     for budget in budgets:
         most = cost(uniform(budget)) + 1e-12
         inside = [layout for layout in everything if cost(layout) <= most]
-        found = [("uniform", None, uniform(budget)),
-                 ("best of all", None, max(inside, key=quality))]
+        found = [
+            ("uniform", None, uniform(budget)),
+            ("best of all", None, max(inside, key=quality)),
+        ]
         for seed in seeds:
             best = evolutionary_search(quality, cost, most, seed)
-            found += [("evolution", seed, best),
-                      ("random", seed, random_search(quality, cost, most, seed))]
+            found += [
+                ("evolution", seed, best),
+                ("random", seed, random_search(quality, cost, most, seed)),
+            ]
         images = torch.randn(BATCH, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
         ways = {layout: with_layout(net, layout) for layout in {x[2] for x in found}}
         ways[dense_layout(DEPTHS)] = with_layout(net, dense_layout(DEPTHS))
         times = measure_in_turns(ways, images, seconds=seconds / 3)
         dense = times[dense_layout(DEPTHS)]
-        records += [{
-            "budget": budget, "way": way, "seed": seed, "layout": layout,
-            "validation": round(quality(layout), 4),
-            "miou": round(quality_of(net, test, layout, SCORE), 4),
-            "predicted": round(cost(layout) / cost(dense_layout(DEPTHS)), 4),
-            "measured": round(times[layout] / dense, 4),
-        } for way, seed, layout in found]
+        records += [
+            {
+                "budget": budget,
+                "way": way,
+                "seed": seed,
+                "layout": layout,
+                "validation": round(quality(layout), 4),
+                "miou": round(quality_of(net, test, layout, SCORE), 4),
+                "predicted": round(cost(layout) / cost(dense_layout(DEPTHS)), 4),
+                "measured": round(times[layout] / dense, 4),
+            }
+            for way, seed, layout in found
+        ]
     return {
         "records": records,
         "table": [{"stage": s + 1, "ratio": r, "seconds": t} for (s, r), t in table.items()]
         + [{"stage": "rest", "ratio": 0.0, "seconds": rest}],
-        "layouts": [{"layout": layout, "validation": round(known[layout], 4),
-                     "seconds": cost(layout)} for layout in everything],
+        "layouts": [
+            {"layout": layout, "validation": round(known[layout], 4), "seconds": cost(layout)}
+            for layout in everything
+        ],
     }
 
 
@@ -166,6 +199,10 @@ def main(root: Path) -> None:
     torch.set_num_threads(1)
     start = perf_counter()
     result = run()
-    write_result(root / "data/results/05_sparse_search.json",
-                 command="labs experiment 05 sparse_search", settings=settings(),
-                 seconds=perf_counter() - start, **result)
+    write_result(
+        root / "data/results/05_sparse_search.json",
+        command="labs experiment 05 sparse_search",
+        settings=settings(),
+        seconds=perf_counter() - start,
+        **result,
+    )

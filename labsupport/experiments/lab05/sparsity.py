@@ -54,8 +54,10 @@ SCORES = ("magnitude", "smallest", "centred", "random", "oracle")
 SEEDS = (0, 1, 2)
 TASKS = ("segmentation", "classification")
 TRAININGS = ("dense", "dense, longer", "sparse, magnitude", "sparse, centred", "any size")
-CHECKPOINTS = {("segmentation", 0, "dense"): "05_sparsevit_dense",
-               ("segmentation", 0, "sparse, centred"): "05_sparsevit"}
+CHECKPOINTS = {
+    ("segmentation", 0, "dense"): "05_sparsevit_dense",
+    ("segmentation", 0, "sparse, centred"): "05_sparsevit",
+}
 
 
 def lab_net(task: str = "segmentation") -> SparseSwin:
@@ -87,8 +89,9 @@ def loss_of(logits: Tensor, right: Tensor) -> Tensor:
     return F.cross_entropy(_enlarged(logits, right.shape[-1]), right, weight=weight)
 
 
-def importance_of(score: str, foreground: Tensor, generator: torch.Generator
-                  ) -> Callable[[Tensor], Tensor]:
+def importance_of(
+    score: str, foreground: Tensor, generator: torch.Generator
+) -> Callable[[Tensor], Tensor]:
     """A function of a stage's tokens that scores them; the oracle looks at the masks instead."""
     if score == "oracle":  # windows near something before windows near nothing
         wide = foreground + 0.01 * F.avg_pool2d(foreground, 33, 1, 16)
@@ -105,8 +108,13 @@ def smallest(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def quality_of(net: SparseSwin, data: tuple[Tensor, Tensor, Tensor], layout: Sequence,
-               score: str = "magnitude", size: int = SIZE) -> float:
+def quality_of(
+    net: SparseSwin,
+    data: tuple[Tensor, Tensor, Tensor],
+    layout: Sequence,
+    score: str = "magnitude",
+    size: int = SIZE,
+) -> float:
     """mIoU or accuracy (0 to 1) with a layout and a score, or of images made smaller."""
     images, right, foreground = data
     generator = torch.Generator().manual_seed(0)
@@ -142,8 +150,14 @@ def foreground_auc(net: SparseSwin, images: Tensor, foreground: Tensor) -> list[
             shows = window_scores(share, WINDOW) > 0
             for name, importance in (("magnitude", magnitude), ("centred", centred)):
                 values = window_scores(importance(tokens), WINDOW)
-                found.append({"stage": number, "place": place, "score": name,
-                              "auc": round(_auc(values, shows), 4)})
+                found.append(
+                    {
+                        "stage": number,
+                        "place": place,
+                        "score": name,
+                        "auc": round(_auc(values, shows), 4),
+                    }
+                )
     return found
 
 
@@ -152,8 +166,11 @@ def shipped_backbone() -> dict[str, Tensor]:
     not learn in a few minutes: a small thing is a small share of the mean over all tokens."""
     net = lab_net()
     load_checkpoint(net, CHECKPOINTS["segmentation", 0, "dense"])
-    return {name: value for name, value in net.state_dict().items()
-            if name.startswith(("patch_embed.", "layers."))}
+    return {
+        name: value
+        for name, value in net.state_dict().items()
+        if name.startswith(("patch_embed.", "layers."))
+    }
 
 
 def adapt(net: nn.Module, seed: int, kind: str) -> Callable[[], None]:
@@ -180,22 +197,47 @@ def settings(train_images: int = TRAIN_IMAGES, test_images: int = TEST_IMAGES) -
         nets = {task: lab_net(task).eval() for task in TASKS}
         image = torch.zeros(1, 3, SIZE, SIZE)
     return {
-        "dim": DIM, "depths": DEPTHS, "heads": HEADS, "window": WINDOW, "patch": PATCH,
-        "size": SIZE, "concepts": CONCEPTS, "scenes": SCENES, "singles": SINGLES,
-        "train_images": train_images, "test_images": test_images, "tune_steps": TUNE_STEPS,
-        "batch_size": BATCH_SIZE, "tune_lr": TUNE_LR,
-        "weight_decay": WEIGHT_DECAY, "background_weight": BACKGROUND_WEIGHT, "ratios": RATIOS,
+        "dim": DIM,
+        "depths": DEPTHS,
+        "heads": HEADS,
+        "window": WINDOW,
+        "patch": PATCH,
+        "size": SIZE,
+        "concepts": CONCEPTS,
+        "scenes": SCENES,
+        "singles": SINGLES,
+        "train_images": train_images,
+        "test_images": test_images,
+        "tune_steps": TUNE_STEPS,
+        "batch_size": BATCH_SIZE,
+        "tune_lr": TUNE_LR,
+        "weight_decay": WEIGHT_DECAY,
+        "background_weight": BACKGROUND_WEIGHT,
+        "ratios": RATIOS,
         "sizes": SIZES,
-        "nets": {task: {"parameters": count_parameters(net), "macs": count_macs(net, image),
-                        "steps": STEPS[task], "lr": LR[task]} for task, net in nets.items()},
+        "nets": {
+            task: {
+                "parameters": count_parameters(net),
+                "macs": count_macs(net, image),
+                "steps": STEPS[task],
+                "lr": LR[task],
+            }
+            for task, net in nets.items()
+        },
     }
 
 
-def run(seeds: Sequence[int] = SEEDS, tasks: Sequence[str] = TASKS,
-        trainings: Sequence[str] = TRAININGS, most_steps: int = 10**6,
-        train_images: int = TRAIN_IMAGES, test_images: int = TEST_IMAGES, progress: bool = True,
-        done: Sequence[dict] = (),
-        keep: Callable[[SparseSwin, list[dict]], None] | None = None) -> list[dict]:
+def run(
+    seeds: Sequence[int] = SEEDS,
+    tasks: Sequence[str] = TASKS,
+    trainings: Sequence[str] = TRAININGS,
+    most_steps: int = 10**6,
+    train_images: int = TRAIN_IMAGES,
+    test_images: int = TEST_IMAGES,
+    progress: bool = True,
+    done: Sequence[dict] = (),
+    keep: Callable[[SparseSwin, list[dict]], None] | None = None,
+) -> list[dict]:
     """One record a net: task, seed, training, `quality` by score and ratio or by size, and `auc`.
 
     A net that trains on begins with the weights of the dense one of its seed. What is in the
@@ -225,21 +267,32 @@ def run(seeds: Sequence[int] = SEEDS, tasks: Sequence[str] = TASKS,
                     net.load_state_dict(dense_state)
                 undo = adapt(net, seed, name)
                 history = train_classifier(
-                    net, images, right, steps=min(steps, most_steps), batch_size=BATCH_SIZE, lr=lr,
-                    weight_decay=WEIGHT_DECAY, loss_of=loss_of,
+                    net,
+                    images,
+                    right,
+                    steps=min(steps, most_steps),
+                    batch_size=BATCH_SIZE,
+                    lr=lr,
+                    weight_decay=WEIGHT_DECAY,
+                    loss_of=loss_of,
                     seed=seed if name == "dense" else seed + 100,
-                    progress=f"{task}, {name}, seed {seed}" if progress else False)
+                    progress=f"{task}, {name}, seed {seed}" if progress else False,
+                )
                 undo()
                 net.layout, net.importance = dense_layout(DEPTHS), magnitude
                 if name == "dense":
                     dense_state = {key: value.clone() for key, value in net.state_dict().items()}
                 if (task, seed, name) in finished:
                     continue
-                record = {"task": task, "seed": seed, "training": name,
-                          "loss": round(sum(history.loss[-10:]) / len(history.loss[-10:]), 4),
-                          "seconds": round(history.seconds, 1),
-                          "quality": qualities(net, test),
-                          "auc": foreground_auc(net, test[0], test[2])}
+                record = {
+                    "task": task,
+                    "seed": seed,
+                    "training": name,
+                    "loss": round(sum(history.loss[-10:]) / len(history.loss[-10:]), 4),
+                    "seconds": round(history.seconds, 1),
+                    "quality": qualities(net, test),
+                    "auc": foreground_auc(net, test[0], test[2]),
+                }
                 if untrained:
                     record["auc untrained"] = untrained
                 records.append(record)
@@ -254,8 +307,7 @@ def qualities(net: SparseSwin, data: tuple[Tensor, Tensor, Tensor]) -> dict:
     found: dict = {"dense": round(quality_of(net, data, dense), 4)}
     for score in SCORES:
         found[score] = {str(r): round(quality_of(net, data, uniform(r), score), 4) for r in RATIOS}
-    found["smaller image"] = {str(s): round(quality_of(net, data, dense, size=s), 4)
-                              for s in SIZES}
+    found["smaller image"] = {str(s): round(quality_of(net, data, dense, size=s), 4) for s in SIZES}
     return found
 
 
@@ -266,9 +318,11 @@ def uniform(ratio: float) -> tuple[tuple[float, ...], ...]:
 
 def with_layout(net: SparseSwin, layout: Sequence, size: int = SIZE) -> Callable[[Tensor], Tensor]:
     """`net` with a layout, for images that are first made smaller, as a function to be timed."""
+
     def call(images: Tensor) -> Tensor:
         net.layout = layout
         return net(_resized(images, size))
+
     return call
 
 
@@ -300,8 +354,14 @@ def main(root: Path) -> None:
         if name:
             notes = {"command": command, "miou": str(last["quality"]["dense"])}
             save_checkpoint(net, root / f"data/checkpoints/{name}.safetensors", notes)
-        write_result(path, command=command, settings=settings(), records=records,
-                     seconds=before.get("seconds", 0) + perf_counter() - start, latency=times)
+        write_result(
+            path,
+            command=command,
+            settings=settings(),
+            records=records,
+            seconds=before.get("seconds", 0) + perf_counter() - start,
+            latency=times,
+        )
 
     run(done=before.get("records", ()), keep=keep)
 

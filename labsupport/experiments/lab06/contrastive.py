@@ -34,8 +34,12 @@ SHIPPED_IMAGES, SHIPPED_STEPS, SHIPPED_NET = 20000, 1000, "shipped"
 SEEDS = (0, 1, 2)
 TEST_SEED = 1_000_000
 CHOICES, LONE_IMAGES, ORDER_IMAGES = 100, 2000, 1000
-CASES = {"seen": (False, "noto"), "unseen pairs": (True, "noto"),
-         "unseen style": (False, "twemoji"), "both unseen": (True, "twemoji")}
+CASES = {
+    "seen": (False, "noto"),
+    "unseen pairs": (True, "noto"),
+    "unseen style": (False, "twemoji"),
+    "both unseen": (True, "twemoji"),
+}
 
 
 def one_direction(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
@@ -86,18 +90,28 @@ class Named(nn.Module):
 def settings() -> dict:
     """All that a record depends on, for the result file."""
     return {
-        "size": pairs.SIZE, "concepts": pairs.CONCEPTS, "scale": pairs.SCALE,
-        "train_images": TRAIN_IMAGES, "steps": STEPS, "batch_size": BATCH_SIZE, "lr": LR,
-        "probe": [PROBE_STEPS, PROBE_LR, PROBE_GAIN], "choices": CHOICES,
-        "lone_images": LONE_IMAGES, "order_images": ORDER_IMAGES,
-        "shipped": [SHIPPED_IMAGES, SHIPPED_STEPS], "parameters": count_parameters(small_clip()),
+        "size": pairs.SIZE,
+        "concepts": pairs.CONCEPTS,
+        "scale": pairs.SCALE,
+        "train_images": TRAIN_IMAGES,
+        "steps": STEPS,
+        "batch_size": BATCH_SIZE,
+        "lr": LR,
+        "probe": [PROBE_STEPS, PROBE_LR, PROBE_GAIN],
+        "choices": CHOICES,
+        "lone_images": LONE_IMAGES,
+        "order_images": ORDER_IMAGES,
+        "shipped": [SHIPPED_IMAGES, SHIPPED_STEPS],
+        "parameters": count_parameters(small_clip()),
     }
 
 
 def step_with(loss_of: Callable[..., Tensor]) -> Callable[..., float]:
     """A step of training for `pairs.train_pairs`, with wrong captions where it is given them."""
-    def step(model: CLIP, optimizer: torch.optim.Optimizer, images: Tensor,
-             *tokens: Tensor) -> float:
+
+    def step(
+        model: CLIP, optimizer: torch.optim.Optimizer, images: Tensor, *tokens: Tensor
+    ) -> float:
         texts = model.text(torch.cat(tokens)).chunk(len(tokens))
         loss = loss_of(model.image(images), *texts, model.logit_scale)
         optimizer.zero_grad()
@@ -115,13 +129,15 @@ def vectors(encode: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         return torch.cat([encode(normalize(part)) for part in images.split(250)])
 
 
-def measure(scores_of: Callable, lone_of: Callable, choices: int = CHOICES,
-            lone: int = LONE_IMAGES) -> dict:
+def measure(
+    scores_of: Callable, lone_of: Callable, choices: int = CHOICES, lone: int = LONE_IMAGES
+) -> dict:
     """Shares of right answers: pairs among `choices` pairs, and one thing alone among all."""
     record = {}
     for label, (held_out, style) in CASES.items():
-        batch = pairs.pair_scenes(choices, held_out=held_out, style=style, split="test",
-                                  seed=TEST_SEED, distinct=True)
+        batch = pairs.pair_scenes(
+            choices, held_out=held_out, style=style, split="test", seed=TEST_SEED, distinct=True
+        )
         record[label] = round(top1(scores_of(batch)), 4)
     for label, style in (("one thing", "noto"), ("one thing, unseen style", "twemoji")):
         batch = singles(lone, pairs.SIZE, style=style, split="test", seed=TEST_SEED)
@@ -135,16 +151,33 @@ def measure_clip(model: CLIP, normalised: bool = True, order: int = ORDER_IMAGES
     """`measure`, word order, alignment and uniformity; `normalised` says how scores are made."""
     image = model.encode_image if normalised else model.image
     text = model.encode_text if normalised else model.text
-    names = F.normalize(torch.stack([
-        model.encode_text(tokenize([f"{with_article(name)} {relation} {with_article(other)}"
-                                    for relation in ("left of", "above") for other in CONCEPTS]))
-        .mean(0) for name in CONCEPTS]), dim=-1)
-    record = measure(lambda b: vectors(image, b.images) @ text(tokenize(b.captions)).T,
-                     lambda images: vectors(model.encode_image, images) @ names.T)
+    names = F.normalize(
+        torch.stack(
+            [
+                model.encode_text(
+                    tokenize(
+                        [
+                            f"{with_article(name)} {relation} {with_article(other)}"
+                            for relation in ("left of", "above")
+                            for other in CONCEPTS
+                        ]
+                    )
+                ).mean(0)
+                for name in CONCEPTS
+            ]
+        ),
+        dim=-1,
+    )
+    record = measure(
+        lambda b: vectors(image, b.images) @ text(tokenize(b.captions)).T,
+        lambda images: vectors(model.encode_image, images) @ names.T,
+    )
     batch = pairs.pair_scenes(order, split="test", seed=3 * TEST_SEED)
     found = vectors(image, batch.images)
-    true, wrong = (text(tokenize(captions)) for captions in (
-        batch.captions, [pairs.swapped(caption) for caption in batch.captions]))
+    true, wrong = (
+        text(tokenize(captions))
+        for captions in (batch.captions, [pairs.swapped(caption) for caption in batch.captions])
+    )
     record["order"] = round(better((found * true).sum(1), (found * wrong).sum(1)), 4)
     x, t = F.normalize(found, dim=-1), F.normalize(true, dim=-1)
     record["alignment"] = round((x - t).pow(2).sum(1).mean().item(), 4)
@@ -153,8 +186,9 @@ def measure_clip(model: CLIP, normalised: bool = True, order: int = ORDER_IMAGES
     return record
 
 
-def train_net(name: str, seed: int, images: int, steps: int,
-              progress: bool = True) -> tuple[nn.Module, dict]:
+def train_net(
+    name: str, seed: int, images: int, steps: int, progress: bool = True
+) -> tuple[nn.Module, dict]:
     """One of NETS, trained, with its record but for the measurements."""
     train = pairs.pair_scenes(images, seed=seed)
     pictures = normalize(train.images)
@@ -163,9 +197,17 @@ def train_net(name: str, seed: int, images: int, steps: int,
     if name == "supervised":
         net: nn.Module = Named(small_clip().image)
         present = torch.zeros(images, len(CONCEPTS)).scatter_(1, train.labels, 1.0)
-        history = train_classifier(net, pictures, present, steps=steps, batch_size=BATCH_SIZE,
-                                   lr=LR, seed=seed, progress=title,
-                                   loss_of=naming_loss)
+        history = train_classifier(
+            net,
+            pictures,
+            present,
+            steps=steps,
+            batch_size=BATCH_SIZE,
+            lr=LR,
+            seed=seed,
+            progress=title,
+            loss_of=naming_loss,
+        )
         scales = []
     else:
         net = small_clip()
@@ -173,12 +215,23 @@ def train_net(name: str, seed: int, images: int, steps: int,
         if name == "hard negatives":
             inputs.append(tokenize([pairs.swapped(caption) for caption in train.captions]))
         history, scales = pairs.train_pairs(
-            net, step_with(LOSSES.get(name, losses.clip_loss)), inputs,
-            [pairs.fact(caption) for caption in train.captions], steps=steps,
-            batch_size=BATCH_SIZE, lr=LR, seed=seed, progress=title)
-    record = {"net": name, "seed": seed, "loss": round(sum(history.loss[-20:]) / 20, 4),
-              "scale": round(scales[-1], 2) if scales else None,
-              "seconds": round(history.seconds, 1)}
+            net,
+            step_with(LOSSES.get(name, losses.clip_loss)),
+            inputs,
+            [pairs.fact(caption) for caption in train.captions],
+            steps=steps,
+            batch_size=BATCH_SIZE,
+            lr=LR,
+            seed=seed,
+            progress=title,
+        )
+    record = {
+        "net": name,
+        "seed": seed,
+        "loss": round(sum(history.loss[-20:]) / 20, 4),
+        "scale": round(scales[-1], 2) if scales else None,
+        "seconds": round(history.seconds, 1),
+    }
     return net, record
 
 
@@ -187,22 +240,36 @@ def probe_of(model: CLIP, seed: int) -> tuple[nn.Linear, float]:
     train = pairs.pair_scenes(TRAIN_IMAGES, seed=seed)
     present = torch.zeros(len(train), len(CONCEPTS)).scatter_(1, train.labels, 1.0)
     probe = nn.Linear(64, len(CONCEPTS))
-    history = train_classifier(probe, PROBE_GAIN * vectors(model.encode_image, train.images),
-                               present, steps=PROBE_STEPS, batch_size=256, lr=PROBE_LR,
-                               weight_decay=0.0, seed=seed, progress=False,
-                               loss_of=naming_loss)
+    history = train_classifier(
+        probe,
+        PROBE_GAIN * vectors(model.encode_image, train.images),
+        present,
+        steps=PROBE_STEPS,
+        batch_size=256,
+        lr=PROBE_LR,
+        weight_decay=0.0,
+        seed=seed,
+        progress=False,
+        loss_of=naming_loss,
+    )
     return probe, history.loss[-1]
 
 
 @torch.no_grad()
 def measure_outputs(outputs: Callable[[Tensor], Tensor]) -> dict:
     """`measure` for a net with an output a thing: a pair scores the sum of its two."""
-    return measure(lambda b: vectors(outputs, b.images)[:, b.labels].sum(-1),
-                   lambda images: vectors(outputs, images))
+    return measure(
+        lambda b: vectors(outputs, b.images)[:, b.labels].sum(-1),
+        lambda images: vectors(outputs, images),
+    )
 
 
-def run(seeds: Sequence[int] = SEEDS, nets: Sequence[str] = NETS, done: Sequence[dict] = (),
-        keep: Callable[[list[dict]], None] | None = None) -> list[dict]:
+def run(
+    seeds: Sequence[int] = SEEDS,
+    nets: Sequence[str] = NETS,
+    done: Sequence[dict] = (),
+    keep: Callable[[list[dict]], None] | None = None,
+) -> list[dict]:
     """One record a net and seed (and one of the linear probe on CLIP); what is in `done` is not
     repeated. `keep(records)` is called after every net."""
     records = list(done)
@@ -217,9 +284,12 @@ def run(seeds: Sequence[int] = SEEDS, nets: Sequence[str] = NETS, done: Sequence
                 records.append(record | measure_clip(net, name != "without length 1"))
             if name == "CLIP":
                 probe, loss = probe_of(net, seed)
-                records.append({"net": "linear probe", "seed": seed, "loss": round(loss, 4)}
-                               | measure_outputs(lambda x, net=net, probe=probe: probe(
-                                   PROBE_GAIN * net.encode_image(x))))
+                records.append(
+                    {"net": "linear probe", "seed": seed, "loss": round(loss, 4)}
+                    | measure_outputs(
+                        lambda x, net=net, probe=probe: probe(PROBE_GAIN * net.encode_image(x))
+                    )
+                )
             if keep:
                 keep(records)
     return records
@@ -237,19 +307,31 @@ def main(root: Path) -> None:
     shipped, showcase = before.get("shipped", []), before.get("showcase", [])
 
     def keep(records: list[dict]) -> None:
-        write_result(path, command=command, settings=settings(), records=records,
-                     seconds=before.get("seconds", 0) + perf_counter() - start,
-                     shipped=shipped, showcase=showcase)
+        write_result(
+            path,
+            command=command,
+            settings=settings(),
+            records=records,
+            seconds=before.get("seconds", 0) + perf_counter() - start,
+            shipped=shipped,
+            showcase=showcase,
+        )
 
     if not shipped:
         net, record = train_net(SHIPPED_NET, 0, SHIPPED_IMAGES, SHIPPED_STEPS)
         shipped = [record | measure_clip(net)]
         example = pairs.showcase()
         with torch.no_grad():
-            cosines = net.encode_text(tokenize(example.captions)) @ net.encode_image(
-                normalize(example.images)).T
-        showcase = [{"captions": example.captions,
-                     "cosines": [[round(v, 3) for v in row] for row in cosines.tolist()]}]
+            cosines = (
+                net.encode_text(tokenize(example.captions))
+                @ net.encode_image(normalize(example.images)).T
+            )
+        showcase = [
+            {
+                "captions": example.captions,
+                "cosines": [[round(v, 3) for v in row] for row in cosines.tolist()],
+            }
+        ]
         notes = {"command": command, "seed": "0", "unseen pairs": str(shipped[0]["unseen pairs"])}
         save_checkpoint(net, root / "data/checkpoints/06_clip.safetensors", notes)
         keep(list(before.get("records", ())))

@@ -30,8 +30,12 @@ TEST_IMAGES, TEST_SEED = 2000, 1_000_000
 SEEDS = (0, 1, 2)
 # name -> (trains without labels, strength of the changes of colour)
 SUPERVISED = "all trained on the labels"
-NETS = {"untrained": (False, 0.0), "SimCLR": (True, 0.8), "SimCLR, crops only": (True, 0.0),
-        SUPERVISED: (False, 0.0)}
+NETS = {
+    "untrained": (False, 0.0),
+    "SimCLR": (True, 0.8),
+    "SimCLR, crops only": (True, 0.0),
+    SUPERVISED: (False, 0.0),
+}
 
 
 class Views(nn.Module):
@@ -54,10 +58,17 @@ class Views(nn.Module):
 
 def settings() -> dict:
     """All that a record depends on, for the result file."""
-    return {"size": pairs.SIZE, "images": IMAGES, "steps": STEPS, "batch_size": BATCH_SIZE,
-            "lr": LR, "temperature": TEMPERATURE,
-            "labelled": [*LABELLED, LABEL_STEPS, LABEL_LR], "probe": [PROBE_STEPS, PROBE_LR],
-            "test_images": TEST_IMAGES}
+    return {
+        "size": pairs.SIZE,
+        "images": IMAGES,
+        "steps": STEPS,
+        "batch_size": BATCH_SIZE,
+        "lr": LR,
+        "temperature": TEMPERATURE,
+        "labelled": [*LABELLED, LABEL_STEPS, LABEL_LR],
+        "probe": [PROBE_STEPS, PROBE_LR],
+        "test_images": TEST_IMAGES,
+    }
 
 
 @torch.no_grad()
@@ -72,15 +83,24 @@ def probe(tower: nn.Module, seed: int, labels: int) -> float:
     x, held = features(tower, train.images), features(tower, test.images)
     centre, deviation = x.mean(0), x.std(0) + 1e-6
     layer = nn.Linear(64, len(CONCEPTS))
-    train_classifier(layer, (x - centre) / deviation, train.labels, steps=PROBE_STEPS,
-                     batch_size=labels, lr=PROBE_LR, seed=seed, progress=False)
+    train_classifier(
+        layer,
+        (x - centre) / deviation,
+        train.labels,
+        steps=PROBE_STEPS,
+        batch_size=labels,
+        lr=PROBE_LR,
+        seed=seed,
+        progress=False,
+    )
     return accuracy(layer, (held - centre) / deviation, test.labels)
 
 
 def labelled(n: int, seed: int) -> Batch:
     """n images that come with labels, equally many of every thing."""
-    return singles(n, pairs.SIZE, split="train", seed=seed + 100,
-                   labels=torch.arange(n) % len(CONCEPTS))
+    return singles(
+        n, pairs.SIZE, split="train", seed=seed + 100, labels=torch.arange(n) % len(CONCEPTS)
+    )
 
 
 def held_out() -> Batch:
@@ -97,11 +117,17 @@ def train_tower(name: str, seed: int, progress: bool = True) -> tuple[nn.Module,
     if without_labels:
         images = singles(IMAGES, pairs.SIZE, split="train", seed=seed).images
         history = train_classifier(
-            Views(tower, seed, colour), images, torch.zeros(len(images)), steps=STEPS,
-            batch_size=BATCH_SIZE, lr=LR, seed=seed, progress=title,
-            loss_of=lambda z, _: nt_xent(*z, TEMPERATURE))
-        record |= {"loss": round(mean(history.loss[-20:]), 4),
-                   "seconds": round(history.seconds, 1)}
+            Views(tower, seed, colour),
+            images,
+            torch.zeros(len(images)),
+            steps=STEPS,
+            batch_size=BATCH_SIZE,
+            lr=LR,
+            seed=seed,
+            progress=title,
+            loss_of=lambda z, _: nt_xent(*z, TEMPERATURE),
+        )
+        record |= {"loss": round(mean(history.loss[-20:]), 4), "seconds": round(history.seconds, 1)}
     return tower.eval(), record
 
 
@@ -110,14 +136,25 @@ def supervised(seed: int, labels: int, progress: bool = True) -> float:
     torch.manual_seed(seed)
     net = nn.Sequential(small_clip().image, nn.Linear(64, len(CONCEPTS)))
     train, test = labelled(labels, seed), held_out()
-    train_classifier(net, normalize(train.images), train.labels, steps=LABEL_STEPS,
-                     batch_size=min(BATCH_SIZE, labels), lr=LABEL_LR, seed=seed,
-                     progress=f"{labels} labels, seed {seed}" if progress else False)
+    train_classifier(
+        net,
+        normalize(train.images),
+        train.labels,
+        steps=LABEL_STEPS,
+        batch_size=min(BATCH_SIZE, labels),
+        lr=LABEL_LR,
+        seed=seed,
+        progress=f"{labels} labels, seed {seed}" if progress else False,
+    )
     return accuracy(net, normalize(test.images), test.labels)
 
 
-def run(seeds: Sequence[int] = SEEDS, done: Sequence[dict] = (),
-        keep: Callable[[list[dict]], None] | None = None, progress: bool = True) -> list[dict]:
+def run(
+    seeds: Sequence[int] = SEEDS,
+    done: Sequence[dict] = (),
+    keep: Callable[[list[dict]], None] | None = None,
+    progress: bool = True,
+) -> list[dict]:
     """One record a net and seed; what is in `done` is not repeated. `keep(records)` is called
     after every net."""
     records = list(done)
@@ -127,8 +164,11 @@ def run(seeds: Sequence[int] = SEEDS, done: Sequence[dict] = (),
                 continue
             tower, record = train_tower(name, seed, progress)
             for labels in LABELLED:
-                right = (supervised(seed, labels, progress) if name == SUPERVISED
-                         else probe(tower, seed, labels))
+                right = (
+                    supervised(seed, labels, progress)
+                    if name == SUPERVISED
+                    else probe(tower, seed, labels)
+                )
                 record[f"accuracy, {labels} labels"] = round(right, 4)
             records.append(record)
             if keep:
@@ -139,6 +179,9 @@ def run(seeds: Sequence[int] = SEEDS, done: Sequence[dict] = (),
 def main(root: Path) -> None:
     """Run it on one thread and write data/results/06_simclr.json; it goes on where it stopped."""
     torch.set_num_threads(1)
-    done, keep = resume(root / "data/results/06_simclr.json",
-                        command="labs experiment 06 simclr", settings=settings())
+    done, keep = resume(
+        root / "data/results/06_simclr.json",
+        command="labs experiment 06 simclr",
+        settings=settings(),
+    )
     run(done=done, keep=keep)

@@ -43,23 +43,32 @@ TEST_SEED = 3_000_000
 
 def settings() -> dict:
     """All that a record depends on, for the result file."""
-    return {"concepts": CONCEPTS, "train_images": TRAIN_IMAGES, "test_images": TEST_IMAGES,
-            "lr": LR, "nets": {name: net[2:] for name, net in NETS.items()}}
+    return {
+        "concepts": CONCEPTS,
+        "train_images": TRAIN_IMAGES,
+        "test_images": TEST_IMAGES,
+        "lr": LR,
+        "nets": {name: net[2:] for name, net in NETS.items()},
+    }
 
 
 @torch.no_grad()
 def order(model: CLIP, held_out: bool, images: int, style: str = "noto") -> float:
     """Share of images that prefer their caption to the one with the things exchanged."""
-    batch = pairs.pair_scenes(images, held_out=held_out, concepts=CONCEPTS, style=style,
-                              split="test", seed=TEST_SEED)
+    batch = pairs.pair_scenes(
+        images, held_out=held_out, concepts=CONCEPTS, style=style, split="test", seed=TEST_SEED
+    )
     found = vectors(model.encode_image, batch.images)
-    true, wrong = (model.encode_text(tokenize(captions)) for captions in (
-        batch.captions, [pairs.swapped(caption) for caption in batch.captions]))
+    true, wrong = (
+        model.encode_text(tokenize(captions))
+        for captions in (batch.captions, [pairs.swapped(caption) for caption in batch.captions])
+    )
     return round(better((found * true).sum(1), (found * wrong).sum(1)), 4)
 
 
-def watched(step: Callable[..., float], curve: dict[str, list], every: int,
-            test_images: int) -> Callable[..., float]:
+def watched(
+    step: Callable[..., float], curve: dict[str, list], every: int, test_images: int
+) -> Callable[..., float]:
     """The same step, which also notes word order in `curve` after every so many calls."""
     calls = 0
 
@@ -76,9 +85,15 @@ def watched(step: Callable[..., float], curve: dict[str, list], every: int,
     return noted
 
 
-def run(seeds: Sequence[int] = SEEDS, done: Sequence[dict] = (), most_steps: int = 10**6,
-        train_images: int = TRAIN_IMAGES, test_images: int = TEST_IMAGES, progress: bool = True,
-        keep: Callable[[list[dict]], None] | None = None) -> list[dict]:
+def run(
+    seeds: Sequence[int] = SEEDS,
+    done: Sequence[dict] = (),
+    most_steps: int = 10**6,
+    train_images: int = TRAIN_IMAGES,
+    test_images: int = TEST_IMAGES,
+    progress: bool = True,
+    keep: Callable[[list[dict]], None] | None = None,
+) -> list[dict]:
     """One record a loss and seed: word order on pairs of training and on unseen ones, 0 to 1,
     after the steps in `at`; what is in `done` is not repeated."""
     records = list(done)
@@ -96,13 +111,26 @@ def run(seeds: Sequence[int] = SEEDS, done: Sequence[dict] = (), most_steps: int
             curve: dict[str, list] = {"at": [], "seen": [], "unseen": []}
             step = watched(step_with(loss_of), curve, max(1, steps // MEASUREMENTS), test_images)
             history, _ = pairs.train_pairs(
-                model, step, inputs, [key(caption) for caption in train.captions],
-                steps=steps, batch_size=batch_size, lr=LR, seed=seed,
-                progress=f"{name}, seed {seed}" if progress else False)
-            records.append({"net": name, "seed": seed, **curve,
-                            "unseen style": order(model, False, test_images, "twemoji"),
-                            "loss": round(sum(history.loss[-20:]) / 20, 4),
-                            "seconds": round(history.seconds, 1)})
+                model,
+                step,
+                inputs,
+                [key(caption) for caption in train.captions],
+                steps=steps,
+                batch_size=batch_size,
+                lr=LR,
+                seed=seed,
+                progress=f"{name}, seed {seed}" if progress else False,
+            )
+            records.append(
+                {
+                    "net": name,
+                    "seed": seed,
+                    **curve,
+                    "unseen style": order(model, False, test_images, "twemoji"),
+                    "loss": round(sum(history.loss[-20:]) / 20, 4),
+                    "seconds": round(history.seconds, 1),
+                }
+            )
             if keep:
                 keep(records)
     return records
@@ -111,6 +139,9 @@ def run(seeds: Sequence[int] = SEEDS, done: Sequence[dict] = (), most_steps: int
 def main(root: Path) -> None:
     """Run it on one thread; write data/results/06_word_order.json."""
     torch.set_num_threads(1)
-    done, keep = resume(root / "data/results/06_word_order.json",
-                        command="labs experiment 06 word_order", settings=settings())
+    done, keep = resume(
+        root / "data/results/06_word_order.json",
+        command="labs experiment 06 word_order",
+        settings=settings(),
+    )
     run(done=done, keep=keep)

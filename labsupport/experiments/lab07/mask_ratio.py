@@ -21,9 +21,15 @@ STEPS = 800
 LABELS = 400
 DRAWS = {"random": random_noise, "block": block_noise}
 # way of masking, ratio, normalised target
-NETS = (("random", 0.75, True), ("block", 0.75, True), ("random", 0.9, True),
-        ("random", 0.5, True), ("random", 0.25, True), ("block", 0.5, True),
-        ("random", 0.75, False))
+NETS = (
+    ("random", 0.75, True),
+    ("block", 0.75, True),
+    ("random", 0.9, True),
+    ("random", 0.5, True),
+    ("random", 0.25, True),
+    ("block", 0.5, True),
+    ("random", 0.75, False),
+)
 SEEDS = base.SEEDS
 
 
@@ -35,10 +41,16 @@ def settings() -> dict:
     return shared | {"steps": STEPS, "labels": LABELS, "nets": NETS}
 
 
-def run(seeds: Sequence[int] = SEEDS, nets: Sequence[tuple[str, float, bool]] = NETS,
-        most_steps: int = 10**6, images: int = base.IMAGES, test_images: int = base.TEST_IMAGES,
-        progress: bool = True, done: Sequence[dict] = (),
-        keep: Callable[[list[dict]], None] | None = None) -> list[dict]:
+def run(
+    seeds: Sequence[int] = SEEDS,
+    nets: Sequence[tuple[str, float, bool]] = NETS,
+    most_steps: int = 10**6,
+    images: int = base.IMAGES,
+    test_images: int = base.TEST_IMAGES,
+    progress: bool = True,
+    done: Sequence[dict] = (),
+    keep: Callable[[list[dict]], None] | None = None,
+) -> list[dict]:
     """A record for every net and seed: accuracy (0 to 1) of a linear probe and of fine-tuning with
     `LABELS` labelled images, on held-out images, and the seconds of pretraining.
 
@@ -60,14 +72,25 @@ def run(seeds: Sequence[int] = SEEDS, nets: Sequence[tuple[str, float, bool]] = 
             loss = base.pretrain(net, x, min(STEPS, most_steps), seed, title)
             seconds = perf_counter() - start
             classifier = base.fine_tune(
-                net.encoder, x[:LABELS], y[:LABELS], min(base.FINE_TUNE[LABELS], most_steps),
-                base.FINE_TUNE_LR, seed)
-            records.append({
-                "draw": draw, "ratio": ratio, "normalised": normalised, "seed": seed,
-                "probe": base.probe(net.encoder, x[:LABELS], y[:LABELS], test, test_labels),
-                "fine_tuned": accuracy(classifier, test, test_labels),
-                "loss": round(sum(loss[-50:]) / len(loss[-50:]), 4), "seconds": round(seconds, 1),
-            })
+                net.encoder,
+                x[:LABELS],
+                y[:LABELS],
+                min(base.FINE_TUNE[LABELS], most_steps),
+                base.FINE_TUNE_LR,
+                seed,
+            )
+            records.append(
+                {
+                    "draw": draw,
+                    "ratio": ratio,
+                    "normalised": normalised,
+                    "seed": seed,
+                    "probe": base.probe(net.encoder, x[:LABELS], y[:LABELS], test, test_labels),
+                    "fine_tuned": accuracy(classifier, test, test_labels),
+                    "loss": round(sum(loss[-50:]) / len(loss[-50:]), 4),
+                    "seconds": round(seconds, 1),
+                }
+            )
             if keep:
                 keep(records)
     return records
@@ -76,6 +99,9 @@ def run(seeds: Sequence[int] = SEEDS, nets: Sequence[tuple[str, float, bool]] = 
 def main(root: Path) -> None:
     """Run it on one thread; write data/results/07_mask_ratio.json."""
     torch.set_num_threads(1)
-    done, keep = resume(root / "data/results/07_mask_ratio.json",
-                        command="labs experiment 07 mask_ratio", settings=settings())
+    done, keep = resume(
+        root / "data/results/07_mask_ratio.json",
+        command="labs experiment 07 mask_ratio",
+        settings=settings(),
+    )
     run(done=done, keep=keep)

@@ -39,39 +39,70 @@ SEEDS = (0, 1, 2)
 CHECKPOINT = "07_mae"
 
 
-def make_mae(mask_ratio: float = MASK_RATIO, normalise: bool = True,
-             draw: Callable[[int, tuple[int, int]], Tensor] = random_noise) -> MaskedAutoencoder:
+def make_mae(
+    mask_ratio: float = MASK_RATIO,
+    normalise: bool = True,
+    draw: Callable[[int, tuple[int, int]], Tensor] = random_noise,
+) -> MaskedAutoencoder:
     """The lab's masked autoencoder, untrained: 32 x 32 pixels, 64 patches."""
     encoder = MAEEncoder(SIZE, PATCH, **ENCODER)
     decoder = MAEDecoder(encoder.grid, ENCODER["dim"], 3 * PATCH**2, **DECODER)
     return MaskedAutoencoder(encoder, decoder, mask_ratio, normalise, draw)
 
 
-def pretrain(net: MaskedAutoencoder, images: Tensor, steps: int, seed: int,
-             progress: bool | str = False) -> list[float]:
+def pretrain(
+    net: MaskedAutoencoder, images: Tensor, steps: int, seed: int, progress: bool | str = False
+) -> list[float]:
     """Train `net` in place on `images` without labels; the loss of every step. Seeded."""
     nothing = torch.zeros(len(images))
-    return train_classifier(net, images, nothing, steps=steps, batch_size=BATCH_SIZE, lr=LR,
-                            weight_decay=WEIGHT_DECAY, seed=seed, progress=progress,
-                            loss_of=lambda outputs, _: outputs[0]).loss
+    return train_classifier(
+        net,
+        images,
+        nothing,
+        steps=steps,
+        batch_size=BATCH_SIZE,
+        lr=LR,
+        weight_decay=WEIGHT_DECAY,
+        seed=seed,
+        progress=progress,
+        loss_of=lambda outputs, _: outputs[0],
+    ).loss
 
 
-def fine_tune(encoder: MAEEncoder, images: Tensor, labels: Tensor, steps: int, lr: float,
-              seed: int, progress: bool | str = False) -> nn.Module:
+def fine_tune(
+    encoder: MAEEncoder,
+    images: Tensor,
+    labels: Tensor,
+    steps: int,
+    lr: float,
+    seed: int,
+    progress: bool | str = False,
+) -> nn.Module:
     """A classifier that begins with a copy of `encoder`, all of it trained on labelled images."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = PooledClassifier(encoder, ENCODER["dim"], CONCEPTS)
-    train_classifier(net, images, labels, steps=steps, batch_size=BATCH_SIZE, lr=lr,
-                     weight_decay=WEIGHT_DECAY, seed=seed, progress=progress)
+    train_classifier(
+        net,
+        images,
+        labels,
+        steps=steps,
+        batch_size=BATCH_SIZE,
+        lr=lr,
+        weight_decay=WEIGHT_DECAY,
+        seed=seed,
+        progress=progress,
+    )
     return net
 
 
-def probe(encoder: MAEEncoder, images: Tensor, labels: Tensor, test: Tensor,
-          test_labels: Tensor) -> float:
+def probe(
+    encoder: MAEEncoder, images: Tensor, labels: Tensor, test: Tensor, test_labels: Tensor
+) -> float:
     """Accuracy of a linear probe on the mean of the patch tokens of a frozen encoder."""
-    found = [features(lambda part: encoder(part, 0.0)[0][:, 1:].mean(1), some)
-             for some in (images, test)]
+    found = [
+        features(lambda part: encoder(part, 0.0)[0][:, 1:].mean(1), some) for some in (images, test)
+    ]
     return linear_probe(found[0], labels, found[1], test_labels)
 
 
@@ -80,12 +111,24 @@ def settings() -> dict:
     with torch.device("meta"):
         net, image, noise = make_mae(), torch.zeros(1, 3, SIZE, SIZE), torch.zeros(1, 64)
     return {
-        "size": SIZE, "patch": PATCH, "concepts": CONCEPTS, "encoder": ENCODER,
-        "decoder": DECODER, "mask_ratio": MASK_RATIO, "images": IMAGES,
-        "test_images": TEST_IMAGES, "batch_size": BATCH_SIZE, "lr": LR,
-        "weight_decay": WEIGHT_DECAY, "steps": STEPS, "fine_tune": FINE_TUNE,
-        "fine_tune_lr": FINE_TUNE_LR, "longer": LONGER, "probe_labels": PROBE_LABELS,
-        "parameters": count_parameters(net), "encoder_parameters": count_parameters(net.encoder),
+        "size": SIZE,
+        "patch": PATCH,
+        "concepts": CONCEPTS,
+        "encoder": ENCODER,
+        "decoder": DECODER,
+        "mask_ratio": MASK_RATIO,
+        "images": IMAGES,
+        "test_images": TEST_IMAGES,
+        "batch_size": BATCH_SIZE,
+        "lr": LR,
+        "weight_decay": WEIGHT_DECAY,
+        "steps": STEPS,
+        "fine_tune": FINE_TUNE,
+        "fine_tune_lr": FINE_TUNE_LR,
+        "longer": LONGER,
+        "probe_labels": PROBE_LABELS,
+        "parameters": count_parameters(net),
+        "encoder_parameters": count_parameters(net.encoder),
         "macs": count_macs(net, image, noise),
         "encoder_macs": count_macs(net.encoder, image, MASK_RATIO, noise),
     }
@@ -103,9 +146,15 @@ def test_data(images: int = TEST_IMAGES) -> tuple[Tensor, Tensor]:
     return normalize(batch.images), batch.labels
 
 
-def run(seeds: Sequence[int] = SEEDS, most_steps: int = 10**6, images: int = IMAGES,
-        test_images: int = TEST_IMAGES, progress: bool = True, done: Sequence[dict] = (),
-        keep: Callable[[int, nn.Module | None, list[dict]], None] | None = None) -> list[dict]:
+def run(
+    seeds: Sequence[int] = SEEDS,
+    most_steps: int = 10**6,
+    images: int = IMAGES,
+    test_images: int = TEST_IMAGES,
+    progress: bool = True,
+    done: Sequence[dict] = (),
+    keep: Callable[[int, nn.Module | None, list[dict]], None] | None = None,
+) -> list[dict]:
     """Records of pretraining and of fine-tuning; accuracies from 0 to 1, on held-out images.
 
     A seed fixes images, initial weights, masks and which images have labels. What is in the
@@ -140,21 +189,38 @@ def run(seeds: Sequence[int] = SEEDS, most_steps: int = 10**6, images: int = IMA
         net, start = fresh(seed), perf_counter()
         few = x[:PROBE_LABELS], y[:PROBE_LABELS], test, test_labels
         untrained = probe(net.encoder, *few)
-        loss = pretrain(net, x, min(STEPS, most_steps), seed,
-                        f"pretraining, seed {seed}" if progress else False)
+        loss = pretrain(
+            net, x, min(STEPS, most_steps), seed, f"pretraining, seed {seed}" if progress else False
+        )
         nets[seed] = net
         if ("pretraining", 0, seed) not in finished:
-            add({"start": "pretraining", "labels": 0, "seed": seed,
-                 "loss": round(sum(loss[-50:]) / len(loss[-50:]), 4),
-                 "test_loss": round(held_out_loss(net, test), 4), "probe_untrained": untrained,
-                 "probe": probe(net.encoder, *few),
-                 "seconds": round(perf_counter() - start, 1)}, net)
+            add(
+                {
+                    "start": "pretraining",
+                    "labels": 0,
+                    "seed": seed,
+                    "loss": round(sum(loss[-50:]) / len(loss[-50:]), 4),
+                    "test_loss": round(held_out_loss(net, test), 4),
+                    "probe_untrained": untrained,
+                    "probe": probe(net.encoder, *few),
+                    "seconds": round(perf_counter() - start, 1),
+                },
+                net,
+            )
         return net
 
-    arms = [(start, labels, seed) for seed in seeds for labels in FINE_TUNE
-            for start in ("pretrained", "from scratch")]
-    arms += [(f"{start}, longer", labels, seed) for start in ("from scratch", "pretrained")
-             for labels in LONGER for seed in seeds]
+    arms = [
+        (start, labels, seed)
+        for seed in seeds
+        for labels in FINE_TUNE
+        for start in ("pretrained", "from scratch")
+    ]
+    arms += [
+        (f"{start}, longer", labels, seed)
+        for start in ("from scratch", "pretrained")
+        for labels in LONGER
+        for seed in seeds
+    ]
     for name, labels, seed in arms:
         if (name, labels, seed) in finished:
             continue
@@ -162,20 +228,36 @@ def run(seeds: Sequence[int] = SEEDS, most_steps: int = 10**6, images: int = IMA
         encoder = (pretrained(seed) if name.startswith("pretrained") else fresh(100 + seed)).encoder
         steps = (LONGER if name.endswith("longer") else FINE_TUNE)[labels]
         start = perf_counter()
-        classifier = fine_tune(encoder, x[:labels], y[:labels], min(steps, most_steps),
-                               FINE_TUNE_LR, seed,
-                               f"{name}, {labels} labels, seed {seed}" if progress else False)
-        add({"start": name, "labels": labels, "seed": seed, "steps": steps,
-             "accuracy": accuracy(classifier, test, test_labels),
-             "seconds": round(perf_counter() - start, 1)})
+        classifier = fine_tune(
+            encoder,
+            x[:labels],
+            y[:labels],
+            min(steps, most_steps),
+            FINE_TUNE_LR,
+            seed,
+            f"{name}, {labels} labels, seed {seed}" if progress else False,
+        )
+        add(
+            {
+                "start": name,
+                "labels": labels,
+                "seed": seed,
+                "steps": steps,
+                "accuracy": accuracy(classifier, test, test_labels),
+                "seconds": round(perf_counter() - start, 1),
+            }
+        )
     return records
 
 
 @torch.no_grad()
 def held_out_loss(net: MaskedAutoencoder, images: Tensor, seed: int = 0) -> float:
     """The loss on images of which nothing was trained on, with masks that `seed` fixes."""
-    noise = torch.rand(len(images), net.encoder.grid[0] * net.encoder.grid[1],
-                       generator=torch.Generator().manual_seed(seed))
+    noise = torch.rand(
+        len(images),
+        net.encoder.grid[0] * net.encoder.grid[1],
+        generator=torch.Generator().manual_seed(seed),
+    )
     losses = [net(x, part)[0] for x, part in zip(images.split(250), noise.split(250))]
     return torch.stack(losses).mean().item()
 
@@ -184,13 +266,17 @@ def main(root: Path) -> None:
     """Run it on one thread; write the checkpoint and data/results/07_masked_pretraining.json."""
     torch.set_num_threads(1)
     command = "labs experiment 07 masked_pretraining"
-    done, write = resume(root / "data/results/07_masked_pretraining.json", command=command,
-                         settings=settings())
+    done, write = resume(
+        root / "data/results/07_masked_pretraining.json", command=command, settings=settings()
+    )
 
     def keep(seed: int, net: nn.Module | None, records: list[dict]) -> None:
         if net is not None and seed == SEEDS[0]:
-            notes = {"command": command, "seed": str(seed),
-                     "test_loss": f"{records[-1]['test_loss']:.4f}"}
+            notes = {
+                "command": command,
+                "seed": str(seed),
+                "test_loss": f"{records[-1]['test_loss']:.4f}",
+            }
             save_checkpoint(net, root / f"data/checkpoints/{CHECKPOINT}.safetensors", notes)
         write(records)
 

@@ -30,9 +30,15 @@ def settings() -> dict:
     return shared | {"labels": LABELS}
 
 
-def run(seeds: Sequence[int] = SEEDS, most_steps: int = 10**6, images: int = base.IMAGES,
-        test_images: int = base.TEST_IMAGES, progress: bool = True, done: Sequence[dict] = (),
-        keep: Callable[[list[dict]], None] | None = None) -> list[dict]:
+def run(
+    seeds: Sequence[int] = SEEDS,
+    most_steps: int = 10**6,
+    images: int = base.IMAGES,
+    test_images: int = base.TEST_IMAGES,
+    progress: bool = True,
+    done: Sequence[dict] = (),
+    keep: Callable[[list[dict]], None] | None = None,
+) -> list[dict]:
     """A record for every start and seed: accuracy (0 to 1) on held-out images after fine-tuning
     with `LABELS` labelled images, and of a linear probe on the encoder before.
 
@@ -52,14 +58,29 @@ def run(seeds: Sequence[int] = SEEDS, most_steps: int = 10**6, images: int = bas
                 torch.manual_seed(first)
                 net = base.make_mae()
             if name == "pretrained":
-                base.pretrain(net, x, min(base.STEPS, most_steps), seed,
-                              f"pretraining, seed {seed}" if progress else False)
-            classifier = base.fine_tune(net.encoder, x[:LABELS], y[:LABELS],
-                                        min(base.FINE_TUNE[LABELS], most_steps),
-                                        base.FINE_TUNE_LR, seed)
-            records.append({
-                "start": name, "seed": seed, "accuracy": accuracy(classifier, test_x, test.labels),
-                "probe": base.probe(net.encoder, x[:LABELS], y[:LABELS], test_x, test.labels)})
+                base.pretrain(
+                    net,
+                    x,
+                    min(base.STEPS, most_steps),
+                    seed,
+                    f"pretraining, seed {seed}" if progress else False,
+                )
+            classifier = base.fine_tune(
+                net.encoder,
+                x[:LABELS],
+                y[:LABELS],
+                min(base.FINE_TUNE[LABELS], most_steps),
+                base.FINE_TUNE_LR,
+                seed,
+            )
+            records.append(
+                {
+                    "start": name,
+                    "seed": seed,
+                    "accuracy": accuracy(classifier, test_x, test.labels),
+                    "probe": base.probe(net.encoder, x[:LABELS], y[:LABELS], test_x, test.labels),
+                }
+            )
             if keep:
                 keep(records)
     return records
@@ -68,6 +89,9 @@ def run(seeds: Sequence[int] = SEEDS, most_steps: int = 10**6, images: int = bas
 def main(root: Path) -> None:
     """Run it on one thread; write data/results/07_natural_colours.json."""
     torch.set_num_threads(1)
-    done, keep = resume(root / "data/results/07_natural_colours.json",
-                        command="labs experiment 07 natural_colours", settings=settings())
+    done, keep = resume(
+        root / "data/results/07_natural_colours.json",
+        command="labs experiment 07 natural_colours",
+        settings=settings(),
+    )
     run(done=done, keep=keep)

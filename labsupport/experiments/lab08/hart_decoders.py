@@ -31,8 +31,14 @@ from labsupport.models.judges import JudgeNet
 from labsupport.training.checkpoints import load_checkpoint
 from labsupport.training.schedule import learning_rate_factor
 
-NET = {"size": 32, "dim": 8, "codebook_size": 256, "scales": (1, 2, 4, 8),
-       "widths": (16, 32, 64), "blocks": 1}
+NET = {
+    "size": 32,
+    "dim": 8,
+    "codebook_size": 256,
+    "scales": (1, 2, 4, 8),
+    "widths": (16, 32, 64),
+    "blocks": 1,
+}
 STEPS, CONTINUOUS = 1200, 0.5
 DECODER_STEPS, DECODER_LR = 400, 1e-3
 TEST_IMAGES, TEST_SEED = 1000, 88
@@ -45,22 +51,37 @@ JUDGE = "a"
 
 def settings() -> dict:
     """All that a record depends on, for the result file."""
-    return {"net": NET, "steps": STEPS, "continuous": CONTINUOUS, "decoder_steps": DECODER_STEPS,
-            "decoder_lr": DECODER_LR, "batch_size": hart_tokenizer.BATCH_SIZE,
-            "lr": hart_tokenizer.LR, "edge_weight": hart_tokenizer.EDGE_WEIGHT,
-            "square_weight": hart_tokenizer.SQUARE_WEIGHT,
-            "code_weight": hart_tokenizer.CODE_WEIGHT, "test_images": TEST_IMAGES,
-            "judge": JUDGE, "judge_size": hart_judges.SIZE}
+    return {
+        "net": NET,
+        "steps": STEPS,
+        "continuous": CONTINUOUS,
+        "decoder_steps": DECODER_STEPS,
+        "decoder_lr": DECODER_LR,
+        "batch_size": hart_tokenizer.BATCH_SIZE,
+        "lr": hart_tokenizer.LR,
+        "edge_weight": hart_tokenizer.EDGE_WEIGHT,
+        "square_weight": hart_tokenizer.SQUARE_WEIGHT,
+        "code_weight": hart_tokenizer.CODE_WEIGHT,
+        "test_images": TEST_IMAGES,
+        "judge": JUDGE,
+        "judge_size": hart_judges.SIZE,
+    }
 
 
-def train_decoder(tokenizer: HybridTokenizer, continuous: float, steps: int, seed: int,
-                  progress: bool | str = True) -> None:
+def train_decoder(
+    tokenizer: HybridTokenizer,
+    continuous: float,
+    steps: int,
+    seed: int,
+    progress: bool | str = True,
+) -> None:
     """Train the decoder alone; encoder, codes and convolutions of the quantizer stay as they are.
 
     The decoder sees the continuous latent for a share `continuous` of each batch.
     """
-    optimizer = torch.optim.AdamW(tokenizer.decoder.parameters(), DECODER_LR,
-                                  betas=hart_tokenizer.BETAS)
+    optimizer = torch.optim.AdamW(
+        tokenizer.decoder.parameters(), DECODER_LR, betas=hart_tokenizer.BETAS
+    )
     batch_size = hart_tokenizer.BATCH_SIZE
     number = round(continuous * batch_size)
     title = progress if isinstance(progress, str) else "decoder"
@@ -68,8 +89,14 @@ def train_decoder(tokenizer: HybridTokenizer, continuous: float, steps: int, see
     for step in tqdm(range(steps), disable=not progress, desc=title):
         for group in optimizer.param_groups:
             group["lr"] = DECODER_LR * learning_rate_factor(step, steps)
-        images = normalize(stickers(batch_size, tokenizer.size, jitter=hart_tokenizer.JITTER,
-                                    seed=seed * 10_000_000 + 5_000_000 + step).images)
+        images = normalize(
+            stickers(
+                batch_size,
+                tokenizer.size,
+                jitter=hart_tokenizer.JITTER,
+                seed=seed * 10_000_000 + 5_000_000 + step,
+            ).images
+        )
         with torch.no_grad():
             latent = tokenizer.encode(images)
             discrete = tokenizer.quantizer(latent).discrete
@@ -93,17 +120,21 @@ def measure(tokenizer: HybridTokenizer, judge: JudgeNet, batch: Stickers) -> dic
     features, _ = opinion(judge, batch.images, size)
     found = {}
     for path in ("discrete", "continuous"):
+
         def rebuild(part: Tensor, path: str = path) -> Tensor:
             latent = tokenizer.encode(part)
-            return tokenizer.decode(latent if path == "continuous"
-                                    else tokenizer.quantizer(latent).discrete)
+            return tokenizer.decode(
+                latent if path == "continuous" else tokenizer.quantizer(latent).discrete
+            )
 
         made = to_unit(in_parts(rebuild, images))
         seen, words = opinion(judge, made, size)
-        found[path] = {"psnr": round(psnr(made, batch.images), 3),
-                       "ssim": round(ssim(made, batch.images), 4),
-                       "frechet": round(frechet_distance(seen, features), 3),
-                       "right": round(share_right(words, batch.attributes), 4)}
+        found[path] = {
+            "psnr": round(psnr(made, batch.images), 3),
+            "ssim": round(ssim(made, batch.images), 4),
+            "frechet": round(frechet_distance(seen, features), 3),
+            "right": round(share_right(words, batch.attributes), 4),
+        }
     return found
 
 
@@ -111,25 +142,38 @@ def family(name: str, seed: int, progress: bool) -> Iterator[tuple[str, HybridTo
     """A net of WHOLE, trained; and where it is the discrete one, the nets of FROZEN after it."""
     torch.manual_seed(seed)
     tokenizer = HybridTokenizer(**NET)
-    train_tokenizer(tokenizer, steps=STEPS, seed=seed, continuous=WHOLE[name],
-                    progress=f"{name}, seed {seed}" if progress else False)
+    train_tokenizer(
+        tokenizer,
+        steps=STEPS,
+        seed=seed,
+        continuous=WHOLE[name],
+        progress=f"{name}, seed {seed}" if progress else False,
+    )
     yield name, tokenizer
     if WHOLE[name]:
         return
     for other, continuous in FROZEN.items():
         further = copy.deepcopy(tokenizer)
-        train_decoder(further, continuous, DECODER_STEPS, seed,
-                      f"{other}, seed {seed}" if progress else False)
+        train_decoder(
+            further, continuous, DECODER_STEPS, seed, f"{other}, seed {seed}" if progress else False
+        )
         yield other, further
 
 
-def run(judge: JudgeNet, seeds: Sequence[int] = SEEDS, done: Sequence[dict] = (),
-        keep: Callable[[list[dict]], None] | None = None, progress: bool = True) -> list[dict]:
+def run(
+    judge: JudgeNet,
+    seeds: Sequence[int] = SEEDS,
+    done: Sequence[dict] = (),
+    keep: Callable[[list[dict]], None] | None = None,
+    progress: bool = True,
+) -> list[dict]:
     """A record for each net, seed, split and path; what is in `done` is not repeated.
     `keep(records)` is called after every net."""
     records = list(done)
-    tests = {title: stickers(TEST_IMAGES, NET["size"], split=split, seed=TEST_SEED)
-             for title, split in SPLITS.items()}
+    tests = {
+        title: stickers(TEST_IMAGES, NET["size"], split=split, seed=TEST_SEED)
+        for title, split in SPLITS.items()
+    }
     for seed in seeds:
         for name, share in WHOLE.items():
             known = {(r["net"], r["seed"]) for r in records}
@@ -142,8 +186,16 @@ def run(judge: JudgeNet, seeds: Sequence[int] = SEEDS, done: Sequence[dict] = ()
                     continue
                 for split, batch in tests.items():
                     for path, found in measure(tokenizer.eval(), judge, batch).items():
-                        records.append({"net": net, "seed": seed, "split": split, "path": path,
-                                        **found, "seconds": round(seconds, 1)})
+                        records.append(
+                            {
+                                "net": net,
+                                "seed": seed,
+                                "split": split,
+                                "path": path,
+                                **found,
+                                "seconds": round(seconds, 1),
+                            }
+                        )
                 if keep:
                     keep(records)
     return records
@@ -163,8 +215,11 @@ def main(root: Path) -> None:
     """Run it on one thread and write data/results/08_hart_decoders.json; it goes on where it
     stopped."""
     torch.set_num_threads(1)
-    done, keep = resume(root / "data/results/08_hart_decoders.json",
-                        command="labs experiment 08 hart_decoders", settings=settings())
+    done, keep = resume(
+        root / "data/results/08_hart_decoders.json",
+        command="labs experiment 08 hart_decoders",
+        settings=settings(),
+    )
     judge = hart_judges.judge_net(JUDGE)
     load_checkpoint(judge, root / f"data/checkpoints/08_judge_{JUDGE}.safetensors")
     images = ceiling(judge.eval())

@@ -36,14 +36,19 @@ def worsen(images: Tensor, generator: torch.Generator) -> Tensor:
     n = len(images)
     kernel = torch.tensor([0.25, 0.5, 0.25])
     for axis in ((3, 1), (1, 3)):
-        blurred = F.conv2d(images, kernel.view(1, 1, *axis).expand(3, 1, *axis), groups=3,
-                           padding=(axis[0] // 2, axis[1] // 2))
+        blurred = F.conv2d(
+            images,
+            kernel.view(1, 1, *axis).expand(3, 1, *axis),
+            groups=3,
+            padding=(axis[0] // 2, axis[1] // 2),
+        )
         share = torch.rand(n, 1, 1, 1, generator=generator)
         images = images + share * (blurred - images)
     strength = 0.15 * torch.rand(n, 1, 1, 1, generator=generator)
     noise = torch.randn(images.shape, generator=generator)
-    stains = F.interpolate(torch.randn(n, 3, 8, 8, generator=generator), size=images.shape[2:],
-                           mode="bilinear")
+    stains = F.interpolate(
+        torch.randn(n, 3, 8, 8, generator=generator), size=images.shape[2:], mode="bilinear"
+    )
     return images + strength * (noise + stains)
 
 
@@ -57,11 +62,14 @@ def train_judge(name: str, seed: int, steps: int = STEPS, progress: bool = True)
         for step in bar:
             for group in optimizer.param_groups:
                 group["lr"] = LR * learning_rate_factor(step, steps)
-            batch = stickers(BATCH_SIZE, SIZE, split="all", seed=(seed + 1) * 20_000_000 + step,
-                             jitter=JITTER)
+            batch = stickers(
+                BATCH_SIZE, SIZE, split="all", seed=(seed + 1) * 20_000_000 + step, jitter=JITTER
+            )
             verdict = net(worsen(normalize(batch.images), generator))
-            loss = sum(F.cross_entropy(logits, words) for logits, words
-                       in zip(verdict.logits, batch.attributes.T, strict=True))
+            loss = sum(
+                F.cross_entropy(logits, words)
+                for logits, words in zip(verdict.logits, batch.attributes.T, strict=True)
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -84,11 +92,28 @@ def main(root: Path) -> None:
     start, records = perf_counter(), []
     for seed, name in enumerate(JUDGES):
         net = train_judge(name, seed)
-        save_checkpoint(net, root / f"data/checkpoints/08_judge_{name}.safetensors",
-                        {"command": "labs experiment 08 hart_judges", "seed": str(seed)})
-        records += [{"judge": name, "split": split} | right(net, stickers(
-            TEST_IMAGES, SIZE, split=split, seed=TEST_SEED)) for split in ("triple", "pair")]
-    write_result(root / "data/results/08_hart_judges.json", records=records,
-                 command="labs experiment 08 hart_judges", seconds=perf_counter() - start,
-                 settings={"steps": STEPS, "batch_size": BATCH_SIZE, "lr": LR, "size": SIZE,
-                           "jitter": JITTER, "judges": JUDGES, "test_images": TEST_IMAGES})
+        save_checkpoint(
+            net,
+            root / f"data/checkpoints/08_judge_{name}.safetensors",
+            {"command": "labs experiment 08 hart_judges", "seed": str(seed)},
+        )
+        records += [
+            {"judge": name, "split": split}
+            | right(net, stickers(TEST_IMAGES, SIZE, split=split, seed=TEST_SEED))
+            for split in ("triple", "pair")
+        ]
+    write_result(
+        root / "data/results/08_hart_judges.json",
+        records=records,
+        command="labs experiment 08 hart_judges",
+        seconds=perf_counter() - start,
+        settings={
+            "steps": STEPS,
+            "batch_size": BATCH_SIZE,
+            "lr": LR,
+            "size": SIZE,
+            "jitter": JITTER,
+            "judges": JUDGES,
+            "test_images": TEST_IMAGES,
+        },
+    )

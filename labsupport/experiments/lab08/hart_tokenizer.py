@@ -52,30 +52,48 @@ def reconstruction_loss(made: Tensor, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def revive(tokenizer: HybridTokenizer, latent: Tensor, indices: Tensor, used: Tensor,
-           generator: torch.Generator) -> None:
+def revive(
+    tokenizer: HybridTokenizer,
+    latent: Tensor,
+    indices: Tensor,
+    used: Tensor,
+    generator: torch.Generator,
+) -> None:
     """Put codes that were not `used` where vectors are that had to be explained lately."""
     quantizer = tokenizer.quantizer
     rests = [latent, *(latent - total for total in quantizer.partial_sums(indices)[:-1])]
-    vectors = torch.cat([F.interpolate(rest, size=(scale, scale), mode="area").flatten(2).mT
-                         .flatten(0, 1) for rest, scale in zip(rests, quantizer.scales,
-                                                              strict=True)])
+    vectors = torch.cat(
+        [
+            F.interpolate(rest, size=(scale, scale), mode="area").flatten(2).mT.flatten(0, 1)
+            for rest, scale in zip(rests, quantizer.scales, strict=True)
+        ]
+    )
     dead = (used == 0).nonzero()[:, 0]
     chosen = torch.randint(len(vectors), (len(dead),), generator=generator)
     quantizer.codebook.weight[dead] = vectors[chosen]
 
 
-def train_tokenizer(tokenizer: HybridTokenizer, *, steps: int, seed: int = 0,
-                    continuous: float = CONTINUOUS, batch_size: int = BATCH_SIZE, lr: float = LR,
-                    split: str = "train", bfloat16: bool = True, progress: bool | str = True,
-                    on_step: Callable[[int, float], None] | None = None) -> list[float]:
+def train_tokenizer(
+    tokenizer: HybridTokenizer,
+    *,
+    steps: int,
+    seed: int = 0,
+    continuous: float = CONTINUOUS,
+    batch_size: int = BATCH_SIZE,
+    lr: float = LR,
+    split: str = "train",
+    bfloat16: bool = True,
+    progress: bool | str = True,
+    on_step: Callable[[int, float], None] | None = None,
+) -> list[float]:
     """Train in place on endless stickers; returns the reconstruction loss of every step.
 
     The decoder sees the continuous latent for a `continuous` share of each batch and the discrete
     one for the rest (HART, section 3.1). `on_step(step, loss)` is called after every step.
     """
-    optimizer = torch.optim.AdamW(tokenizer.parameters(), lr, betas=BETAS,
-                                  weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(
+        tokenizer.parameters(), lr, betas=BETAS, weight_decay=WEIGHT_DECAY
+    )
     generator = torch.Generator().manual_seed(seed)
     size, number = tokenizer.size, round(continuous * batch_size)
     used = torch.zeros(tokenizer.quantizer.codebook.num_embeddings)
@@ -87,8 +105,11 @@ def train_tokenizer(tokenizer: HybridTokenizer, *, steps: int, seed: int = 0,
         for step in bar:
             for group in optimizer.param_groups:
                 group["lr"] = lr * learning_rate_factor(step, steps)
-            images = normalize(stickers(batch_size, size, split=split, jitter=JITTER,
-                                        seed=seed * 10_000_000 + step).images)
+            images = normalize(
+                stickers(
+                    batch_size, size, split=split, jitter=JITTER, seed=seed * 10_000_000 + step
+                ).images
+            )
             with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
                 latent = tokenizer.encode(images).float()
             quantized = tokenizer.quantizer(latent)
@@ -100,8 +121,7 @@ def train_tokenizer(tokenizer: HybridTokenizer, *, steps: int, seed: int = 0,
             (loss + CODE_WEIGHT * quantized.loss).backward()
             torch.nn.utils.clip_grad_norm_(tokenizer.parameters(), CLIP)
             optimizer.step()
-            used.index_add_(0, quantized.indices.flatten(),
-                            torch.ones(quantized.indices.numel()))
+            used.index_add_(0, quantized.indices.flatten(), torch.ones(quantized.indices.numel()))
             if (step + 1) % REVIVE_EVERY == 0:
                 if step < REVIVE_UNTIL * steps:
                     revive(tokenizer, latent.detach(), quantized.indices, used, generator)
@@ -136,12 +156,16 @@ def sharpness(tokenizer: HybridTokenizer, split: str, n: int = TEST_IMAGES) -> d
     errors: dict[str, list[Tensor]] = {"discrete": [], "continuous": []}
     for part in images.split(250):
         latent = tokenizer.encode(part)
-        for name, shown in (("discrete", tokenizer.quantizer(latent).discrete),
-                            ("continuous", latent)):
+        for name, shown in (
+            ("discrete", tokenizer.quantizer(latent).discrete),
+            ("continuous", latent),
+        ):
             made = tokenizer.decode(shown).clamp(-1, 1)
             errors[name].append(((made - part) / 2).square().mean(dim=(1, 2, 3)))
-    return {name: round((-10 * torch.cat(parts).log10()).mean().item(), 2)
-            for name, parts in errors.items()}
+    return {
+        name: round((-10 * torch.cat(parts).log10()).mean().item(), 2)
+        for name, parts in errors.items()
+    }
 
 
 def main(root: Path) -> None:
@@ -161,14 +185,30 @@ def main(root: Path) -> None:
     losses = train_tokenizer(tokenizer, steps=STEPS, seed=SEED, on_step=log)
     round_weights(tokenizer)
     command = "labs experiment 08 hart_tokenizer"
-    save_half(tokenizer, root / "data/checkpoints/08_hart_tokenizer.safetensors",
-              {"command": command, "seed": str(SEED)})
-    records = [{"split": split} | sharpness(tokenizer, split)
-               for split in ("train", "triple", "pair")]
+    save_half(
+        tokenizer,
+        root / "data/checkpoints/08_hart_tokenizer.safetensors",
+        {"command": command, "seed": str(SEED)},
+    )
+    records = [
+        {"split": split} | sharpness(tokenizer, split) for split in ("train", "triple", "pair")
+    ]
     write_result(
-        root / "data/results/08_hart_tokenizer.json", command=command, records=records,
-        seconds=perf_counter() - start, curve=curve,
-        loss=[round(sum(losses[i:i + 50]) / 50, 5) for i in range(0, len(losses), 50)],
-        settings={"size": SIZE, "steps": STEPS, "seed": SEED, "batch_size": BATCH_SIZE, "lr": LR,
-                  "continuous": CONTINUOUS, "jitter": JITTER, "test_images": TEST_IMAGES,
-                  "weights": [EDGE_WEIGHT, SQUARE_WEIGHT, CODE_WEIGHT]})
+        root / "data/results/08_hart_tokenizer.json",
+        command=command,
+        records=records,
+        seconds=perf_counter() - start,
+        curve=curve,
+        loss=[round(sum(losses[i : i + 50]) / 50, 5) for i in range(0, len(losses), 50)],
+        settings={
+            "size": SIZE,
+            "steps": STEPS,
+            "seed": SEED,
+            "batch_size": BATCH_SIZE,
+            "lr": LR,
+            "continuous": CONTINUOUS,
+            "jitter": JITTER,
+            "test_images": TEST_IMAGES,
+            "weights": [EDGE_WEIGHT, SQUARE_WEIGHT, CODE_WEIGHT],
+        },
+    )

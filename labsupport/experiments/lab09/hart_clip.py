@@ -37,8 +37,19 @@ def sticker_clip() -> CLIP:
     """Lab 06's CLIP for images (batch, 3, 48, 48) in [-1, 1] and the tokens of
     `stickers.tokenize`, untrained. Its text tower reads at the largest number of a caption: the
     ground, which comes last."""
-    return clip(SIZE, 6, len(VOCABULARY), TEXT_LENGTH, width=64, depth=3, heads=4, text_width=64,
-                text_depth=2, text_heads=4, embed_dim=64)
+    return clip(
+        SIZE,
+        6,
+        len(VOCABULARY),
+        TEXT_LENGTH,
+        width=64,
+        depth=3,
+        heads=4,
+        text_width=64,
+        text_depth=2,
+        text_heads=4,
+        embed_dim=64,
+    )
 
 
 def shipped_clip() -> CLIP:
@@ -48,8 +59,13 @@ def shipped_clip() -> CLIP:
     return net.eval()
 
 
-def train_clip(net: CLIP, steps: int = STEPS, seed: int = SEED, batch_size: int = BATCH_SIZE,
-               progress: bool = True) -> list[float]:
+def train_clip(
+    net: CLIP,
+    steps: int = STEPS,
+    seed: int = SEED,
+    batch_size: int = BATCH_SIZE,
+    progress: bool = True,
+) -> list[float]:
     """Train in place; the loss of every step. No caption occurs twice in a batch: it would be a
     wrong answer that is right."""
     generator = torch.Generator().manual_seed(seed)
@@ -60,11 +76,13 @@ def train_clip(net: CLIP, steps: int = STEPS, seed: int = SEED, batch_size: int 
         for step in bar:
             for group in optimizer.param_groups:
                 group["lr"] = LR * learning_rate_factor(step, steps)
-            batch = stickers(batch_size, SIZE, split="all", seed=(seed + 1) * 30_000_000 + step,
-                             jitter=JITTER)
+            batch = stickers(
+                batch_size, SIZE, split="all", seed=(seed + 1) * 30_000_000 + step, jitter=JITTER
+            )
             text = tokenize(batch.captions)
-            rows = torch.tensor(list({tuple(row): i for i, row in enumerate(text.tolist())}
-                                     .values()))
+            rows = torch.tensor(
+                list({tuple(row): i for i, row in enumerate(text.tolist())}.values())
+            )
             images = worsen(normalize(batch.images[rows]), generator)
             loss = clip_loss(net.image(images), net.text(text[rows]), net.logit_scale)
             optimizer.zero_grad()
@@ -103,11 +121,16 @@ def alignment(net: CLIP, split: str, n: int = TEST_IMAGES) -> dict[str, float]:
     word and with those of other images, and how often the first is above the second."""
     batch = stickers(n, SIZE, split=split, seed=TEST_SEED)
     text = tokenize(batch.captions)
-    true, near, other = (clip_scores(net, batch.images, words) for words in (
-        text, one_word_wrong(batch.attributes), text.roll(1, dims=0)))
-    return {"true": round(true.mean().item(), 2), "one word wrong": round(near.mean().item(), 2),
-            "another's": round(other.mean().item(), 2),
-            "told apart": round((true > near).float().mean().item(), 4)}
+    true, near, other = (
+        clip_scores(net, batch.images, words)
+        for words in (text, one_word_wrong(batch.attributes), text.roll(1, dims=0))
+    )
+    return {
+        "true": round(true.mean().item(), 2),
+        "one word wrong": round(near.mean().item(), 2),
+        "another's": round(other.mean().item(), 2),
+        "told apart": round((true > near).float().mean().item(), 4),
+    }
 
 
 def main(root: Path) -> None:
@@ -117,11 +140,22 @@ def main(root: Path) -> None:
     torch.manual_seed(SEED)
     net = sticker_clip()
     losses = train_clip(net)
-    save_checkpoint(net, root / "data/checkpoints/09_clip.safetensors",
-                    {"command": command, "seed": str(SEED)})
-    write_result(root / "data/results/09_hart_clip.json", command=command,
-                 records=[{"split": split} | alignment(net, split) for split in ("triple", "pair")],
-                 seconds=perf_counter() - start,
-                 loss=[round(sum(losses[i:i + 50]) / 50, 4) for i in range(0, STEPS, 50)],
-                 settings={"steps": STEPS, "batch_size": BATCH_SIZE, "lr": LR, "seed": SEED,
-                           "size": SIZE, "jitter": JITTER, "test_images": TEST_IMAGES})
+    save_checkpoint(
+        net, root / "data/checkpoints/09_clip.safetensors", {"command": command, "seed": str(SEED)}
+    )
+    write_result(
+        root / "data/results/09_hart_clip.json",
+        command=command,
+        records=[{"split": split} | alignment(net, split) for split in ("triple", "pair")],
+        seconds=perf_counter() - start,
+        loss=[round(sum(losses[i : i + 50]) / 50, 4) for i in range(0, STEPS, 50)],
+        settings={
+            "steps": STEPS,
+            "batch_size": BATCH_SIZE,
+            "lr": LR,
+            "seed": SEED,
+            "size": SIZE,
+            "jitter": JITTER,
+            "test_images": TEST_IMAGES,
+        },
+    )

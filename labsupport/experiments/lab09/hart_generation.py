@@ -56,8 +56,15 @@ def shipped_tokenizer() -> HybridTokenizer:
 def lab_hart(tokenizer: HybridTokenizer) -> Hart:
     """The generator of lab 09 over a tokenizer, untrained."""
     quantizer = tokenizer.quantizer
-    transformer = HartTransformer(len(VOCABULARY), TEXT_LENGTH, quantizer.scales,
-                                  quantizer.codebook.weight.detach(), DIM, DEPTH, HEADS)
+    transformer = HartTransformer(
+        len(VOCABULARY),
+        TEXT_LENGTH,
+        quantizer.scales,
+        quantizer.codebook.weight.detach(),
+        DIM,
+        DEPTH,
+        HEADS,
+    )
     return Hart(tokenizer, transformer, ResidualDiffusion(tokenizer.dim, DIM, WIDTH))
 
 
@@ -87,8 +94,9 @@ class Bench:
     The reference of the Fréchet distance are other renders of the same captions.
     """
 
-    def __init__(self, split: str | Sequence[str], images: int = IMAGES, size: int = 48,
-                 seed: int = 31):
+    def __init__(
+        self, split: str | Sequence[str], images: int = IMAGES, size: int = 48, seed: int = 31
+    ):
         splits = [split] if isinstance(split, str) else split
         drawn = [stickers(images, size, split=name, seed=seed, jitter=JITTER) for name in splits]
         self.attributes = torch.cat([part.attributes for part in drawn])
@@ -111,17 +119,23 @@ class Bench:
             found[f"thing {name}"] = round(hits[:, 2].float().mean().item(), 4)
             found[f"all {name}"] = round(hits.all(dim=1).float().mean().item(), 4)
         error = (images - self.other.images).square().mean(dim=(1, 2, 3))
-        return found | {"psnr": round((-10 * error.log10()).mean().item(), 2),
-                        "clip": round(clip_scores(self.clip, images, self.text).mean().item(), 2)}
+        return found | {
+            "psnr": round((-10 * error.log10()).mean().item(), 2),
+            "clip": round(clip_scores(self.clip, images, self.text).mean().item(), 2),
+        }
 
 
-def generate_all(hart: Hart, text: Tensor, batch: int = 80, seed: int = 0,
-                 guidance: float = GUIDANCE, **options) -> Tensor:
+def generate_all(
+    hart: Hart, text: Tensor, batch: int = 80, seed: int = 0, guidance: float = GUIDANCE, **options
+) -> Tensor:
     """Images for captions (n, words), `batch` at a time; image i has the seed `seed` · n + i."""
     first = seed * len(text)
-    return torch.cat([
-        hart.generate(part, guidance=guidance, seed=first + i * batch, **options)
-        for i, part in enumerate(text.split(batch))])
+    return torch.cat(
+        [
+            hart.generate(part, guidance=guidance, seed=first + i * batch, **options)
+            for i, part in enumerate(text.split(batch))
+        ]
+    )
 
 
 class StrangerResidual(Hart):
@@ -144,8 +158,9 @@ def as_control(kind: type[Hart], hart: Hart) -> Hart:
 
 
 @torch.no_grad()
-def with_true_codes(hart: Hart, bench: Bench, own_last: bool, steps: int = 8
-                    ) -> tuple[Tensor, float]:
+def with_true_codes(
+    hart: Hart, bench: Bench, own_last: bool, steps: int = 8
+) -> tuple[Tensor, float]:
     """Images of the true codes, or of all but those of the last scale, which the transformer
     chooses knowing the true ones before, with drawn residuals; and the share of the last scale's
     codes that it would choose rightly."""
@@ -155,24 +170,31 @@ def with_true_codes(hart: Hart, bench: Bench, own_last: bool, steps: int = 8
     for images, text in zip(normalize(bench.images).split(80), bench.text.split(80), strict=True):
         found = quantizer(tokenizer.encode(images))
         true, total = found.indices[:, -last:], found.discrete
-        out = transformer(torch.cat([text, torch.zeros_like(text)]),
-                          quantizer.inputs(found.indices).repeat(2, 1, 1))
+        out = transformer(
+            torch.cat([text, torch.zeros_like(text)]),
+            quantizer.inputs(found.indices).repeat(2, 1, 1),
+        )
         own = guided(*out.logits[:, -last:].chunk(2), GUIDANCE).argmax(dim=-1)
         right.append((own == true).float().mean(dim=1))
         if own_last:
             wrong = quantizer.codebook(own) - quantizer.codebook(true)
             total = total + wrong.mT.view_as(total)
-        given, free = (transformer.condition(hidden, total)
-                       for hidden in out.hidden[:, -last:].chunk(2))
+        given, free = (
+            transformer.condition(hidden, total) for hidden in out.hidden[:, -last:].chunk(2)
+        )
         rest = hart.residual.sample(given, steps, generator, guidance=GUIDANCE, without=free)
         made.append(to_images(tokenizer.decode(total + rest.mT.view_as(total))))
     return torch.cat(made), torch.cat(right).mean().item()
 
 
 @torch.no_grad()
-def evaluate(hart: Hart, split: str, images: int = IMAGES,
-             steps: Sequence[int] = RESIDUAL_STEPS, seeds: Sequence[int] = NOISE_SEEDS
-             ) -> list[dict]:
+def evaluate(
+    hart: Hart,
+    split: str,
+    images: int = IMAGES,
+    steps: Sequence[int] = RESIDUAL_STEPS,
+    seeds: Sequence[int] = NOISE_SEEDS,
+) -> list[dict]:
     """One record a way of making the images of a split."""
     bench = Bench(split, images)
     tokenizer, records = hart.tokenizer, []
@@ -182,21 +204,32 @@ def evaluate(hart: Hart, split: str, images: int = IMAGES,
 
     latent = tokenizer.encode(normalize(bench.images))
     note("real", bench.images)
-    for way, shown in (("true codes", tokenizer.quantizer(latent).discrete),
-                       ("true latent", latent)):
+    for way, shown in (
+        ("true codes", tokenizer.quantizer(latent).discrete),
+        ("true latent", latent),
+    ):
         note(way, to_images(tokenizer.decode(shown)))
-    for way, own_last in (("true codes, drawn residual", False),
-                          ("own last scale, drawn residual", True)):
+    for way, own_last in (
+        ("true codes, drawn residual", False),
+        ("own last scale, drawn residual", True),
+    ):
         made, right = with_true_codes(hart, bench, own_last)
         note(way, made, last_right=round(right, 4))
     for count in steps:
         for seed in seeds if count == 8 else seeds[:1]:
-            note("residual", generate_all(hart, bench.text, seed=seed, steps=count),
-                 steps=count, seed=seed)
+            note(
+                "residual",
+                generate_all(hart, bench.text, seed=seed, steps=count),
+                steps=count,
+                seed=seed,
+            )
     note("codes only", generate_all(hart, bench.text, residual=False))
     for seed in seeds:
-        note("unguided residual", generate_all(hart, bench.text, seed=seed, steps=8,
-                                               residual_guidance=0.0), seed=seed)
+        note(
+            "unguided residual",
+            generate_all(hart, bench.text, seed=seed, steps=8, residual_guidance=0.0),
+            seed=seed,
+        )
     for kind, way in ((StrangerResidual, "another image's residual"), (NoiseResidual, "noise")):
         note(way, generate_all(as_control(kind, hart), bench.text, steps=8))
     return records
@@ -204,10 +237,19 @@ def evaluate(hart: Hart, split: str, images: int = IMAGES,
 
 def settings() -> dict:
     """All that the record depends on."""
-    return {"net": [DIM, DEPTH, HEADS, WIDTH], "steps": STEPS, "batch_size": BATCH_SIZE, "lr": LR,
-            "seed": SEED, "dropping": DROPPING, "repeats": REPEATS, "images": IMAGES,
-            "guidance": GUIDANCE, "jitter": JITTER,
-            "residual_training": [RESIDUAL_BATCHES, RESIDUAL_TRAINING]}
+    return {
+        "net": [DIM, DEPTH, HEADS, WIDTH],
+        "steps": STEPS,
+        "batch_size": BATCH_SIZE,
+        "lr": LR,
+        "seed": SEED,
+        "dropping": DROPPING,
+        "repeats": REPEATS,
+        "images": IMAGES,
+        "guidance": GUIDANCE,
+        "jitter": JITTER,
+        "residual_training": [RESIDUAL_BATCHES, RESIDUAL_TRAINING],
+    }
 
 
 def loss_options(step: int) -> dict:
@@ -216,20 +258,38 @@ def loss_options(step: int) -> dict:
     return {"drop_last": dropping, "repeats": REPEATS if dropping else 1}
 
 
-def train(checkpoint: Path, steps: int = STEPS, seed: int = SEED, progress: bool | str = True,
-          on_log: Callable[[dict], None] | None = None
-          ) -> tuple[Hart, list[dict], list[dict], float]:
+def train(
+    checkpoint: Path,
+    steps: int = STEPS,
+    seed: int = SEED,
+    progress: bool | str = True,
+    on_log: Callable[[dict], None] | None = None,
+) -> tuple[Hart, list[dict], list[dict], float]:
     """The trained generator over the shipped tokenizer, weights rounded; the loss curves of joint
     training and of the residual alone; the seconds that both took, killed runs included."""
     torch.manual_seed(seed)
     hart = lab_hart(shipped_tokenizer())
     source = sticker_source(hart.tokenizer.size, BATCH_SIZE, seed=seed)
-    curve = train_generator(hart, source, steps=steps, lr=LR, seed=seed, checkpoint=checkpoint,
-                            average=0.999, progress=progress, on_log=on_log,
-                            at_step=loss_options)
+    curve = train_generator(
+        hart,
+        source,
+        steps=steps,
+        lr=LR,
+        seed=seed,
+        checkpoint=checkpoint,
+        average=0.999,
+        progress=progress,
+        on_log=on_log,
+        at_step=loss_options,
+    )
     start = perf_counter()
-    alone = train_residual(hart, sticker_source(hart.tokenizer.size, 64, seed=seed + 1),
-                           batches=RESIDUAL_BATCHES, steps=RESIDUAL_TRAINING, seed=seed)
+    alone = train_residual(
+        hart,
+        sticker_source(hart.tokenizer.size, 64, seed=seed + 1),
+        batches=RESIDUAL_BATCHES,
+        steps=RESIDUAL_TRAINING,
+        seed=seed,
+    )
     round_weights(learned_parts(hart))
     return hart, curve, alone, curve[-1]["seconds"] + perf_counter() - start
 
@@ -240,10 +300,18 @@ def main(root: Path) -> None:
     command = "labs experiment 09 hart_generation"
     hart, curve, alone, seconds = train(root / "build/09_hart_training.pt")
     start = perf_counter()
-    save_half(learned_parts(hart), root / "data/checkpoints/09_hart.safetensors",
-              {"command": command, "seed": str(SEED)})
+    save_half(
+        learned_parts(hart),
+        root / "data/checkpoints/09_hart.safetensors",
+        {"command": command, "seed": str(SEED)},
+    )
     records = [record for split in ("triple", "pair", "train") for record in evaluate(hart, split)]
-    write_result(root / "data/results/09_hart_generation.json", command=command,
-                 settings=settings(), records=records,
-                 seconds=seconds + perf_counter() - start,
-                 curve=curve[::4], residual_curve=alone)
+    write_result(
+        root / "data/results/09_hart_generation.json",
+        command=command,
+        settings=settings(),
+        records=records,
+        seconds=seconds + perf_counter() - start,
+        curve=curve[::4],
+        residual_curve=alone,
+    )

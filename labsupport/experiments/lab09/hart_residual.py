@@ -17,8 +17,9 @@ LR, WEIGHT_DECAY, IMAGES = 2e-3, 0.01, 16  # images: of one step
 
 
 @torch.no_grad()
-def residual_examples(hart: Hart, source: Source, batches: int, seed: int = 0,
-                      progress: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+def residual_examples(
+    hart: Hart, source: Source, batches: int, seed: int = 0, progress: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
     """Of the images of `batches` batches, in half precision: hidden states of the last scale
     (images, tokens, dim), what their codes add up to and what those leave out, both (images,
     latent dim, side, side). Captions are dropped as in joint training, and half of the images have
@@ -42,16 +43,20 @@ def residual_examples(hart: Hart, source: Source, batches: int, seed: int = 0,
     return hidden, total, rest
 
 
-def train_residual(hart: Hart, source: Source, *, batches: int, steps: int, seed: int = 0,
-                   progress: bool = True) -> list[dict]:
+def train_residual(
+    hart: Hart, source: Source, *, batches: int, steps: int, seed: int = 0, progress: bool = True
+) -> list[dict]:
     """Train `hart.residual`, and what makes its condition, in place on `batches` batches of
     `source` for `steps` steps of 16 images; the rest of `hart` stays as it is. AdamW, one cycle.
     The loss curve, a record every 500 steps: step and loss."""
     hart.eval()
     examples = residual_examples(hart, source, batches, seed, progress)
     transformer, net = hart.transformer, hart.residual
-    learned = [*net.parameters(), *transformer.around.parameters(),
-               *transformer.condition_norm.parameters()]
+    learned = [
+        *net.parameters(),
+        *transformer.around.parameters(),
+        *transformer.condition_norm.parameters(),
+    ]
     optimizer = torch.optim.AdamW(learned, LR, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, steps)
     generator = torch.Generator().manual_seed(seed + 1)

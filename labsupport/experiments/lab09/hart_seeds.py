@@ -24,8 +24,10 @@ SPLITS = ("triple", "pair", "train")
 def on_and_off(hart: Hart, split: str) -> list[dict]:
     """Two records of a split: with eight residual steps and without any."""
     bench = Bench(split)
-    return [{"split": split, "way": way} | bench.score(generate_all(hart, bench.text, **options))
-            for way, options in (("residual", {"steps": 8}), ("codes only", {"residual": False}))]
+    return [
+        {"split": split, "way": way} | bench.score(generate_all(hart, bench.text, **options))
+        for way, options in (("residual", {"steps": 8}), ("codes only", {"residual": False}))
+    ]
 
 
 def main(root: Path) -> None:
@@ -35,10 +37,18 @@ def main(root: Path) -> None:
     for seed in SEEDS:
         hart, curve, _, taken = train(root / f"build/09_hart_seed{seed}_training.pt", seed=seed)
         start = perf_counter()
-        records += [{"training_seed": seed} | record
-                    for split in SPLITS for record in on_and_off(hart, split)]
+        records += [
+            {"training_seed": seed} | record
+            for split in SPLITS
+            for record in on_and_off(hart, split)
+        ]
         curves[f"seed {seed}"] = curve[::20]
         seconds += taken + perf_counter() - start
-    write_result(root / "data/results/09_hart_seeds.json", records=records,
-                 command="labs experiment 09 hart_seeds",
-                 settings=settings() | {"seed": list(SEEDS)}, seconds=seconds, curves=curves)
+    write_result(
+        root / "data/results/09_hart_seeds.json",
+        records=records,
+        command="labs experiment 09 hart_seeds",
+        settings=settings() | {"seed": list(SEEDS)},
+        seconds=seconds,
+        curves=curves,
+    )

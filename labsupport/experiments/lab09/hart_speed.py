@@ -33,8 +33,9 @@ ROUNDS, SECONDS = (5, 20), 40.0  # of every batch size
 System = Callable[[Tensor], Tensor]
 
 
-def systems(diffusion_steps: Sequence[int] = DIFFUSION_STEPS, masked: bool = True
-            ) -> dict[str, System]:
+def systems(
+    diffusion_steps: Sequence[int] = DIFFUSION_STEPS, masked: bool = True
+) -> dict[str, System]:
     """Functions from captions (batch, words) to images (batch, 3, size, size), by name."""
     torch.manual_seed(SEED)
     tokenizer, net = lab_tokenizer(), dict(dim=DIM, depth=DEPTH, heads=HEADS)
@@ -50,15 +51,17 @@ def systems(diffusion_steps: Sequence[int] = DIFFUSION_STEPS, masked: bool = Tru
     found: dict[str, System] = {
         "HART": lambda text: hart.generate(text, RESIDUAL_STEPS, GUIDANCE, SEED),
         "VAR (no residual)": lambda text: hart.generate(text, 0, GUIDANCE, SEED, residual=False),
-        "HART, no cache": lambda text: hart.generate(text, RESIDUAL_STEPS, GUIDANCE, SEED,
-                                                     cache=False),
+        "HART, no cache": lambda text: hart.generate(
+            text, RESIDUAL_STEPS, GUIDANCE, SEED, cache=False
+        ),
         "raster order": lambda text: raster.generate(text, 0, GUIDANCE, SEED),
     }
     found |= {f"diffusion, {steps} steps": denoised(steps) for steps in diffusion_steps}
     if masked:
         blanks = MaskedAR(tokenizer, len(VOCABULARY), TEXT_LENGTH, **net, width=WIDTH).eval()
-        found["MAR-like"] = lambda text: blanks.generate(text, guidance=GUIDANCE, seed=SEED,
-                                                         **MASKED)
+        found["MAR-like"] = lambda text: blanks.generate(
+            text, guidance=GUIDANCE, seed=SEED, **MASKED
+        )
     return found
 
 
@@ -67,16 +70,27 @@ def captions(n: int) -> Tensor:
     return tokenize(stickers(n, SIZE, seed=SEED).captions)
 
 
-def measure(found: Mapping[str, System], batches: Sequence[int] = BATCHES,
-            seconds: float = SECONDS, rounds: tuple[int, int] = ROUNDS) -> list[dict]:
+def measure(
+    found: Mapping[str, System],
+    batches: Sequence[int] = BATCHES,
+    seconds: float = SECONDS,
+    rounds: tuple[int, int] = ROUNDS,
+) -> list[dict]:
     """One record a system and batch size: seconds a batch (median), and MACs an image."""
     macs = {name: count_macs(system, captions(1)) for name, system in found.items()}
     records = []
     for batch in batches:
         times = measure_in_turns(found, captions(batch), seconds=seconds, rounds=rounds)
-        records += [{"system": name, "batch": batch, "seconds": round(times[name], 6),
-                     "images a second": round(batch / times[name], 3), "macs": macs[name]}
-                    for name in found]
+        records += [
+            {
+                "system": name,
+                "batch": batch,
+                "seconds": round(times[name], 6),
+                "images a second": round(batch / times[name], 3),
+                "macs": macs[name],
+            }
+            for name in found
+        ]
     return records
 
 
@@ -85,9 +99,18 @@ def main(root: Path) -> None:
     torch.set_num_threads(1)
     start = perf_counter()
     records = measure(systems())
-    write_result(root / "data/results/09_hart_speed.json", records=records,
-                 command="labs experiment 09 hart_speed", seconds=perf_counter() - start,
-                 settings={"net": [DIM, DEPTH, HEADS, WIDTH], "guidance": GUIDANCE,
-                           "batches": list(BATCHES), "residual_steps": RESIDUAL_STEPS,
-                           "diffusion_steps": list(DIFFUSION_STEPS), "masked": MASKED,
-                           "rounds": list(ROUNDS)})
+    write_result(
+        root / "data/results/09_hart_speed.json",
+        records=records,
+        command="labs experiment 09 hart_speed",
+        seconds=perf_counter() - start,
+        settings={
+            "net": [DIM, DEPTH, HEADS, WIDTH],
+            "guidance": GUIDANCE,
+            "batches": list(BATCHES),
+            "residual_steps": RESIDUAL_STEPS,
+            "diffusion_steps": list(DIFFUSION_STEPS),
+            "masked": MASKED,
+            "rounds": list(ROUNDS),
+        },
+    )

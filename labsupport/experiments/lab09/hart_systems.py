@@ -52,16 +52,19 @@ DIFFUSION_STEPS = (3, 4, 5, 7, 10, 20, 30, 50)
 # of codes; 0 takes the most probable ones, which in raster order is ground and nothing else
 TEMPERATURES = (0.0, 0.7, 1.0)
 # number of passes a system draws with where it has a choice
-DRAWS = {"HART": {"steps": 8}, "raster order": {}, "diffusion": {"steps": 30},
-         "MAR-like": {"steps": 30, "iterations": 16}}
+DRAWS = {
+    "HART": {"steps": 8},
+    "raster order": {},
+    "diffusion": {"steps": 30},
+    "MAR-like": {"steps": 30, "iterations": 16},
+}
 TRIED, IMAGES = 200, 500  # captions that settings are chosen on; held-out ones of each kind
 NOISE_SEEDS = (0, 1, 2)
 CENTRES_FROM, ROUNDS = 1_000, 20  # images; rounds of k-means
 
 
 @torch.no_grad()
-def flat_tokenizer(tokenizer: HybridTokenizer, images: Tensor, seed: int = SEED
-                   ) -> HybridTokenizer:
+def flat_tokenizer(tokenizer: HybridTokenizer, images: Tensor, seed: int = SEED) -> HybridTokenizer:
     """The same encoder and decoder with codes of a single scale, as many as before: centres of
     the latents of images (n, 3, size, size) in [-1, 1] by k-means."""
     latent = torch.cat([tokenizer.encode(part) for part in images.split(100)])
@@ -70,7 +73,7 @@ def flat_tokenizer(tokenizer: HybridTokenizer, images: Tensor, seed: int = SEED
     quantizer = MultiScaleQuantizer(len(old.codebook.weight), tokenizer.dim, [old.side])
     centres = quantizer.codebook.weight
     order = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(seed))
-    centres.copy_(vectors[order[:len(centres)]])
+    centres.copy_(vectors[order[: len(centres)]])
     for _ in range(ROUNDS):
         nearest = torch.cat([quantizer.nearest(part) for part in vectors.split(8192)])
         count = torch.bincount(nearest, minlength=len(centres))[:, None]
@@ -94,8 +97,10 @@ def true_codes(tokenizers: Mapping[str, HybridTokenizer]) -> list[dict]:
     bench = Bench(("triple", "pair"), IMAGES)
     records = []
     for system, tokenizer in tokenizers.items():
-        shown = [to_images(tokenizer.decode(tokenizer.quantizer(tokenizer.encode(part)).discrete))
-                 for part in normalize(bench.images).split(100)]
+        shown = [
+            to_images(tokenizer.decode(tokenizer.quantizer(tokenizer.encode(part)).discrete))
+            for part in normalize(bench.images).split(100)
+        ]
         records.append({"system": system} | bench.score(torch.cat(shown)))
     return records
 
@@ -142,20 +147,29 @@ def held_out(name: str, model: nn.Module, settings: dict, seeds: Sequence[int]) 
     for way, options in ways:
         for seed in seeds:
             images = generate_all(model, bench.text, seed=seed, **options)
-            records.append({"system": way, "split": "held out", "seed": seed} | options
-                           | bench.score(images))
+            records.append(
+                {"system": way, "split": "held out", "seed": seed} | options | bench.score(images)
+            )
     return records
 
 
-def trained_system(name: str, tokenizer: HybridTokenizer, checkpoint: Path
-                   ) -> tuple[nn.Module, dict]:
+def trained_system(
+    name: str, tokenizer: HybridTokenizer, checkpoint: Path
+) -> tuple[nn.Module, dict]:
     """A system after its training and the record of that: steps, seconds, loss curve."""
     if name == "HART":
         return shipped_hart(), {}  # its training is on record in 09_hart_generation.json
     model = untrained(name, tokenizer)
     curve = train_generator(
-        model, sticker_source(tokenizer.size, BATCH_SIZE, seed=SEED), steps=STEPS[name], lr=LR,
-        seed=SEED, checkpoint=checkpoint, average=AVERAGE, progress=name)
+        model,
+        sticker_source(tokenizer.size, BATCH_SIZE, seed=SEED),
+        steps=STEPS[name],
+        lr=LR,
+        seed=SEED,
+        checkpoint=checkpoint,
+        average=AVERAGE,
+        progress=name,
+    )
     return model, {"steps": STEPS[name], "seconds": curve[-1]["seconds"], "curve": curve[::10]}
 
 
@@ -171,9 +185,12 @@ def measure_system(name: str, tokenizer: HybridTokenizer, build: Path) -> dict:
     settings = chosen_settings(name, model, tried)
     seeds = NOISE_SEEDS if name == "HART" else NOISE_SEEDS[:1]
     records = held_out(name, model, settings, seeds)
-    done = {"training": {"system": name, "parameters": learned} | training, "tried": tried,
-            "records": records,
-            "seconds": training.get("seconds", 0) + perf_counter() - start}
+    done = {
+        "training": {"system": name, "parameters": learned} | training,
+        "tried": tried,
+        "records": records,
+        "seconds": training.get("seconds", 0) + perf_counter() - start,
+    }
     path.write_text(json.dumps(done))
     return done
 
@@ -183,14 +200,23 @@ def main(root: Path) -> None:
     torch.set_num_threads(1)
     tokenizer = shipped_tokenizer()
     found = [measure_system(name, tokenizer, root / "build") for name in DRAWS]
-    write_result(root / "data/results/09_hart_systems.json",
-                 records=[record for one in found for record in one["records"]],
-                 command="labs experiment 09 hart_systems",
-                 seconds=sum(one["seconds"] for one in found),
-                 settings={"net": [DIM, DEPTH, HEADS, WIDTH], "batch_size": BATCH_SIZE, "lr": LR,
-                           "steps": STEPS, "seed": SEED, "average": AVERAGE,
-                           "jitter": JITTER, "images": 2 * IMAGES, "tried": TRIED},
-                 systems=[one["training"] for one in found],
-                 tried=[trial for one in found for trial in one["tried"]],
-                 true_codes=true_codes({"HART": tokenizer,
-                                        "raster order": lab_flat_tokenizer(tokenizer)}))
+    write_result(
+        root / "data/results/09_hart_systems.json",
+        records=[record for one in found for record in one["records"]],
+        command="labs experiment 09 hart_systems",
+        seconds=sum(one["seconds"] for one in found),
+        settings={
+            "net": [DIM, DEPTH, HEADS, WIDTH],
+            "batch_size": BATCH_SIZE,
+            "lr": LR,
+            "steps": STEPS,
+            "seed": SEED,
+            "average": AVERAGE,
+            "jitter": JITTER,
+            "images": 2 * IMAGES,
+            "tried": TRIED,
+        },
+        systems=[one["training"] for one in found],
+        tried=[trial for one in found for trial in one["tried"]],
+        true_codes=true_codes({"HART": tokenizer, "raster order": lab_flat_tokenizer(tokenizer)}),
+    )

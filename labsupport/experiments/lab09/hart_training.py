@@ -25,8 +25,13 @@ JITTER = 0.5  # images of one caption differ half as much as a tokenizer sees
 Source = Callable[[int], tuple[Tensor, Tensor]]
 
 
-def sticker_source(size: int = 64, batch_size: int = 16, split: str = "train", seed: int = 0,
-                   jitter: float = JITTER) -> Source:
+def sticker_source(
+    size: int = 64,
+    batch_size: int = 16,
+    split: str = "train",
+    seed: int = 0,
+    jitter: float = JITTER,
+) -> Source:
     """Batch number i of an endless supply: images (batch, 3, size, size) in [-1, 1] and their
     captions (batch, words). The same i gives the same batch."""
     chunk = 64  # batches drawn together: captions are then few calls
@@ -36,8 +41,13 @@ def sticker_source(size: int = 64, batch_size: int = 16, split: str = "train", s
     def batch(i: int) -> tuple[Tensor, Tensor]:
         if i // chunk not in held:
             held.clear()
-            drawn = stickers(chunk * batch_size, size, split=split, jitter=jitter,
-                             seed=1_000_000 * (seed + 1) + i // chunk)
+            drawn = stickers(
+                chunk * batch_size,
+                size,
+                split=split,
+                jitter=jitter,
+                seed=1_000_000 * (seed + 1) + i // chunk,
+            )
             held[i // chunk] = normalize(drawn.images), tokenize(drawn.captions)
         rows = slice(i % chunk * batch_size, (i % chunk + 1) * batch_size)
         images, text = held[i // chunk]
@@ -68,8 +78,9 @@ class Average:
     def update(self, model: nn.Module, step: int) -> None:
         decay = min(self.decay, (step + 1) / (step + 10))
         now = trained(model)
-        torch._foreach_lerp_(list(self.weights.values()), [now[name] for name in self.weights],
-                             1 - decay)
+        torch._foreach_lerp_(
+            list(self.weights.values()), [now[name] for name in self.weights], 1 - decay
+        )
 
     @torch.no_grad()
     def apply(self, model: nn.Module) -> None:
@@ -85,17 +96,29 @@ def trained(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def learned_state(model: nn.Module) -> dict[str, Tensor]:
     """The state to keep: all but the tokenizer's, which has a file of its own."""
-    return {name: value for name, value in model.state_dict().items()
-            if not name.startswith("tokenizer.")}
+    return {
+        name: value
+        for name, value in model.state_dict().items()
+        if not name.startswith("tokenizer.")
+    }
 
 
-def train_generator(model: nn.Module, source: Source, *, steps: int, lr: float = 1.5e-3,
-                    seed: int = 0, checkpoint: str | Path | None = None, save_every: int = 500,
-                    average: float | None = None, progress: bool | str = True,
-                    on_log: Callable[[dict], None] | None = None,
-                    stop_after: int | None = None,
-                    at_step: Callable[[int], dict] | None = None, **options: object
-                    ) -> list[dict]:
+def train_generator(
+    model: nn.Module,
+    source: Source,
+    *,
+    steps: int,
+    lr: float = 1.5e-3,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    save_every: int = 500,
+    average: float | None = None,
+    progress: bool | str = True,
+    on_log: Callable[[dict], None] | None = None,
+    stop_after: int | None = None,
+    at_step: Callable[[int], dict] | None = None,
+    **options: object,
+) -> list[dict]:
     """Train `model` in place; the loss curve, one record every 50 steps: step, loss and its parts
     (means over those steps), lr, seconds since the start.
 
@@ -113,8 +136,11 @@ def train_generator(model: nn.Module, source: Source, *, steps: int, lr: float =
     # vectors, norms and gains are not drawn towards 0
     decayed = [p for p in parameters.values() if p.dim() > 1]
     free = [p for p in parameters.values() if p.dim() <= 1]
-    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": WEIGHT_DECAY},
-                                   {"params": free, "weight_decay": 0.0}], lr, betas=BETAS)
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": free, "weight_decay": 0.0}],
+        lr,
+        betas=BETAS,
+    )
     mean = Average(model, average) if average else None
     log: list[dict] = []
     sums: dict[str, Tensor] = {}  # of loss and parts since the last record
@@ -123,8 +149,10 @@ def train_generator(model: nn.Module, source: Source, *, steps: int, lr: float =
     if path and path.is_file():
         state = torch.load(path, weights_only=True)
         if (state["steps"], state["seed"]) != (steps, seed):
-            raise ValueError(f"{path} is of a run of {state['steps']} steps with seed "
-                             f"{state['seed']}, not {steps} and {seed}; delete it to start anew")
+            raise ValueError(
+                f"{path} is of a run of {state['steps']} steps with seed "
+                f"{state['seed']}, not {steps} and {seed}; delete it to start anew"
+            )
         model.load_state_dict(state["model"], strict=False)
         optimizer.load_state_dict(state["optimizer"])
         first, before = state["step"], state["seconds"]
@@ -141,25 +169,36 @@ def train_generator(model: nn.Module, source: Source, *, steps: int, lr: float =
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        torch.save({"model": learned_state(model), "optimizer": optimizer.state_dict(),
-                    "average": mean.weights if mean else None, "step": step, "log": log,
-                    "sums": sums,
-                    "seconds": before + perf_counter() - start, "steps": steps, "seed": seed},
-                   part)
+        torch.save(
+            {
+                "model": learned_state(model),
+                "optimizer": optimizer.state_dict(),
+                "average": mean.weights if mean else None,
+                "step": step,
+                "log": log,
+                "sums": sums,
+                "seconds": before + perf_counter() - start,
+                "steps": steps,
+                "seed": seed,
+            },
+            part,
+        )
         part.replace(path)
 
     last = min(steps, stop_after or steps)
     title = progress if isinstance(progress, str) else "training"
     generator = torch.Generator()
-    with tqdm(range(first, last), initial=first, total=steps, disable=not progress,
-              desc=title) as bar:
+    with tqdm(
+        range(first, last), initial=first, total=steps, disable=not progress, desc=title
+    ) as bar:
         for step in bar:
             generator.manual_seed(seed * 1_000_003 + step)
             for group in optimizer.param_groups:
                 group["lr"] = lr * rate(step, steps)
             images, text = source(step)
-            loss, parts = model.loss(images, text, generator, **options,
-                                     **(at_step(step) if at_step else {}))
+            loss, parts = model.loss(
+                images, text, generator, **options, **(at_step(step) if at_step else {})
+            )
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(parameters.values(), CLIP)
@@ -172,11 +211,18 @@ def train_generator(model: nn.Module, source: Source, *, steps: int, lr: float =
                 count = (step % EVERY) + 1
                 values = {name: round(value.item() / count, 5) for name, value in sums.items()}
                 if not math.isfinite(values["loss"]):
-                    raise FloatingPointError(f"the loss became {values['loss']} before step "
-                                             f"{step + 1}; try a smaller lr than {lr:g}")
-                log.append({"step": step + 1} | values
-                           | {"lr": round(lr * rate(step, steps), 7),
-                              "seconds": round(before + perf_counter() - start, 1)})
+                    raise FloatingPointError(
+                        f"the loss became {values['loss']} before step "
+                        f"{step + 1}; try a smaller lr than {lr:g}"
+                    )
+                log.append(
+                    {"step": step + 1}
+                    | values
+                    | {
+                        "lr": round(lr * rate(step, steps), 7),
+                        "seconds": round(before + perf_counter() - start, 1),
+                    }
+                )
                 sums = {}
                 bar.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
                 if on_log:

@@ -37,8 +37,10 @@ def _plain(value: Any, where: str, used: list[int]) -> Any:
     if isinstance(value, np.ndarray):
         _count(value.nbytes, where, used)
         if type(value) is not np.ndarray:
-            raise WireError(f"{where} is a {type(value).__name__}, a subclass of numpy's array; "
-                            "return a plain array or tensor")
+            raise WireError(
+                f"{where} is a {type(value).__name__}, a subclass of numpy's array; "
+                "return a plain array or tensor"
+            )
         return value
     if isinstance(value, str):
         _count(len(value), where, used)
@@ -69,8 +71,10 @@ def _no_value(value: Any) -> str:
 
 def _plain_tensor(tensor: torch.Tensor, where: str, used: list[int]) -> torch.Tensor:
     if type(tensor) not in (torch.Tensor, nn.Parameter):
-        raise WireError(f"{where} is a {type(tensor).__name__}, a subclass of torch.Tensor; "
-                        "return a plain tensor")
+        raise WireError(
+            f"{where} is a {type(tensor).__name__}, a subclass of torch.Tensor; "
+            "return a plain tensor"
+        )
     if tensor.is_quantized:
         raise WireError(f"{where} is quantised; return its values with dequantize()")
     if tensor.layout != torch.strided:
@@ -86,6 +90,8 @@ def _plain_tensor(tensor: torch.Tensor, where: str, used: list[int]) -> torch.Te
 def _count(size: int, where: str, used: list[int]) -> None:
     used[1] += size
     if used[1] > MAX_BYTES:
-        raise WireError(f"{where} is too large to send: an answer may take "
-                        f"{MAX_BYTES // 2**20} MB, and this one takes at least "
-                        f"{used[1] / 2**20:,.0f} MB")
+        raise WireError(
+            f"{where} is too large to send: an answer may take "
+            f"{MAX_BYTES // 2**20} MB, and this one takes at least "
+            f"{used[1] / 2**20:,.0f} MB"
+        )

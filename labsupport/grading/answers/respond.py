@@ -178,4 +178,3 @@ def _said(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}"[:500]
     except Exception:  # an exception may fail to describe itself
         return type(error).__name__
-

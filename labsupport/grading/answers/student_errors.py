@@ -7,10 +7,16 @@ from labsupport.notebook.failures import LIBRARIES
 # What an exception in the grader's own lines says about the value that the student returned.
 MEANINGS = (
     ("NoneType", "nothing came back where a result is wanted: is a return missing?"),
-    ("does not require grad", "the result is cut off from its gradient, by detach(), .data, "
-     "no_grad() or a conversion on the way"),
-    ("not have been used in the graph", "the gradient does not reach every input: one of them "
-     "is not used, or is detached on the way"),
+    (
+        "does not require grad",
+        "the result is cut off from its gradient, by detach(), .data, "
+        "no_grad() or a conversion on the way",
+    ),
+    (
+        "not have been used in the graph",
+        "the gradient does not reach every input: one of them "
+        "is not used, or is detached on the way",
+    ),
     ("to unpack", "not as many values came back as the exercise asks for"),
 )
 

@@ -9,9 +9,32 @@ from labsupport.grading.audit.tree import ExerciseTree, called, expression, inte
 
 AXIS_KEYWORDS = {"dim", "axis", "dims", "start_dim", "end_dim", "dim0", "dim1", "start_axis"}
 AXIS_CALLS = {
-    "softmax", "log_softmax", "sum", "mean", "var", "std", "amax", "amin", "argmax", "cumsum",
-    "cat", "stack", "split", "chunk", "unbind", "select", "narrow", "squeeze", "unsqueeze",
-    "transpose", "swapaxes", "movedim", "flatten", "unflatten", "normalize", "size",
+    "softmax",
+    "log_softmax",
+    "sum",
+    "mean",
+    "var",
+    "std",
+    "amax",
+    "amin",
+    "argmax",
+    "cumsum",
+    "cat",
+    "stack",
+    "split",
+    "chunk",
+    "unbind",
+    "select",
+    "narrow",
+    "squeeze",
+    "unsqueeze",
+    "transpose",
+    "swapaxes",
+    "movedim",
+    "flatten",
+    "unflatten",
+    "normalize",
+    "size",
 }
 MOVES = {"transpose", "permute", "swapaxes", "movedim"}
 PATTERNS = {"einsum", "rearrange", "reduce", "repeat"}

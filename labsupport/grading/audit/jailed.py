@@ -39,8 +39,9 @@ class Jail:
         self._process = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
         )
-        self._ask({"stem": lab.stem, "cells": solved_cells(lab), "limits": asdict(limits),
-                   "warm": warm})
+        self._ask(
+            {"stem": lab.stem, "cells": solved_cells(lab), "limits": asdict(limits), "warm": warm}
+        )
 
     def answer(self, code: str, challenge: str) -> dict | str:
         """See :func:`answer_isolated`. Raises RuntimeError where the warm process has died."""

@@ -78,11 +78,19 @@ def in_place(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.AST | list[ast.s
     if isinstance(node, ast.Return) and node.value is not None:
         function = tree.enclosing(node, ast.FunctionDef)
         given = {a.arg for a in function.args.args} & tensor_names(function)
-        weights = {ast.unparse(n) for n in ast.walk(function) if isinstance(n, ast.Attribute)
-                   and n.attr in ("weight", "bias") and isinstance(n.value, ast.Name)}
+        weights = {
+            ast.unparse(n)
+            for n in ast.walk(function)
+            if isinstance(n, ast.Attribute)
+            and n.attr in ("weight", "bias")
+            and isinstance(n.value, ast.Name)
+        }
         for name in sorted(given | weights):
-            yield [statement("answer = value", value=node.value), statement(f"{name}.data.zero_()"),
-                   statement("return answer")]
+            yield [
+                statement("answer = value", value=node.value),
+                statement(f"{name}.data.zero_()"),
+                statement("return answer"),
+            ]
     if isinstance(node, ast.FunctionDef) and node.name != "__init__":
         given = {a.arg for a in node.args.args} & tensor_names(node)
         for name, change in itertools.product(sorted(given), ("mul_(2)", "abs_()")):
@@ -103,6 +111,10 @@ def _function(node: ast.FunctionDef, **changes) -> ast.FunctionDef:
 
 
 OPERATORS = {
-    "detached": detached, "no_grad": no_grad, "frozen": frozen, "shared": shared, "mode": mode,
+    "detached": detached,
+    "no_grad": no_grad,
+    "frozen": frozen,
+    "shared": shared,
+    "mode": mode,
     "in place": in_place,
 }

@@ -12,9 +12,7 @@ from labsupport.grading.audit import axes, learning, statements, values
 from labsupport.grading.audit.library import library_mutants
 from labsupport.grading.audit.tree import ExerciseTree
 
-TENSOR_OPERATORS = (
-    axes.OPERATORS | values.OPERATORS | learning.OPERATORS | statements.OPERATORS
-)
+TENSOR_OPERATORS = axes.OPERATORS | values.OPERATORS | learning.OPERATORS | statements.OPERATORS
 
 
 @dataclass(frozen=True)

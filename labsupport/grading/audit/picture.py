@@ -34,13 +34,27 @@ def save_picture(audits: list[LabAudit], path: Path) -> None:
         left = 0
         for label, colour, hatch, (fate, *statuses) in PARTS:
             count = exercise.count(fate, *statuses)
-            axes.barh(row, count, left=left, color=colour, hatch=hatch, edgecolor="white",
-                      height=0.7, label=label if row == 0 else None)
+            axes.barh(
+                row,
+                count,
+                left=left,
+                color=colour,
+                hatch=hatch,
+                edgecolor="white",
+                height=0.7,
+                label=label if row == 0 else None,
+            )
             left += count
         caught, survived = exercise.count("caught"), exercise.count("survived")
         share = f"{caught / max(caught + survived, 1):.1%} caught"
-        axes.annotate(share, (left, row), xytext=(6, 0), textcoords="offset points", va="center",
-                      color=figures.RED if survived else "black")
+        axes.annotate(
+            share,
+            (left, row),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            color=figures.RED if survived else "black",
+        )
     axes.set_yticks(range(len(rows)), [f"{audit.lab[:2]} {e.exercise}" for audit, e in rows])
     axes.invert_yaxis()
     axes.set_xlabel("mutants of the solution")
@@ -58,5 +72,7 @@ def _headline(audits: list[LabAudit]) -> str:
     mistakes = caught + sum(r.fate == "survived" for r in results)
     right = [a for audit in audits for e in audit.exercises for a in e.alternatives]
     accepted = sum(a.accepted for a in right)
-    return (f"The judge caught {caught:,} of {mistakes:,} mistakes and accepted "
-            f"{accepted} of {len(right)} other right answers")
+    return (
+        f"The judge caught {caught:,} of {mistakes:,} mistakes and accepted "
+        f"{accepted} of {len(right)} other right answers"
+    )

@@ -38,7 +38,7 @@ class Result:
 
     @property
     def fate(self) -> str:
-        """"equivalent", "caught" or "survived"; a declared mutant that is caught is "caught"."""
+        """ "equivalent", "caught" or "survived"; a declared mutant that is caught is "caught"."""
         if self.outcome.status != "passed":
             return "caught"
         # one that another student's inputs give away is a mistake, whatever was declared
@@ -52,9 +52,14 @@ class Result:
     def as_dict(self) -> dict:
         mutant = self.mutant
         return {
-            "operator": mutant.operator, "where": mutant.where, "before": mutant.before,
-            "after": mutant.after, "fate": self.fate, "status": self.outcome.status,
-            "message": self.outcome.message, "seeds_passed": self.outcome.passed,
+            "operator": mutant.operator,
+            "where": mutant.where,
+            "before": mutant.before,
+            "after": mutant.after,
+            "fate": self.fate,
+            "status": self.outcome.status,
+            "message": self.outcome.message,
+            "seeds_passed": self.outcome.passed,
             "reason": self.reason,
         }
 
@@ -69,8 +74,9 @@ class ExerciseAudit:
 
     def count(self, fate: str, *statuses: str) -> int:
         """Mutants of a fate, all or those with a verdict of one of these statuses."""
-        return sum(r.fate == fate and (not statuses or r.outcome.status in statuses)
-                   for r in self.results)
+        return sum(
+            r.fate == fate and (not statuses or r.outcome.status in statuses) for r in self.results
+        )
 
 
 @dataclass
@@ -107,17 +113,28 @@ class LabAudit:
 
     def as_dict(self) -> dict:
         return {
-            "lab": self.lab, "fast": self.fast, "seconds": round(self.seconds, 1),
+            "lab": self.lab,
+            "fast": self.fast,
+            "seconds": round(self.seconds, 1),
             "sandbox": self.sandbox,
             "versions": {name: version(name) for name in ("labsupport", "torch", "cosmic-ray")},
-            "caught_share": self.caught_share, "accepted_share": self.accepted_share,
-            "exercises": [{
-                "exercise": e.exercise,
-                "mutants": [r.as_dict() for r in e.results],
-                "alternatives": [{"name": a.label, "accepted": a.accepted,
-                                  "message": a.outcome.later or a.outcome.message}
-                                 for a in e.alternatives],
-            } for e in self.exercises],
+            "caught_share": self.caught_share,
+            "accepted_share": self.accepted_share,
+            "exercises": [
+                {
+                    "exercise": e.exercise,
+                    "mutants": [r.as_dict() for r in e.results],
+                    "alternatives": [
+                        {
+                            "name": a.label,
+                            "accepted": a.accepted,
+                            "message": a.outcome.later or a.outcome.message,
+                        }
+                        for a in e.alternatives
+                    ],
+                }
+                for e in self.exercises
+            ],
             "stale": [list(r.mutant.identity) for r in self.results if r.stale]
             + [list(entry.identity) for entry in self.absent],
         }
@@ -125,12 +142,24 @@ class LabAudit:
 
 def show(console: Console, audit: LabAudit) -> None:
     """Print the counts of each exercise, then all survivors, equivalents and stale entries."""
-    table = Table(title=f"{audit.lab}: {'a sample of ' if audit.fast else ''}mutants of the "
-                  f"solutions, {audit.seconds:.0f} s"
-                  f"{'' if audit.sandbox else ', without a sandbox'}", title_justify="left")
+    table = Table(
+        title=f"{audit.lab}: {'a sample of ' if audit.fast else ''}mutants of the "
+        f"solutions, {audit.seconds:.0f} s"
+        f"{'' if audit.sandbox else ', without a sandbox'}",
+        title_justify="left",
+    )
     table.add_column("exercise", no_wrap=True)
-    for name in ("mutants", "caught", "by wrong answer", "by error", "by timeout", "survived",
-                 "equi- valent", "caught, %", "other right answers"):
+    for name in (
+        "mutants",
+        "caught",
+        "by wrong answer",
+        "by error",
+        "by timeout",
+        "survived",
+        "equi- valent",
+        "caught, %",
+        "other right answers",
+    ):
         table.add_column(name, justify="right")
     for row in audit.exercises:
         table.add_row(row.exercise, *_counts([row]))
@@ -143,8 +172,10 @@ def show(console: Console, audit: LabAudit) -> None:
     for row in audit.exercises:
         for answer in (a for a in row.alternatives if not a.accepted):
             told = answer.outcome.later or answer.outcome.message
-            console.print(f"[red]refused[/red] {row.exercise}, alternative {answer.label!r}: "
-                          f"{escape(told)}", soft_wrap=True)
+            console.print(
+                f"[red]refused[/red] {row.exercise}, alternative {answer.label!r}: {escape(told)}",
+                soft_wrap=True,
+            )
 
 
 def _counts(rows: list[ExerciseAudit]) -> list[str]:
@@ -154,9 +185,14 @@ def _counts(rows: list[ExerciseAudit]) -> list[str]:
     caught, survived = total("caught"), total("survived")
     right = [a for row in rows for a in row.alternatives]
     return [
-        str(sum(len(row.results) for row in rows)), str(caught), str(total("caught", "failed")),
-        str(total("caught", "error", "missing", "crashed")), str(total("caught", "timeout")),
-        str(survived), str(total("equivalent")), f"{caught / max(caught + survived, 1):.1%}",
+        str(sum(len(row.results) for row in rows)),
+        str(caught),
+        str(total("caught", "failed")),
+        str(total("caught", "error", "missing", "crashed")),
+        str(total("caught", "timeout")),
+        str(survived),
+        str(total("equivalent")),
+        f"{caught / max(caught + survived, 1):.1%}",
         f"{sum(a.accepted for a in right)} of {len(right)}",
     ]
 
@@ -172,17 +208,23 @@ def _show_results(console: Console, title: str, audit: LabAudit, fate: str) -> N
     for result in results:
         mutant = result.mutant
         told = result.reason or f"{result.outcome.passed} of {result.outcome.asked}"
-        table.add_row(mutant.where, mutant.operator, escape(mutant.before), escape(mutant.after),
-                      told)
+        table.add_row(
+            mutant.where, mutant.operator, escape(mutant.before), escape(mutant.after), told
+        )
     console.print(table)
 
 
 def _show_stale(console: Console, audit: LabAudit) -> None:
     for result in (r for r in audit.results if r.stale):
         told = result.outcome.later or result.outcome.message
-        console.print(f"[red]stale[/red] declared equivalent, yet it is caught: "
-                      f"{escape(' | '.join(result.mutant.identity))} ({escape(told)})",
-                      soft_wrap=True)
+        console.print(
+            f"[red]stale[/red] declared equivalent, yet it is caught: "
+            f"{escape(' | '.join(result.mutant.identity))} ({escape(told)})",
+            soft_wrap=True,
+        )
     for entry in audit.absent:
-        console.print("[red]stale[/red] declared equivalent, but there is no such mutant: "
-                      f"{escape(' | '.join(entry.identity))}", soft_wrap=True)
+        console.print(
+            "[red]stale[/red] declared equivalent, but there is no such mutant: "
+            f"{escape(' | '.join(entry.identity))}",
+            soft_wrap=True,
+        )

@@ -42,8 +42,7 @@ def audit_lab(
     seeds = 1 if fast else len(SEEDS)
     jobs = [Job(answer.exercise, answer.code, seeds) for answer in right]
     jobs += [Job(mutant.exercise, mutant.code) for mutant in chosen]
-    outcomes = judge_all(source, jobs, workers or os.cpu_count() or 1, limits or Limits(),
-                         sandbox)
+    outcomes = judge_all(source, jobs, workers or os.cpu_count() or 1, limits or Limits(), sandbox)
     outcomes = iter(progress(outcomes, len(jobs)))
 
     audits = {name: ExerciseAudit(name) for name in lab.exercises}
@@ -59,8 +58,7 @@ def audit_lab(
         audits[mutant.exercise].results.append(result)
     absent = [entry for entry in declared.values() if entry.identity not in known]
     seconds = time.monotonic() - begin
-    return LabAudit(lab.stem, fast, list(audits.values()), absent, seconds,
-                    sandbox and sandboxed())
+    return LabAudit(lab.stem, fast, list(audits.values()), absent, seconds, sandbox and sandboxed())
 
 
 def _right_answers(lab: Lab) -> list[Alternative]:

@@ -9,8 +9,20 @@ from labsupport.course.source import BEGIN, END
 PLAIN_CALLS = {"int", "len", "range", "max", "min", "round", "float", "super"}
 MODULES = ("torch", "nn", "F", "math", "np", "einops")
 # calls that make tensors out of numbers
-MAKERS = {"arange", "linspace", "logspace", "zeros", "ones", "full", "empty", "rand", "randn",
-          "randperm", "eye", "randint"}
+MAKERS = {
+    "arange",
+    "linspace",
+    "logspace",
+    "zeros",
+    "ones",
+    "full",
+    "empty",
+    "rand",
+    "randn",
+    "randperm",
+    "eye",
+    "randint",
+}
 
 
 class ExerciseTree:
@@ -64,7 +76,7 @@ class ExerciseTree:
         if index is None:
             setattr(parent, name, new)
         else:
-            getattr(parent, name)[index:index + 1] = new if isinstance(new, list) else [new]
+            getattr(parent, name)[index : index + 1] = new if isinstance(new, list) else [new]
         try:
             return ast.unparse(ast.fix_missing_locations(self.tree))
         finally:
@@ -72,7 +84,7 @@ class ExerciseTree:
                 setattr(parent, name, node)
             else:
                 length = len(new) if isinstance(new, list) else 1
-                getattr(parent, name)[index:index + length] = [node]
+                getattr(parent, name)[index : index + length] = [node]
 
 
 def solution_regions(source: str) -> list[tuple[int, int]]:
@@ -130,8 +142,11 @@ def tensor_like(node: ast.AST, function: ast.FunctionDef | None) -> bool:
         root = getattr(getattr(node.func, "value", None), "id", "")
         return called(node) not in PLAIN_CALLS and root not in ("math", "nn")
     if isinstance(node, ast.BinOp):
-        return (isinstance(node.op, ast.MatMult) or tensor_like(node.left, function)
-                or tensor_like(node.right, function))
+        return (
+            isinstance(node.op, ast.MatMult)
+            or tensor_like(node.left, function)
+            or tensor_like(node.right, function)
+        )
     if isinstance(node, ast.Subscript):
         return tensor_like(node.value, function)
     if isinstance(node, ast.Attribute):

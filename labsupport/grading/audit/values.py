@@ -7,9 +7,18 @@ from collections.abc import Iterator
 from labsupport.grading.audit.tree import ExerciseTree, called, expression, tensor_like
 
 OTHER_FUNCTION = {
-    "sin": ("cos",), "cos": ("sin",), "softmax": ("sigmoid", "log_softmax"), "sqrt": ("log",),
-    "zeros": ("ones",), "ones": ("zeros",), "randn": ("rand", "zeros", "ones"), "mean": ("sum",),
-    "sum": ("mean",), "gelu": ("relu",), "cat": ("stack",), "LayerNorm": ("Identity",),
+    "sin": ("cos",),
+    "cos": ("sin",),
+    "softmax": ("sigmoid", "log_softmax"),
+    "sqrt": ("log",),
+    "zeros": ("ones",),
+    "ones": ("zeros",),
+    "randn": ("rand", "zeros", "ones"),
+    "mean": ("sum",),
+    "sum": ("mean",),
+    "gelu": ("relu",),
+    "cat": ("stack",),
+    "LayerNorm": ("Identity",),
 }
 OTHER_WORD = {"bicubic": ("bilinear", "nearest"), "bilinear": ("nearest",), "ij": ("xy",)}
 IN_ORDER = (ast.Sub, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.MatMult)
@@ -130,12 +139,19 @@ def _neighbours(name: str, function: ast.FunctionDef) -> list[str]:
 
 
 def _attributes(made: ast.ClassDef) -> set[str]:
-    return {n.attr for n in ast.walk(made)
-            if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
+    return {
+        n.attr
+        for n in ast.walk(made)
+        if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)
+    }
 
 
 OPERATORS = {
-    "operand dropped": operand_dropped, "swapped": swapped, "part dropped": part_dropped,
-    "constant": constant, "other name": other_name, "other function": other_function,
+    "operand dropped": operand_dropped,
+    "swapped": swapped,
+    "part dropped": part_dropped,
+    "constant": constant,
+    "other name": other_name,
+    "other function": other_function,
     "dtype": dtype,
 }

@@ -82,7 +82,7 @@ def _judge(job: Job) -> Outcome:
     if first.status != "passed":
         return Outcome(first.status, first.message, 0, job.seeds)
     passed, later = 1, ""
-    for seed in SEEDS[1:job.seeds]:
+    for seed in SEEDS[1 : job.seeds]:
         verdict = _verdict(job, seed)
         passed += verdict.status == "passed"
         if verdict.status != "passed":

@@ -147,8 +147,12 @@ def _zip(path: Path, archive: zipfile.ZipFile, zone, limits: Limits) -> Source:
         if len(members) == 1:
             source.members += members
         else:
-            source.refused.append((one_line("/".join(parts), 120),
-                                   f"the archive has {len(members)} files of this name"))
+            source.refused.append(
+                (
+                    one_line("/".join(parts), 120),
+                    f"the archive has {len(members)} files of this name",
+                )
+            )
     return source
 
 
@@ -200,8 +204,16 @@ def _entry_reader(archive, entry, budget: _Budget, limits: Limits) -> Callable[[
         try:
             with archive.open(entry) as file:
                 return budget.take(iter(lambda: file.read(CHUNK), b""), limits.entry)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError,
-                ValueError, OSError, struct.error):
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            RuntimeError,
+            NotImplementedError,
+            ValueError,
+            OSError,
+            struct.error,
+        ):
             raise Refused("it is damaged in the archive") from None
 
     return read
@@ -234,8 +246,10 @@ def _folder(path: Path, limits: Limits) -> Source:
         for name in sorted([*files, *(f for f in folders if (Path(place) / f).is_symlink())]):
             count += 1
             if count > limits.entries:
-                raise CourseError(f"{path} has more than {limits.entries:,} files: name the "
-                                  "folder of one download")
+                raise CourseError(
+                    f"{path} has more than {limits.entries:,} files: name the "
+                    "folder of one download"
+                )
             full = Path(place) / name
             shown = full.relative_to(path).as_posix()
             try:

@@ -73,8 +73,9 @@ def _best(stem: str, candidates: list[_Candidate], only: bool) -> Choice:
     best = pool[-1]
     rivals = [c for c in pool if c.notebook.attempt == best.notebook.attempt]
     if len({c.data for c in rivals}) > 1:
-        return Choice(stem, why=f"{len(rivals)} different notebooks named "
-                                f"{one_line(best.notebook.name, 80)}")
+        return Choice(
+            stem, why=f"{len(rivals)} different notebooks named {one_line(best.notebook.name, 80)}"
+        )
     return Choice(stem, best.notebook, best.data)
 
 

@@ -87,17 +87,21 @@ def collect(
     with open_source(path, zone, limits) as source, only_run(folder):
         reading = read_source(source, form, times)
         result = Collected(reading.format, refused=source.refused)
-        result.lines += [Line("-", file=one_line(name, 120), note="whose it is cannot be told "
-                              "from its name") for name in reading.stray]
-        students = [(hand_in, who) for hand_in in reading.hand_ins
-                    for who in _students(hand_in, names)]
+        result.lines += [
+            Line("-", file=one_line(name, 120), note="whose it is cannot be told from its name")
+            for name in reading.stray
+        ]
+        students = [
+            (hand_in, who) for hand_in in reading.hand_ins for who in _students(hand_in, names)
+        ]
         clashes = _clashes(students)
         for hand_in, student in students:
             result.lines += _file(folder, hand_in, student, clashes, labs, wanted, reading, force)
         if names is not None:
             present = {same(i) for h in reading.hand_ins for i in h.ids}
             result.missing = sorted(
-                {s for key, ours in names.items() if key not in present for s in ours})
+                {s for key, ours in names.items() if key not in present for s in ours}
+            )
     return result
 
 
@@ -120,8 +124,9 @@ def _clashes(students: Iterable[tuple[HandIn, str]]) -> dict[str, list[str]]:
     for hand_in, student in students:
         if student:
             found.setdefault(same(student), set()).add((hand_in.key, hand_in.shown))
-    return {student: sorted(key for key, _ in who)
-            for student, who in found.items() if len(who) > 1}
+    return {
+        student: sorted(key for key, _ in who) for student, who in found.items() if len(who) > 1
+    }
 
 
 def _file(folder, hand_in, student, clashes, labs, wanted, reading: Reading, force) -> list[Line]:
@@ -133,11 +138,16 @@ def _file(folder, hand_in, student, clashes, labs, wanted, reading: Reading, for
         line.note = one_line(hand_in.problem, 200)
         return [line]
     if clash:
-        line.note = one_line(f"{len(clash)} students would get this id ({', '.join(clash)}): tell "
-                             "them apart with --map", 200)
+        line.note = one_line(
+            f"{len(clash)} students would get this id ({', '.join(clash)}): tell "
+            "them apart with --map",
+            200,
+        )
         return [line]
-    return [_file_choice(folder, line, hand_in, choice, reading, force)
-            for choice in choose(hand_in, labs, wanted)]
+    return [
+        _file_choice(folder, line, hand_in, choice, reading, force)
+        for choice in choose(hand_in, labs, wanted)
+    ]
 
 
 def _file_choice(folder, line, hand_in, choice: Choice, reading: Reading, force) -> Line:
@@ -147,7 +157,8 @@ def _file_choice(folder, line, hand_in, choice: Choice, reading: Reading, force)
         return done
     notebook = choice.notebook
     origin = Origin(
-        reading.format, list(notebook.attempt) or None,
+        reading.format,
+        list(notebook.attempt) or None,
         notebook.when.isoformat() if notebook.when else None,
         reading.as_of.isoformat() if reading.as_of else None,
     )
@@ -155,8 +166,7 @@ def _file_choice(folder, line, hand_in, choice: Choice, reading: Reading, force)
     late = "late, " if hand_in.late and not notebook.when else ""
     done.when = timestamp(notebook.when) if notebook.when else f"{late}time unknown"
     try:
-        done.outcome, done.note = put(
-            folder, line.student, choice.stem, choice.data, origin, force)
+        done.outcome, done.note = put(folder, line.student, choice.stem, choice.data, origin, force)
     except OSError as error:
         done.note = f"it cannot be written: {error.strerror} ({error.filename})"
     older = Counter(n.name for n in hand_in.notebooks)[notebook.name] - 1

@@ -1,8 +1,8 @@
 """Put a collected notebook under ``submitted/``; what was there before is kept, never lost.
 
-    DIR/submitted/STUDENT/LAB/LAB.ipynb, timestamp.txt   nbgrader's
-    DIR/earlier/STUDENT/LAB.1/ ...                        what has been replaced
-    DIR/.labs/collected/STUDENT/LAB.json                  which upload and download it came from
+DIR/submitted/STUDENT/LAB/LAB.ipynb, timestamp.txt   nbgrader's
+DIR/earlier/STUDENT/LAB.1/ ...                        what has been replaced
+DIR/.labs/collected/STUDENT/LAB.json                  which upload and download it came from
 """
 
 import contextlib

@@ -22,13 +22,16 @@ from labsupport.grading.ledger.course_directory import CourseError
 PACKING = datetime.timedelta(hours=1)
 
 _CANVAS_ANONYMOUS = re.compile(
-    r"(?:(?P<late>LATE)_)?(?P<name>)(?P<user>anon_[A-Za-z0-9]+)_(?P<attempt>\d+)_(?P<file>.+)")
+    r"(?:(?P<late>LATE)_)?(?P<name>)(?P<user>anon_[A-Za-z0-9]+)_(?P<attempt>\d+)_(?P<file>.+)"
+)
 _CANVAS = re.compile(
     r"(?:(?P<name>\w*?)_)?(?:(?P<late>LATE)_)?(?P<user>\d+)_"
-    r"(?:(?P<attempt>\d+)_(?P<file>.+)|(?P<kind>text|link)\.html)")
+    r"(?:(?P<attempt>\d+)_(?P<file>.+)|(?P<kind>text|link)\.html)"
+)
 _MOODLE = re.compile(
     r"(?P<name>[^_]+)_(?P<user>\d+)_(?:assignsubmission_(?P<kind>[a-z]+)|(?P<old>file|onlinetext))"
-    r"(?:_(?P<file>.*))?")
+    r"(?:_(?P<file>.*))?"
+)
 _AGAIN = re.compile(r"(?P<base>.+?)(?:-(?P<count>\d{1,3}))?\.ipynb", re.I)
 
 
@@ -48,8 +51,9 @@ def read_source(source: Source, form: str = "", times: str = "auto") -> Reading:
     unless they are those of packing. Raises CourseError where no format fits."""
     name = form or _detect(source)
     by_key: dict[str, HandIn] = {}
-    reading = Reading(name, as_of=max((m.modified for m in source.members if m.modified),
-                                      default=None))
+    reading = Reading(
+        name, as_of=max((m.modified for m in source.members if m.modified), default=None)
+    )
     for hand_in in FORMATS[name](source, reading.stray):
         known = by_key.setdefault(hand_in.key, hand_in)
         if known is not hand_in:
@@ -64,8 +68,7 @@ def read_source(source: Source, form: str = "", times: str = "auto") -> Reading:
 def _detect(source: Source) -> str:
     if any(m.parts[-1] == "submission_metadata.yml" for m in source.members):
         return "gradescope"
-    count = {name: len([h for h in FORMATS[name](source, []) if h.notebooks])
-             for name in FORMATS}
+    count = {name: len([h for h in FORMATS[name](source, []) if h.notebooks]) for name in FORMATS}
     best = max(count, key=lambda name: count[name])
     if not count[best]:
         raise CourseError(
@@ -84,13 +87,18 @@ def _canvas(source: Source, stray: list[str]) -> list[HandIn]:
                 stray.append(member.name)
             continue
         part = match.groupdict()
-        hand_in = HandIn(key=part["user"], shown=part["name"] or part["user"],
-                         ids=[part["user"], part["name"] or ""], late=bool(part["late"]))
+        hand_in = HandIn(
+            key=part["user"],
+            shown=part["name"] or part["user"],
+            ids=[part["user"], part["name"] or ""],
+            late=bool(part["late"]),
+        )
         if member.is_notebook:
             again = _AGAIN.fullmatch(part["file"])
             attempt = (int(part["attempt"]), int(again["count"] or 0))
             hand_in.notebooks.append(
-                Notebook(member, again["base"] + ".ipynb", attempt, member.modified))
+                Notebook(member, again["base"] + ".ipynb", attempt, member.modified)
+            )
         else:
             hand_in.others.append(part["file"] or f"a {part['kind']}")
         found.append(hand_in)
@@ -100,8 +108,7 @@ def _canvas(source: Source, stray: list[str]) -> list[HandIn]:
 def _moodle(source: Source, stray: list[str]) -> list[HandIn]:
     found = []
     for member in source.members:
-        matches = [(i, m) for i, part in enumerate(member.parts)
-                   if (m := _MOODLE.fullmatch(part))]
+        matches = [(i, m) for i, part in enumerate(member.parts) if (m := _MOODLE.fullmatch(part))]
         if not matches:
             if member.is_notebook:
                 stray.append(member.name)
@@ -110,9 +117,12 @@ def _moodle(source: Source, stray: list[str]) -> list[HandIn]:
         # the number counts participants of one assignment only: a student is known by the name
         name, number = match["name"].strip(), match["user"]
         anonymous = name.casefold() == "participant"
-        hand_in = HandIn(key=f"{name} {number}", shown=name,
-                         ids=[number, f"{name}_{number}", name],
-                         own_id=f"{name}-{number}" if anonymous else name)
+        hand_in = HandIn(
+            key=f"{name} {number}",
+            shown=name,
+            ids=[number, f"{name}_{number}", name],
+            own_id=f"{name}-{number}" if anonymous else name,
+        )
         file = "/".join(member.parts[place + 1 :]) or match["file"] or ""
         if member.is_notebook and file:
             hand_in.notebooks.append(Notebook(member, file, (), member.modified))
@@ -124,7 +134,9 @@ def _moodle(source: Source, stray: list[str]) -> list[HandIn]:
 
 
 FORMATS: dict[str, Callable[[Source, list[str]], list[HandIn]]] = {
-    "canvas": _canvas, "moodle": _moodle, "gradescope": read_gradescope,
+    "canvas": _canvas,
+    "moodle": _moodle,
+    "gradescope": read_gradescope,
 }
 
 

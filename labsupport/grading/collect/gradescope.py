@@ -42,8 +42,11 @@ def read_gradescope(source: Source, stray: list[str]) -> list[HandIn]:
 
 
 def _metadata(members: list[Member]) -> dict:
-    found = [m for m in members if m.parts[-1] == METADATA
-             and not any(_FOLDER.fullmatch(p) for p in m.parts)]
+    found = [
+        m
+        for m in members
+        if m.parts[-1] == METADATA and not any(_FOLDER.fullmatch(p) for p in m.parts)
+    ]
     if len(found) > 1:
         raise CourseError(f"there are {len(found)} files {METADATA}: give one export at a time")
     if not found:
@@ -63,14 +66,21 @@ def _metadata(members: list[Member]) -> dict:
 def _submitters(facts: dict) -> list[dict[str, str]]:
     people = facts.get(":submitters")
     people = [p for p in people if isinstance(p, dict)] if isinstance(people, list) else []
-    return [{key: text for key in ("sid", "email", "name")
-             if isinstance(text := p.get(f":{key}"), str) and text.strip()} for p in people]
+    return [
+        {
+            key: text
+            for key in ("sid", "email", "name")
+            if isinstance(text := p.get(f":{key}"), str) and text.strip()
+        }
+        for p in people
+    ]
 
 
 def _hand_in(folder: str, person: dict, files, when, order) -> HandIn:
     ids = [person[key].strip() for key in ("sid", "email", "name") if key in person]
-    hand_in = HandIn(key=ids[0] if ids else folder, shown=person.get("name", folder),
-                     ids=ids or [folder])
+    hand_in = HandIn(
+        key=ids[0] if ids else folder, shown=person.get("name", folder), ids=ids or [folder]
+    )
     if not ids:
         hand_in.problem = f"{METADATA} does not say who handed it in"
     for member, place in files:

@@ -84,8 +84,13 @@ def _number_difference(answer: Any, expected: float, tolerance: dict, place: str
         return f"{place} is infinite"
     if isinstance(expected, int):
         return None if answer == expected else _number_differs(place)
-    close = math.isclose(answer, expected, rel_tol=0, abs_tol=tolerance["atol"]
-                         + tolerance["rtol"] * (0 if math.isinf(expected) else abs(expected)))
+    close = math.isclose(
+        answer,
+        expected,
+        rel_tol=0,
+        abs_tol=tolerance["atol"]
+        + tolerance["rtol"] * (0 if math.isinf(expected) else abs(expected)),
+    )
     return None if close else _number_differs(place)
 
 

@@ -40,7 +40,7 @@ __all__ = ["STATUSES", "AnswerKey", "Challenge", "Verdict", "driver_source", "na
 CAUSES = {
     "random": ": it draws random numbers, which this exercise does not ask for",
     "state": ": something is kept from one call to the next (a global variable, a default "
-             "argument, an attribute), or random numbers are drawn from a generator of its own",
+    "argument, an attribute), or random numbers are drawn from a generator of its own",
 }
 
 
@@ -198,6 +198,8 @@ class AnswerKey:
         wanted, found = set(self.lab.one("judge", exercise).parts or [""]), {c.part for c in cases}
         for part in [*sorted(found - wanted), *sorted(wanted - found)]:
             what = "a case of the unknown part" if part in found else "no case of the part"
-            raise ValueError(f"{self.lab.stem}: the judge of {exercise} has {what} {part!r}; "
-                             "parts = {...} and the cases' part= must name the same")
+            raise ValueError(
+                f"{self.lab.stem}: the judge of {exercise} has {what} {part!r}; "
+                "parts = {...} and the cases' part= must name the same"
+            )
         return cases

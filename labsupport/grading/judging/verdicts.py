@@ -8,7 +8,14 @@ from labsupport.course.source import LabCell
 from labsupport.grading.judging.cases import Case
 
 STATUSES = (
-    "passed", "failed", "error", "timeout", "crashed", "out of memory", "missing", "tampered",
+    "passed",
+    "failed",
+    "error",
+    "timeout",
+    "crashed",
+    "out of memory",
+    "missing",
+    "tampered",
     "not reached",
 )
 
@@ -77,10 +84,13 @@ def score(cell: LabCell, findings: Iterable[Finding]) -> Verdict:
         first = forged or next(wrong[part] for part in shares if part in wrong)
         status = "failed" if earned else first.status
         message = _message(cell, [first] if forged else list(wrong.values()), earned)
-    parts = [{"part": part, "points": earned.get(part, 0.0), "max_points": most}
-             for part, most in cell.parts.items()]
-    return Verdict(cell.name, status, float(sum(earned.values())), float(cell.points), message,
-                   parts)
+    parts = [
+        {"part": part, "points": earned.get(part, 0.0), "max_points": most}
+        for part, most in cell.parts.items()
+    ]
+    return Verdict(
+        cell.name, status, float(sum(earned.values())), float(cell.points), message, parts
+    )
 
 
 def _message(cell: LabCell, wrong: list[Finding], earned: dict[str, float]) -> str:
@@ -113,8 +123,11 @@ def error_finding(case: Case, answer: dict) -> Finding:
         "unsolved": ("missing", "not implemented yet", ""),
         "unsendable": ("failed", text, case.name),
         "unusable": ("failed", text, case.name),
-        "changed": ("failed", f"the inputs were changed in place{changed}; work on a copy",
-                    case.name),
+        "changed": (
+            "failed",
+            f"the inputs were changed in place{changed}; work on a copy",
+            case.name,
+        ),
         "raised": ("error", text, case.name),
     }
     if not isinstance(kind, str) or kind not in known:

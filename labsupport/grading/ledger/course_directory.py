@@ -1,8 +1,8 @@
 """An instructor's course directory: made here, used by nbgrader's own commands unmodified.
 
-    DIR/nbgrader_config.py   nbgrader's settings, with our pipeline in autograde
-    DIR/labs/NN_name.py      the labs of this course, to edit; nbgrader never copies this folder
-    DIR/source/ release/ submitted/ autograded/ feedback/ gradebook.db   nbgrader's
+DIR/nbgrader_config.py   nbgrader's settings, with our pipeline in autograde
+DIR/labs/NN_name.py      the labs of this course, to edit; nbgrader never copies this folder
+DIR/source/ release/ submitted/ autograded/ feedback/ gradebook.db   nbgrader's
 """
 
 import contextlib

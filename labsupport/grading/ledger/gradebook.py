@@ -35,8 +35,9 @@ def open_gradebook(url: str) -> None:
         place = make_url(url)
         server = place.get_backend_name() == "postgresql"
         limit = {"connect_timeout": CONNECT_SECONDS} if server else {}
-        engine = create_engine(place, connect_args=limit if "connect_timeout" not in place.query
-                               else {})
+        engine = create_engine(
+            place, connect_args=limit if "connect_timeout" not in place.query else {}
+        )
         with engine.connect():
             pass
         engine.dispose()

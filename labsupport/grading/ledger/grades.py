@@ -221,7 +221,8 @@ def _lost(folder: Path, assignment: str, student: str) -> dict[str, str]:
         return {}
     about = json.loads(path.read_text("utf-8"))["metadata"].get("labsupport_grading", {})
     return {
-        v["exercise"]: v["status"] + (f", {v['points']:g} of {v['max_points']:g}"
-                                      if v["points"] else "")
-        for v in about.get("verdicts", []) if v["status"] != "passed"
+        v["exercise"]: v["status"]
+        + (f", {v['points']:g} of {v['max_points']:g}" if v["points"] else "")
+        for v in about.get("verdicts", [])
+        if v["status"] != "passed"
     }

@@ -37,6 +37,8 @@ def refusal(folder: Path, assignment: str, student: str) -> str:
                     return f"{name!r} is {kind}, and was not opened: remove it and grade again"
                 size, count = size + about.st_size, count + 1
                 if size > MAX_MB * 2**20 or count > MAX_FILES:
-                    return (f"the submission has more than {MAX_MB} MB or {MAX_FILES} files: "
-                            "remove what is not the notebook and grade again")
+                    return (
+                        f"the submission has more than {MAX_MB} MB or {MAX_FILES} files: "
+                        "remove what is not the notebook and grade again"
+                    )
     return ""

@@ -21,8 +21,9 @@ from labsupport.grading.workers.task import GradingTask, perform, released_noteb
 class Realign(NbGraderPreprocessor):
     """The first step of sanitising: a damaged notebook gets the form of the released lab."""
 
-    labs = Unicode("labs", help="The folder of lab sources, relative to the course directory."
-                   ).tag(config=True)
+    labs = Unicode("labs", help="The folder of lab sources, relative to the course directory.").tag(
+        config=True
+    )
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         course = CourseDirectory(config=self.config)
@@ -39,16 +40,21 @@ class ExecuteAndJudge(Execute):
     ``timeout`` (seconds a cell), and ``enabled`` through ``--no-execute``, are Execute's own.
     """
 
-    seed = Unicode("", help="The course's secret; inputs are drawn from it and the student's id."
-                   ).tag(config=True)
+    seed = Unicode(
+        "", help="The course's secret; inputs are drawn from it and the student's id."
+    ).tag(config=True)
     profile = Unicode("smoke", help="The profile submissions run in.").tag(config=True)
-    sandbox = Bool(True, help="Run submissions in bubblewrap. False: with your own rights."
-                   ).tag(config=True)
-    demonstrations = Bool(False, help="Also run given cells that only draw, on which no grade "
-                          "depends; otherwise the student's own pictures are kept."
-                          ).tag(config=True)
-    labs = Unicode("labs", help="The folder of lab sources, relative to the course directory."
-                   ).tag(config=True)
+    sandbox = Bool(True, help="Run submissions in bubblewrap. False: with your own rights.").tag(
+        config=True
+    )
+    demonstrations = Bool(
+        False,
+        help="Also run given cells that only draw, on which no grade "
+        "depends; otherwise the student's own pictures are kept.",
+    ).tag(config=True)
+    labs = Unicode("labs", help="The folder of lab sources, relative to the course directory.").tag(
+        config=True
+    )
 
     def __call__(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         if not self.enabled:

@@ -60,8 +60,9 @@ def record(api: NbGraderAPI, assignment: str, student: str) -> str:
     return "" if result["success"] else last_error(result)
 
 
-def is_recorded(api: NbGraderAPI, folder: Path, assignment: str, student: str,
-                fingerprint: str) -> bool:
+def is_recorded(
+    api: NbGraderAPI, folder: Path, assignment: str, student: str, fingerprint: str
+) -> bool:
     """Whether this very result is in the gradebook, with the time at which it was handed in.
 
     nbgrader writes the autograded notebook last, so it stands for all that went before.

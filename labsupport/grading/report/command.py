@@ -18,8 +18,9 @@ from labsupport.grading.report.tables import (
 )
 
 
-def write_reports(folder: Path, wanted: list[str] | None = None,
-                  now: datetime.datetime | None = None) -> list[tuple[LabResults, Path]]:
+def write_reports(
+    folder: Path, wanted: list[str] | None = None, now: datetime.datetime | None = None
+) -> list[tuple[LabResults, Path]]:
     """Write ``DIR/report/LAB.html``, ``LAB.csv`` and ``exercises.csv``; return the pages.
 
     Raises CourseError where there is nothing to report on.
@@ -54,8 +55,10 @@ def summary(results: LabResults, items: list[ItemStatistics]) -> list[str]:
     graded = results.graded
     about = spread([run.score for run in graded])
     title = f"{results.lab.number} {results.lab.title}"
-    first = (f"{title}: {len(graded)} of {plural(len(results.runs), 'submission')} graded, median "
-             f"{number(about.median)} of {results.max_score:g} points, mean {number(about.mean)}")
+    first = (
+        f"{title}: {len(graded)} of {plural(len(results.runs), 'submission')} graded, median "
+        f"{number(about.median)} of {results.max_score:g} points, mean {number(about.mean)}"
+    )
     known = [s for s in items if s.ease is not None]
     second = "hardest: -"
     if known:
@@ -63,8 +66,10 @@ def summary(results: LabResults, items: list[ItemStatistics]) -> list[str]:
         second = f"hardest: {hardest.item.name} ({percent(hardest.ease)} of its points on average)"
     wrong = mistakes(results)
     if wrong:
-        second += (f"; commonest mistake: {wrong[0].exercise}, {wrong[0].text} "
-                   f"({plural(len(wrong[0].students), 'student')})")
+        second += (
+            f"; commonest mistake: {wrong[0].exercise}, {wrong[0].text} "
+            f"({plural(len(wrong[0].students), 'student')})"
+        )
     third = [
         f"{plural(sum(r.waiting for r in graded), 'answer')} to grade by hand",
         f"{sum(r.late_hours > 0 for r in graded)} late",

@@ -95,9 +95,14 @@ def read_results(folder: Path, wanted: list[str] | None = None) -> list[LabResul
 def items_of(lab: Lab) -> list[Item]:
     """What gives points in a lab, in its order."""
     return [
-        Item(c.name, float(c.points), f"answer-{c.name}" if c.kind == "question" else c.id,
-             c.kind == "question")
-        for c in lab.cells if c.kind in ("judge", "question") and c.points
+        Item(
+            c.name,
+            float(c.points),
+            f"answer-{c.name}" if c.kind == "question" else c.id,
+            c.kind == "question",
+        )
+        for c in lab.cells
+        if c.kind in ("judge", "question") and c.points
     ]
 
 
@@ -154,7 +159,8 @@ def _read_metadata(run: Run, about: dict) -> None:
     run.deaths = [one_line(d, 200) for d in deaths.values()] if isinstance(deaths, dict) else []
     names = ("labsupport", "nbgrader", "papermill", "torch", "python", "profile")
     run.versions = ", ".join(
-        f"{name} {one_line(provenance[name], 40)}" for name in names if name in provenance)
+        f"{name} {one_line(provenance[name], 40)}" for name in names if name in provenance
+    )
 
 
 def _list(value: Any) -> list:

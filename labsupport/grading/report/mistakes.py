@@ -26,8 +26,10 @@ class Mistake:
 
 def mistakes(results: LabResults) -> list[Mistake]:
     """All kinds of wrong answers, the commonest first."""
-    known = {name: [diagnosis_of(t) for t in results.lab.of("trap", name)]
-             for name in results.lab.exercises}
+    known = {
+        name: [diagnosis_of(t) for t in results.lab.of("trap", name)]
+        for name in results.lab.exercises
+    }
     groups: dict[tuple, list[tuple[str, str]]] = {}
     for run in results.graded:
         for exercise, (status, message) in run.verdicts.items():
@@ -37,8 +39,13 @@ def mistakes(results: LabResults) -> list[Mistake]:
             key = (exercise, status, hit, "" if hit else _gist(message))
             groups.setdefault(key, []).append((run.student, message))
     found = [
-        Mistake(exercise, status, hit or Counter(m for _, m in members).most_common(1)[0][0],
-                bool(hit), [student for student, _ in members])
+        Mistake(
+            exercise,
+            status,
+            hit or Counter(m for _, m in members).most_common(1)[0][0],
+            bool(hit),
+            [student for student, _ in members],
+        )
         for (exercise, status, hit, _), members in groups.items()
     ]
     place = {name: index for index, name in enumerate(results.lab.exercises)}

@@ -21,8 +21,9 @@ SHOWN = 15  # rows of a list; the CSV has them all
 NAMED = 4  # students named in one row
 
 
-def render(results: LabResults, items: list[ItemStatistics], course: str,
-           now: datetime.datetime) -> str:
+def render(
+    results: LabResults, items: list[ItemStatistics], course: str, now: datetime.datetime
+) -> str:
     """The page's text. Everything that comes from a submission is escaped by the template."""
     template = _environment().get_template("page.html.j2")
     graded = results.graded
@@ -32,23 +33,36 @@ def render(results: LabResults, items: list[ItemStatistics], course: str,
     known = sorted((i for i in items if i.ease is not None), key=lambda i: i.ease)
     seconds = [run.seconds for run in graded if run.seconds is not None]
     return template.render(
-        lab=results.lab, course=course, now=now.strftime("%d %B %Y, %H:%M"), results=results,
-        graded=graded, about=about, items=items, outcomes=[outcomes(results, i.item)
-                                                           for i in items],
-        hardest=known[0] if len(known) > 1 else None, easiest=known[-1] if known else None,
+        lab=results.lab,
+        course=course,
+        now=now.strftime("%d %B %Y, %H:%M"),
+        results=results,
+        graded=graded,
+        about=about,
+        items=items,
+        outcomes=[outcomes(results, i.item) for i in items],
+        hardest=known[0] if len(known) > 1 else None,
+        easiest=known[-1] if known else None,
         weak=[i for i in items if i.power is not None and i.power < LOW],
-        alpha=reliability(results), scores=score_picture(scores, results.max_score, about),
-        drawing=item_picture(results, items), low=LOW, fewest=FEWEST, shown=SHOWN,
-        wrong=wrong, catalogue=catalogue_size(results.lab),
+        alpha=reliability(results),
+        scores=score_picture(scores, results.max_score, about),
+        drawing=item_picture(results, items),
+        low=LOW,
+        fewest=FEWEST,
+        shown=SHOWN,
+        wrong=wrong,
+        catalogue=catalogue_size(results.lab),
         hits=sum(len(m.students) for m in wrong if m.catalogued),
         wrong_total=sum(len(m.students) for m in wrong),
         unanswered=sum(s in UNANSWERED for r in graded for s, _ in r.verdicts.values()),
         late=sorted((r for r in graded if r.late_hours > 0), key=lambda r: -r.late_hours),
-        waiting=[r for r in graded if r.waiting], failed=[r for r in results.runs if r.problem],
-        troubled=[r for r in graded if _troubles(r)], troubles=_troubles,
-        slowest=sorted((r for r in graded if r.seconds is not None),
-                       key=lambda r: -r.seconds)[:5],
-        run_median=spread(seconds).median, run_most=quantile(seconds, 0.9),
+        waiting=[r for r in graded if r.waiting],
+        failed=[r for r in results.runs if r.problem],
+        troubled=[r for r in graded if _troubles(r)],
+        troubles=_troubles,
+        slowest=sorted((r for r in graded if r.seconds is not None), key=lambda r: -r.seconds)[:5],
+        run_median=spread(seconds).median,
+        run_most=quantile(seconds, 0.9),
         repairs=_grouped((repair, r.student) for r in graded for repair in r.repairs),
         repaired=sum(bool(r.repairs) for r in graded),
         versions=Counter(r.versions or "not recorded" for r in graded).most_common(),
@@ -60,8 +74,11 @@ def render(results: LabResults, items: list[ItemStatistics], course: str,
 def _troubles(run: Run) -> list[str]:
     """What went wrong while a graded submission ran."""
     found = list(run.deaths)
-    found += [f"{name}: {message}" for name, (status, message) in run.verdicts.items()
-              if status in ("timeout", "not reached", "tampered")]
+    found += [
+        f"{name}: {message}"
+        for name, (status, message) in run.verdicts.items()
+        if status in ("timeout", "not reached", "tampered")
+    ]
     return found
 
 
@@ -74,10 +91,19 @@ def _grouped(pairs) -> list[tuple[str, list[str]]]:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": number, "percent": percent, "names": names,
-                            "plural": plural, "fixed": fixed}
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "percent": percent,
+        "names": names,
+        "plural": plural,
+        "fixed": fixed,
+    }
     return environment
 
 

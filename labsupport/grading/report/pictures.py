@@ -43,22 +43,37 @@ def score_picture(scores: list[float], most: float, about: Spread) -> Picture | 
     edges = [(i - 0.5) * width for i in range(count + 2)]
     figure = Figure(figsize=(9, 2.9), layout="constrained", facecolor="white")
     axes = figure.subplots()
-    heights, *_ = axes.hist([min(max(s, 0), most) for s in scores], bins=edges,
-                            color=figures.BLUE, edgecolor="white", linewidth=0.8)
+    heights, *_ = axes.hist(
+        [min(max(s, 0), most) for s in scores],
+        bins=edges,
+        color=figures.BLUE,
+        edgecolor="white",
+        linewidth=0.8,
+    )
     axes.axvline(about.median, color=figures.RED, linestyle="--", linewidth=1.6)
     left = about.median > most / 2
-    axes.annotate(f"median {about.median:g}", (about.median, 1), xycoords=("data", "axes fraction"),
-                  xytext=(-6 if left else 6, -4), textcoords="offset points", va="top",
-                  ha="right" if left else "left", color=figures.RED, fontsize=11,
-                  bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1})
+    axes.annotate(
+        f"median {about.median:g}",
+        (about.median, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(-6 if left else 6, -4),
+        textcoords="offset points",
+        va="top",
+        ha="right" if left else "left",
+        color=figures.RED,
+        fontsize=11,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
+    )
     axes.set(xlabel=f"points of {most:g}", ylabel="students", xlim=(edges[0], edges[-1]))
     axes.set_ylim(0, max(heights) * 1.18)
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.spines[["top", "right"]].set_visible(False)
     peak = heights.argmax()
-    alt = (f"Histogram of {len(scores)} scores out of {most:g} points, from {about.lowest:g} to "
-           f"{about.highest:g}, median {about.median:g}. The most frequent score is about "
-           f"{peak * width:g}, with {heights[peak]:g} students.")
+    alt = (
+        f"Histogram of {len(scores)} scores out of {most:g} points, from {about.lowest:g} to "
+        f"{about.highest:g}, median {about.median:g}. The most frequent score is about "
+        f"{peak * width:g}, with {heights[peak]:g} students."
+    )
     return Picture(_source(figure), alt)
 
 
@@ -75,8 +90,16 @@ def item_picture(results: LabResults, about: list[ItemStatistics]) -> Picture | 
     for label, colour, hatch, statuses in OUTCOMES:
         shares = [100 * sum(row.get(s, 0) for s in statuses) / runs for row in table]
         if any(shares):
-            left.barh(range(rows), shares, left=start, color=colour, hatch=hatch, height=0.72,
-                      edgecolor="#666666" if colour == "white" else "white", label=label)
+            left.barh(
+                range(rows),
+                shares,
+                left=start,
+                color=colour,
+                hatch=hatch,
+                height=0.72,
+                edgecolor="#666666" if colour == "white" else "white",
+                label=label,
+            )
             start = [a + b for a, b in zip(start, shares, strict=True)]
     left.set(xlim=(0, 100), xlabel=f"% of {runs} submissions")
     left.set_yticks(range(rows), [item.name for item in results.items])
@@ -84,14 +107,22 @@ def item_picture(results: LabResults, about: list[ItemStatistics]) -> Picture | 
     _draw_power(right, about)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4,
-                  frameon=False, fontsize=9.5)
+    figure.legend(
+        *left.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        fontsize=9.5,
+    )
     said = "; ".join(
         f"{s.item.name}: {t.get('passed', 0)} of {runs} with full points, "
         f"discrimination {'-' if s.power is None else f'{s.power:.2f}'}"
-        for s, t in zip(about, table, strict=True))
-    return Picture(_source(figure), f"What became of each exercise, and how well it tells good "
-                   f"work from poor. {said}.")
+        for s, t in zip(about, table, strict=True)
+    )
+    return Picture(
+        _source(figure),
+        f"What became of each exercise, and how well it tells good work from poor. {said}.",
+    )
 
 
 def _draw_power(axes, about: list[ItemStatistics]) -> None:

@@ -42,8 +42,13 @@ class ItemStatistics:
 def spread(values: Sequence[float]) -> Spread:
     if not values:
         return Spread(0)
-    found = Spread(len(values), statistics.fmean(values), lowest=min(values),
-                   median=statistics.median(values), highest=max(values))
+    found = Spread(
+        len(values),
+        statistics.fmean(values),
+        lowest=min(values),
+        median=statistics.median(values),
+        highest=max(values),
+    )
     if len(values) > 1:
         found.deviation = statistics.stdev(values)
     if len(values) >= FEWEST:
@@ -53,8 +58,11 @@ def spread(values: Sequence[float]) -> Spread:
 
 def item_statistics(results: LabResults) -> list[ItemStatistics]:
     """Of every item, over the submissions in which it has been graded."""
-    complete = [item.name for item in results.items
-                if all(run.points.get(item.name) is not None for run in results.graded)]
+    complete = [
+        item.name
+        for item in results.items
+        if all(run.points.get(item.name) is not None for run in results.graded)
+    ]
     found = []
     for item in results.items:
         runs = [r for r in results.graded if r.points.get(item.name) is not None]
@@ -63,10 +71,17 @@ def item_statistics(results: LabResults) -> list[ItemStatistics]:
         others = [name for name in complete if name != item.name]
         rest = [sum(r.points[name] for name in others) for r in runs]
         power = correlation(own, rest) if others else None
-        found.append(ItemStatistics(
-            item, len(own), statistics.fmean(own) / item.points if own else None,
-            sum(p >= item.points for p in own), sum(p == 0 for p in own),
-            power, interval_of(power, len(own))))
+        found.append(
+            ItemStatistics(
+                item,
+                len(own),
+                statistics.fmean(own) / item.points if own else None,
+                sum(p >= item.points for p in own),
+                sum(p == 0 for p in own),
+                power,
+                interval_of(power, len(own)),
+            )
+        )
     return found
 
 

@@ -10,9 +10,23 @@ from labsupport.grading.report.pictures import outcomes
 from labsupport.grading.report.statistics import ItemStatistics
 
 EXERCISES = (
-    "lab", "exercise", "graded_by", "points", "graded", "mean_share", "full_points", "no_points",
-    "discrimination", "discrimination_low", "discrimination_high", "wrong_answer", "error",
-    "stopped_or_died", "not_answered", "tampered", "waiting",
+    "lab",
+    "exercise",
+    "graded_by",
+    "points",
+    "graded",
+    "mean_share",
+    "full_points",
+    "no_points",
+    "discrimination",
+    "discrimination_low",
+    "discrimination_high",
+    "wrong_answer",
+    "error",
+    "stopped_or_died",
+    "not_answered",
+    "tampered",
+    "waiting",
 )
 
 
@@ -20,21 +34,42 @@ def student_rows(results: LabResults) -> list[list]:
     """The header and a row for every submission: what it got, and in what."""
     names = [item.name for item in results.items]
     judged = [item.name for item in results.items if not item.by_hand]
-    head = ["student", "graded", "score", "max_score", "late_hours", "late_penalty", "waiting",
-            "repairs", "seconds", "sandbox", *names, *(f"{name} status" for name in judged),
-            "problem"]
+    head = [
+        "student",
+        "graded",
+        "score",
+        "max_score",
+        "late_hours",
+        "late_penalty",
+        "waiting",
+        "repairs",
+        "seconds",
+        "sandbox",
+        *names,
+        *(f"{name} status" for name in judged),
+        "problem",
+    ]
     rows = [head]
     for run in results.runs:
         known = run.graded
         sandbox = {True: "yes", False: "no", None: ""}[run.sandbox]
-        rows.append([
-            text(run.student), "yes" if known else "no", _number(run.score if known else None),
-            _number(results.max_score), _number(round(run.late_hours, 2) if known else None),
-            _number(run.penalty if known else None), run.waiting if known else "",
-            len(run.repairs) if known else "", _number(run.seconds), sandbox,
-            *(_number(run.points.get(name)) for name in names),
-            *(run.verdicts.get(name, ("",))[0] for name in judged), text(run.problem),
-        ])
+        rows.append(
+            [
+                text(run.student),
+                "yes" if known else "no",
+                _number(run.score if known else None),
+                _number(results.max_score),
+                _number(round(run.late_hours, 2) if known else None),
+                _number(run.penalty if known else None),
+                run.waiting if known else "",
+                len(run.repairs) if known else "",
+                _number(run.seconds),
+                sandbox,
+                *(_number(run.points.get(name)) for name in names),
+                *(run.verdicts.get(name, ("",))[0] for name in judged),
+                text(run.problem),
+            ]
+        )
     return rows
 
 
@@ -45,12 +80,22 @@ def exercise_rows(results: LabResults, about: list[ItemStatistics]) -> list[dict
         count = outcomes(results, found.item)
         low, high = found.interval or (None, None)
         values = (
-            results.lab.stem, found.item.name, "hand" if found.item.by_hand else "judge",
-            _number(found.item.points), found.count, _share(found.ease), found.full, found.none,
-            _share(found.power), _share(low), _share(high), count.get("failed", 0),
-            count.get("error", 0), sum(count.get(s, 0) for s in
-                                       ("timeout", "crashed", "out of memory")),
-            count.get("missing", 0) + count.get("not reached", 0), count.get("tampered", 0),
+            results.lab.stem,
+            found.item.name,
+            "hand" if found.item.by_hand else "judge",
+            _number(found.item.points),
+            found.count,
+            _share(found.ease),
+            found.full,
+            found.none,
+            _share(found.power),
+            _share(low),
+            _share(high),
+            count.get("failed", 0),
+            count.get("error", 0),
+            sum(count.get(s, 0) for s in ("timeout", "crashed", "out of memory")),
+            count.get("missing", 0) + count.get("not reached", 0),
+            count.get("tampered", 0),
             count.get("waits", 0),
         )
         rows.append(dict(zip(EXERCISES, values, strict=True)))

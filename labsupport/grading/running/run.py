@@ -166,8 +166,9 @@ def _parameterised(notebook: NotebookNode, parameters: dict) -> NotebookNode:
     prepared = load_notebook_node(prepared)  # gives every cell the metadata papermill expects
     if parameters:
         logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns where no cell is tagged
-        prepared = parameterize_notebook(prepared, parameters, kernel_name="python3",
-                                         language="python")
+        prepared = parameterize_notebook(
+            prepared, parameters, kernel_name="python3", language="python"
+        )
     return prepared
 
 

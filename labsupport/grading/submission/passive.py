@@ -15,12 +15,32 @@ from labsupport.course.source import LabCell
 from labsupport.grading.submission.cell_code import parsed, transformed
 
 # Names whose calls, as statements, show something and change nothing.
-SHOWING = frozenset({"print", "display", "figures", "diagrams", "maps", "charts", "widgets",
-                     "environment"})
+SHOWING = frozenset(
+    {"print", "display", "figures", "diagrams", "maps", "charts", "widgets", "environment"}
+)
 # With one of these, code may read any name.
-READS_ALL = frozenset({"globals", "locals", "vars", "dir", "eval", "exec", "compile", "__main__",
-                       "get_ipython", "__import__", "importlib", "sys", "inspect", "gc", "_", "__",
-                       "In", "Out"})
+READS_ALL = frozenset(
+    {
+        "globals",
+        "locals",
+        "vars",
+        "dir",
+        "eval",
+        "exec",
+        "compile",
+        "__main__",
+        "get_ipython",
+        "__import__",
+        "importlib",
+        "sys",
+        "inspect",
+        "gc",
+        "_",
+        "__",
+        "In",
+        "Out",
+    }
+)
 
 
 @dataclass
@@ -33,8 +53,9 @@ class _Code:
     acts: bool = False
 
 
-def passive_cells(sources: Sequence[str], roles: Sequence[LabCell | None],
-                  not_run: Sequence[str] = ()) -> set[int]:
+def passive_cells(
+    sources: Sequence[str], roles: Sequence[LabCell | None], not_run: Sequence[str] = ()
+) -> set[int]:
     """The places of the passive cells of a submission in the lab's form.
 
     ``roles`` are the lab's cells in the same places, None for a student's own; cells of the kinds
@@ -48,8 +69,9 @@ def passive_cells(sources: Sequence[str], roles: Sequence[LabCell | None],
             candidates[place] = _read(role.source, trusted=True)
         elif role is not None and role.kind == "judge":
             # its driver names what it needs as attributes of the lab
-            read |= {n.attr for n in ast.walk(ast.parse(role.source))
-                     if isinstance(n, ast.Attribute)}
+            read |= {
+                n.attr for n in ast.walk(ast.parse(role.source)) if isinstance(n, ast.Attribute)
+            }
         else:
             code = _read(source, trusted=role is not None and role.kind != "exercise")
             if code.free & READS_ALL:
@@ -74,8 +96,11 @@ def _read(source: str, trusted: bool) -> _Code:
     for node in ast.walk(tree):
         _note(node, code)
     top = symtable.symtable(text, "<cell>", "exec")
-    code.bound |= {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()
-                   or s.is_namespace()}
+    code.bound |= {
+        s.get_name()
+        for s in top.get_symbols()
+        if s.is_assigned() or s.is_imported() or s.is_namespace()
+    }
     code.free = _free(top)
     if trusted:
         code.free -= {s.get_name() for s in top.get_symbols() if s.is_assigned()}
@@ -113,6 +138,7 @@ def _root(node: ast.AST) -> str | None:
 def _free(table: symtable.SymbolTable) -> set[str]:
     """Global names that a scope or one inside it reads."""
     at_top = table.get_type() == "module"
-    found = {s.get_name() for s in table.get_symbols()
-             if s.is_referenced() and (at_top or s.is_global())}
+    found = {
+        s.get_name() for s in table.get_symbols() if s.is_referenced() and (at_top or s.is_global())
+    }
     return found.union(*(_free(child) for child in table.get_children()))

@@ -15,7 +15,9 @@ ASK = "from labsupport.grading.answers.respond import respond as _respond\n_resp
 
 
 def with_questions(
-    notebook: NotebookNode, roles: list[LabCell | None], challenges: dict[str, list[Challenge]],
+    notebook: NotebookNode,
+    roles: list[LabCell | None],
+    challenges: dict[str, list[Challenge]],
     skipped: set[int],
 ) -> tuple[NotebookNode, list[int]]:
     """The notebook to execute, and which cell of ``notebook`` each of its cells stands for.
@@ -52,8 +54,7 @@ def verdict_of(
     if len(graded) != 1:
         what = "is missing from" if not graded else "stands more than once in"
         for challenge in challenges:
-            findings += key.all_cases(challenge, "missing",
-                                      f"the graded cell {what} the notebook")
+            findings += key.all_cases(challenge, "missing", f"the graded cell {what} the notebook")
         return key.score(name, findings)
     for challenge, place in zip(challenges, graded[0], strict=True):
         findings += _findings(key, run, challenge, place)

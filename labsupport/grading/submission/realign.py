@@ -126,8 +126,10 @@ def _placed(released: NotebookNode, mine: list[_Piece], elsewhere: set[str], rep
     cell.outputs = mine[0].outputs or []
     added = _added_lines(mine[0].source, released.source) if kind == "given" else ""
     if mine[0].key != _key(released.source):
-        repairs.append(f"{name} was edited: the lab's own text has been put back"
-                       + (", the added lines after it" if added else ""))
+        repairs.append(
+            f"{name} was edited: the lab's own text has been put back"
+            + (", the added lines after it" if added else "")
+        )
     return [cell, new_code_cell(added, id="own")] if added else [cell]
 
 

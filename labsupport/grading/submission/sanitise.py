@@ -25,14 +25,31 @@ MAX_OUTPUTS = 500  # shown of one cell
 GONE = "(an output was left out here: {})"
 
 _TABLE = "table thead tbody tfoot tr th td caption colgroup col"
-_TEXT = ("a abbr b blockquote br code dd del details div dl dt em figure figcaption h1 h2 h3 h4 "
-         "h5 h6 hr i img ins kbd li mark ol p pre s samp small span strong sub summary sup u ul")
+_TEXT = (
+    "a abbr b blockquote br code dd del details div dl dt em figure figcaption h1 h2 h3 h4 "
+    "h5 h6 hr i img ins kbd li mark ol p pre s samp small span strong sub summary sup u ul"
+)
 TAGS = frozenset(f"{_TABLE} {_TEXT}".split())
-_CSS = CSSSanitizer(allowed_css_properties=[
-    "background-color", "border", "border-collapse", "border-left", "color", "font-family",
-    "font-size", "font-style", "font-weight", "height", "margin", "padding", "text-align",
-    "vertical-align", "white-space", "width",
-])
+_CSS = CSSSanitizer(
+    allowed_css_properties=[
+        "background-color",
+        "border",
+        "border-collapse",
+        "border-left",
+        "color",
+        "font-family",
+        "font-size",
+        "font-style",
+        "font-weight",
+        "height",
+        "margin",
+        "padding",
+        "text-align",
+        "vertical-align",
+        "white-space",
+        "width",
+    ]
+)
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*\Z")
 _IMAGES = ("image/png", "image/jpeg", "image/gif")
 _PICTURE = re.compile(r"data:image/(png|jpeg|gif);base64,[A-Za-z0-9+/=\s]*\Z")
@@ -43,8 +60,13 @@ _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _PLAIN_TAG = re.compile(rf"</?(?:{'|'.join(sorted(TAGS - {'a', 'img'}))})\s*/?>", re.I)
 _ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9A-Fa-f]+|[A-Za-z][A-Za-z0-9]*);?")
 _SCHEME = re.compile(
-    "(" + r"[\s\\\x00-\x20]*".join("javascript") + "|"
-    + r"[\s\\\x00-\x20]*".join("vbscript") + r")([\s\\\x00-\x20]*:)", re.I)
+    "("
+    + r"[\s\\\x00-\x20]*".join("javascript")
+    + "|"
+    + r"[\s\\\x00-\x20]*".join("vbscript")
+    + r")([\s\\\x00-\x20]*:)",
+    re.I,
+)
 # Commands of TeX by which MathJax makes links, loads extensions, or touches the page's HTML.
 _MATH = re.compile(r"\\(href|url|require|class|cssId|style|data|html\w*|unicode|mmlToken)\b")
 
@@ -84,8 +106,12 @@ def _output(output: Any, patience: Patience) -> dict | None:
     if kind == "error":
         lines = output.get("traceback")
         lines = [_text(t) for t in lines[-100:]] if isinstance(lines, list) else []
-        return {"output_type": "error", "ename": _text(output.get("ename"))[:200],
-                "evalue": _text(output.get("evalue"))[:2000], "traceback": lines}
+        return {
+            "output_type": "error",
+            "ename": _text(output.get("ename"))[:200],
+            "evalue": _text(output.get("evalue"))[:2000],
+            "traceback": lines,
+        }
     if kind not in ("display_data", "execute_result"):
         return None
     data = output.get("data") if isinstance(output.get("data"), dict) else {}
@@ -123,8 +149,15 @@ def clean_html(text: str) -> str:
     text = _DROPPED.sub("", text)
     if len(text) > MAX_HTML or text.count("<") > MAX_TAGS or _depth(text) > MAX_DEPTH:
         return html.escape(GONE.format(f"{len(text):,} characters of HTML"))
-    return bleach.clean(text, tags=TAGS, attributes=_attribute, protocols=["http", "https", "data"],
-                        strip=True, strip_comments=True, css_sanitizer=_CSS)
+    return bleach.clean(
+        text,
+        tags=TAGS,
+        attributes=_attribute,
+        protocols=["http", "https", "data"],
+        strip=True,
+        strip_comments=True,
+        css_sanitizer=_CSS,
+    )
 
 
 def _depth(text: str) -> int:

@@ -64,11 +64,17 @@ def grade_submission(
     asked, origins = with_questions(handed_in, roles, challenges, skipped)
     run = execute(asked, {"PROFILE": profile, "SEED": 0}, limits, sandbox)
     verdicts = {
-        name: verdict_of(key, run, name, parts, [
-            [i for i, origin in enumerate(origins) if origin == place]
-            for place, role in enumerate(roles)
-            if role and role.kind == "judge" and role.name == name
-        ])
+        name: verdict_of(
+            key,
+            run,
+            name,
+            parts,
+            [
+                [i for i, origin in enumerate(origins) if origin == place]
+                for place, role in enumerate(roles)
+                if role and role.kind == "judge" and role.name == name
+            ],
+        )
         for name, parts in challenges.items()
     }
     outputs = {o: c.get("outputs", []) for o, c in zip(origins, run.notebook.cells, strict=True)}

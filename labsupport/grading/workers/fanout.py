@@ -90,11 +90,15 @@ def _on_worker(task: GradingTask, wanted: dict[str, str]) -> str | Unfit:
     worker, found = get_worker(), versions()
     for name, version in wanted.items():
         if found.get(name) != version:
-            return Unfit(f"{worker.address} has {name} {found.get(name)}, not {version} as here, "
-                         "and a grade may depend on it: install the same there")
+            return Unfit(
+                f"{worker.address} has {name} {found.get(name)}, not {version} as here, "
+                "and a grade may depend on it: install the same there"
+            )
     if worker.state.nthreads != 1:
-        return Unfit(f"{worker.address} has {worker.state.nthreads} threads, and grading changes "
-                     "its process: start it with --nthreads 1, and --nworkers for several")
+        return Unfit(
+            f"{worker.address} has {worker.state.nthreads} threads, and grading changes "
+            "its process: start it with --nthreads 1, and --nworkers for several"
+        )
     return perform(task)
 
 

@@ -27,8 +27,14 @@ if TYPE_CHECKING:
 
 # Parts of the package on which no grade depends: a change to them has nothing graded again.
 GRADES_NOTHING = (
-    "cli.py", "environment.py", "experiments", "grading/audit", "grading/collect", "grading/demo",
-    "grading/report", "grading/gradebook",
+    "cli.py",
+    "environment.py",
+    "experiments",
+    "grading/audit",
+    "grading/collect",
+    "grading/demo",
+    "grading/report",
+    "grading/gradebook",
 )
 
 

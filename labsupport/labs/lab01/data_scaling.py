@@ -30,11 +30,18 @@ def balanced_labels(images_per_class: int, classes: int) -> Tensor:
     return torch.arange(classes).repeat(images_per_class)  # (images_per_class * classes,)
 
 
-def data_scaling_run(make_vit: Callable[[], nn.Module], make_cnn: Callable[[], nn.Module], *,
-                     sizes: Sequence[int], seeds: Sequence[int], steps: int = STEPS,
-                     batch_size: int = BATCH_SIZE,
-                     learning_rates: dict[str, float] = LEARNING_RATES,
-                     test_images: int = TEST_IMAGES, progress: bool = True) -> list[dict]:
+def data_scaling_run(
+    make_vit: Callable[[], nn.Module],
+    make_cnn: Callable[[], nn.Module],
+    *,
+    sizes: Sequence[int],
+    seeds: Sequence[int],
+    steps: int = STEPS,
+    batch_size: int = BATCH_SIZE,
+    learning_rates: dict[str, float] = LEARNING_RATES,
+    test_images: int = TEST_IMAGES,
+    progress: bool = True,
+) -> list[dict]:
     """Train a ViT and a CNN of as many parameters on growing training sets.
 
     Every run takes the same number of steps, so the sizes differ in data and not in compute.
@@ -57,14 +64,22 @@ def data_scaling_run(make_vit: Callable[[], nn.Module], make_cnn: Callable[[], n
         )
     tests = {}
     for style in ("noto", "twemoji"):
-        batch = data.singles(test_images, IMAGE_SIZE, concepts=CONCEPTS, style=style,
-                             split="test", seed=TEST_SEED)
+        batch = data.singles(
+            test_images, IMAGE_SIZE, concepts=CONCEPTS, style=style, split="test", seed=TEST_SEED
+        )
         tests[style] = normalize(batch.images), batch.labels
     records = []
     for seed in seeds:
         all_labels = balanced_labels(max(sizes), CONCEPTS)
-        train = data.singles(len(all_labels), IMAGE_SIZE, concepts=CONCEPTS, style="noto",
-                             split="train", seed=seed, labels=all_labels)
+        train = data.singles(
+            len(all_labels),
+            IMAGE_SIZE,
+            concepts=CONCEPTS,
+            style="noto",
+            split="train",
+            seed=seed,
+            labels=all_labels,
+        )
         all_images = normalize(train.images)
         for size in sizes:
             images, labels = all_images[: size * CONCEPTS], all_labels[: size * CONCEPTS]
@@ -74,20 +89,28 @@ def data_scaling_run(make_vit: Callable[[], nn.Module], make_cnn: Callable[[], n
                     model = make()
                 title = f"{name}, {size} images a class, seed {seed}"
                 history = train_classifier(
-                    model, images, labels, steps=steps, batch_size=batch_size,
-                    lr=learning_rates[name], weight_decay=WEIGHT_DECAY, seed=seed,
+                    model,
+                    images,
+                    labels,
+                    steps=steps,
+                    batch_size=batch_size,
+                    lr=learning_rates[name],
+                    weight_decay=WEIGHT_DECAY,
+                    seed=seed,
                     progress=title if progress else False,
                 )
                 seen = slice(0, test_images)  # enough of the training images to see overfitting
-                records.append({
-                    "model": name,
-                    "images_per_class": size,
-                    "seed": seed,
-                    "steps": steps,
-                    "parameters": counts[name],
-                    "train": accuracy(model, images[seen], labels[seen]),
-                    "test": accuracy(model, *tests["noto"]),
-                    "other_style": accuracy(model, *tests["twemoji"]),
-                    "seconds": round(history.seconds, 1),
-                })
+                records.append(
+                    {
+                        "model": name,
+                        "images_per_class": size,
+                        "seed": seed,
+                        "steps": steps,
+                        "parameters": counts[name],
+                        "train": accuracy(model, images[seen], labels[seen]),
+                        "test": accuracy(model, *tests["noto"]),
+                        "other_style": accuracy(model, *tests["twemoji"]),
+                        "seconds": round(history.seconds, 1),
+                    }
+                )
     return records

@@ -35,8 +35,10 @@ def show_vit(image: Tensor, patch_size: int, *, title: str = "") -> None:
     _box(ax, 0.08, 4.75, 2.6, 0.6, "norm, head", ORANGE)
     _arrow(ax, (2.75, 5.05), (3.3, 5.05))
     ax.text(3.4, 5.05, "logits: read from the class token alone", va="center")
-    for y, text in ((2.05, "one linear map\nfor every patch"),
-                    (3.78, "all tokens\nlisten to all tokens")):
+    for y, text in (
+        (2.05, "one linear map\nfor every patch"),
+        (3.78, "all tokens\nlisten to all tokens"),
+    ):
         ax.text(-0.1, y, text, ha="right", va="center", fontsize=11, color=GREY)
     finish(fig, title)
 
@@ -48,9 +50,14 @@ def show_heads(tokens: int, dim: int, heads: int, *, title: str = "") -> None:
     by_memory = (np.arange(tokens * dim) // (tokens * dim // heads)).reshape(tokens, dim)
     colours = plt.matplotlib.colors.ListedColormap(PALETTE[:heads])
     fig, axes = plt.subplots(1, 2, figsize=(11, 3), layout="constrained")
-    for ax, owner, label in zip(axes, (by_channel, by_memory),
-                                ("right: a head sees some channels of every token",
-                                 "wrong: a head sees every channel of some tokens")):
+    for ax, owner, label in zip(
+        axes,
+        (by_channel, by_memory),
+        (
+            "right: a head sees some channels of every token",
+            "wrong: a head sees every channel of some tokens",
+        ),
+    ):
         ax.imshow(owner, cmap=colours, vmin=-0.5, vmax=heads - 0.5, aspect="auto")
         ax.set(title=label, xlabel="channel", ylabel="token", yticks=range(tokens))
         for y in range(1, tokens):
@@ -63,12 +70,36 @@ def show_heads(tokens: int, dim: int, heads: int, *, title: str = "") -> None:
     finish(fig, title)
 
 
-def _box(ax: Axes, x: float, y: float, width: float, height: float, text: str, colour: str,
-         size: float = 11) -> None:
-    ax.add_patch(FancyBboxPatch((x, y), width, height, facecolor=colour, edgecolor="none",
-                                boxstyle="round,pad=0,rounding_size=0.08"))
-    ax.text(x + width / 2, y + height / 2, text, color="white", ha="center", va="center",
-            fontsize=size, linespacing=0.9)
+def _box(
+    ax: Axes,
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    text: str,
+    colour: str,
+    size: float = 11,
+) -> None:
+    ax.add_patch(
+        FancyBboxPatch(
+            (x, y),
+            width,
+            height,
+            facecolor=colour,
+            edgecolor="none",
+            boxstyle="round,pad=0,rounding_size=0.08",
+        )
+    )
+    ax.text(
+        x + width / 2,
+        y + height / 2,
+        text,
+        color="white",
+        ha="center",
+        va="center",
+        fontsize=size,
+        linespacing=0.9,
+    )
 
 
 def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:

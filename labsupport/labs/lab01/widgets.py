@@ -56,21 +56,32 @@ def patch_slider(image: Tensor, patch_sizes: Sequence[int], start: int | None = 
         ax = fig.subplots()
         draw_grid(ax, image, patch_size)
         tokens = (height // patch_size) * (width // patch_size)
-        ax.set_title(f"patch {patch_size} px: {tokens:,} tokens of {len(image)} · {patch_size}² = "
-                     f"{len(image) * patch_size**2:,} numbers,\n"
-                     f"{tokens**2:,} pairs for attention to compare", fontsize=12)
+        ax.set_title(
+            f"patch {patch_size} px: {tokens:,} tokens of {len(image)} · {patch_size}² = "
+            f"{len(image) * patch_size**2:,} numbers,\n"
+            f"{tokens**2:,} pairs for attention to compare",
+            fontsize=12,
+        )
         return png(fig)
 
     start = start or patch_sizes[0]
     picture = ipywidgets.Image(value=render(start), format="png")
-    slider = ipywidgets.SelectionSlider(options=list(patch_sizes), value=start,
-                                        description="patch size", continuous_update=False)
+    slider = ipywidgets.SelectionSlider(
+        options=list(patch_sizes), value=start, description="patch size", continuous_update=False
+    )
     slider.observe(lambda change: setattr(picture, "value", render(change["new"])), "value")
     return Playable(ipywidgets.VBox([slider, picture]), picture.value)
 
 
-def attention_explorer(images: Tensor, maps: Tensor, patch_size: int, titles: Sequence[str], *,
-                       layer: int = -1, token: int = 0) -> Playable:
+def attention_explorer(
+    images: Tensor,
+    maps: Tensor,
+    patch_size: int,
+    titles: Sequence[str],
+    *,
+    layer: int = -1,
+    token: int = 0,
+) -> Playable:
     """Click a patch, see where it attends: sliders for image, layer and head.
 
     `images` is (batch, channels, height, width), `maps` comes from :func:`attention_maps`. The
@@ -86,18 +97,27 @@ def attention_explorer(images: Tensor, maps: Tensor, patch_size: int, titles: Se
 
     # sizes are fixed: a row of widgets would otherwise stretch the picture to its own height
     picture = ipywidgets.Image(
-        format="png", layout=ipywidgets.Layout(width="400px", height="435px", margin="0 0 0 12px"))
+        format="png", layout=ipywidgets.Layout(width="400px", height="435px", margin="0 0 0 12px")
+    )
     image = ipywidgets.Dropdown(options=[(t, i) for i, t in enumerate(titles)], description="image")
     layers = ipywidgets.IntSlider(value=layer + 1, min=1, max=depth, description="layer")
     names = ["mean", *map(str, range(1, heads + 1))]
     head = ipywidgets.SelectionSlider(options=names, value="mean", description="head")
     side = f"{max(24, 288 // columns)}px"
-    buttons = [ipywidgets.Button(tooltip="class token", description="class token",
-                                 layout=ipywidgets.Layout(width="auto", height="30px"))]
+    buttons = [
+        ipywidgets.Button(
+            tooltip="class token",
+            description="class token",
+            layout=ipywidgets.Layout(width="auto", height="30px"),
+        )
+    ]
     for i in range(rows * columns):
-        buttons.append(ipywidgets.Button(
-            tooltip=f"patch {i}: row {i // columns}, column {i % columns}",
-            layout=ipywidgets.Layout(width=side, height=side, margin="1px", padding="0")))
+        buttons.append(
+            ipywidgets.Button(
+                tooltip=f"patch {i}: row {i // columns}, column {i % columns}",
+                layout=ipywidgets.Layout(width=side, height=side, margin="1px", padding="0"),
+            )
+        )
 
     def colour() -> None:
         means = torch.nn.functional.avg_pool2d(images[image.value], patch_size)
@@ -109,13 +129,19 @@ def attention_explorer(images: Tensor, maps: Tensor, patch_size: int, titles: Se
             button.layout.border = f"3px solid {ORANGE}" if i == state["token"] else "none"
         weights = maps[layers.value - 1, image.value, :, state["token"]]  # (heads, tokens + 1)
         chosen = weights.mean(0) if head.value == "mean" else weights[int(head.value) - 1]
-        picture.value = _attention_png(images[image.value], chosen, patch_size, state["token"],
-                                       f"layer {layers.value}, {_head(head.value)}")
+        picture.value = _attention_png(
+            images[image.value],
+            chosen,
+            patch_size,
+            state["token"],
+            f"layer {layers.value}, {_head(head.value)}",
+        )
 
     def choose(index: int) -> Callable[[Any], None]:
         def on_click(_: Any) -> None:
             state["token"] = index
             render()
+
         return on_click
 
     for i, button in enumerate(buttons):
@@ -125,20 +151,23 @@ def attention_explorer(images: Tensor, maps: Tensor, patch_size: int, titles: Se
     head.observe(render, "value")
     colour()
     render()
-    lines = [ipywidgets.HBox(buttons[1 + r * columns:1 + (r + 1) * columns]) for r in range(rows)]
+    lines = [ipywidgets.HBox(buttons[1 + r * columns : 1 + (r + 1) * columns]) for r in range(rows)]
     left = ipywidgets.VBox([image, layers, head, buttons[0], *lines])
     return Playable(ipywidgets.HBox([left, picture]), picture.value)
 
 
-def _attention_png(image: Tensor, weights: Tensor, patch_size: int, token: int,
-                   where: str) -> bytes:
+def _attention_png(
+    image: Tensor, weights: Tensor, patch_size: int, token: int, where: str
+) -> bytes:
     fig = Figure(figsize=(4.6, 5), dpi=100, layout="constrained")
     ax = fig.subplots()
     draw_attention(ax, image, weights[1:], patch_size, token - 1 if token else None)
     who = f"patch {token - 1} (orange)" if token else "the class token"
     own = "itself" if token == 0 else "the class token"
-    ax.set_title(f"{where}\nwhere {who} attends; bright is much,\n"
-                 f"{weights[0]:.0%} goes to {own}", fontsize=12)
+    ax.set_title(
+        f"{where}\nwhere {who} attends; bright is much,\n{weights[0]:.0%} goes to {own}",
+        fontsize=12,
+    )
     return png(fig)
 
 

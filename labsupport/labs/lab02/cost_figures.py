@@ -12,19 +12,30 @@ from labsupport.labs.lab02.footprints import COLOURS, MARKERS, draw_footprint
 from labsupport.notebook.plot.style import GREY, finish
 
 FUSED = "softmax, fused"
-PANELS = (("attention", "MACs without projections", 1), ("bytes", "peak memory, MB", 2**-20),
-          ("seconds", "time, ms", 1000))
+PANELS = (
+    ("attention", "MACs without projections", 1),
+    ("bytes", "peak memory, MB", 2**-20),
+    ("seconds", "time, ms", 1000),
+)
 
 
 def _style(variant: str) -> dict:
     """Colour and marker of a variant; the fused softmax is a dashed softmax."""
     base = variant.split(",")[0]
-    return {"color": COLOURS.get(base, GREY), "marker": "x" if variant == FUSED else MARKERS[base],
-            "linestyle": "--" if variant == FUSED else "-"}
+    return {
+        "color": COLOURS.get(base, GREY),
+        "marker": "x" if variant == FUSED else MARKERS[base],
+        "linestyle": "--" if variant == FUSED else "-",
+    }
 
 
-def show_costs(records: Sequence[dict], fits: Mapping[str, Mapping[str, tuple[float, float]]],
-               large: int, *, title: str = "") -> None:
+def show_costs(
+    records: Sequence[dict],
+    fits: Mapping[str, Mapping[str, tuple[float, float]]],
+    large: int,
+    *,
+    title: str = "",
+) -> None:
     """Draw MACs, memory and time of every variant against the number of tokens.
 
     `records` are those of `attention_study.cost_sweep` with "attention" (MACs without
@@ -36,12 +47,23 @@ def show_costs(records: Sequence[dict], fits: Mapping[str, Mapping[str, tuple[fl
     for ax, (key, label, unit) in zip(axes, PANELS):
         for variant, fit in fits.items():
             n, values = series(records, variant, key)
-            ax.plot(n, [value * unit for value in values], markersize=6, linewidth=1.8,
-                    label=f"{variant}: {fit[key][0]:.2f}", **_style(variant))
+            ax.plot(
+                n,
+                [value * unit for value in values],
+                markersize=6,
+                linewidth=1.8,
+                label=f"{variant}: {fit[key][0]:.2f}",
+                **_style(variant),
+            )
         if key != "attention" and large:
             ax.axvspan(ticks[0] * 0.8, large * 0.93, color=GREY, alpha=0.12, linewidth=0)
-        ax.set(xscale="log", yscale="log", xlabel="tokens N", title=label,
-               xlim=(ticks[0] * 0.8, ticks[-1] * 1.25))
+        ax.set(
+            xscale="log",
+            yscale="log",
+            xlabel="tokens N",
+            title=label,
+            xlim=(ticks[0] * 0.8, ticks[-1] * 1.25),
+        )
         chosen = ticks[:1]
         for tick in ticks:
             if tick >= 3.9 * chosen[-1]:  # labels must not touch
@@ -50,18 +72,26 @@ def show_costs(records: Sequence[dict], fits: Mapping[str, Mapping[str, tuple[fl
         ax.xaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_minor_formatter(NullFormatter())
         ax.grid(alpha=0.25)
-        ax.legend(title="exponent of N", fontsize=10, loc="upper center",
-                  bbox_to_anchor=(0.5, -0.16))
+        ax.legend(
+            title="exponent of N", fontsize=10, loc="upper center", bbox_to_anchor=(0.5, -0.16)
+        )
     finish(fig, title)
 
 
-def show_crossover(lengths: Sequence[int], macs: Mapping[str, Sequence[float]],
-                   seconds: Mapping[str, Sequence[float]],
-                   crossings: Mapping[str, float | None], *, title: str = "") -> None:
+def show_crossover(
+    lengths: Sequence[int],
+    macs: Mapping[str, Sequence[float]],
+    seconds: Mapping[str, Sequence[float]],
+    crossings: Mapping[str, float | None],
+    *,
+    title: str = "",
+) -> None:
     """Draw MACs and microseconds against the number of tokens, with a line at each crossing."""
     fig, axes = plt.subplots(1, 2, figsize=(12, 4.6), layout="constrained")
-    for ax, values, label, unit in ((axes[0], macs, "MACs of attention", 1),
-                                    (axes[1], seconds, "time of the layer, µs", 1e6)):
+    for ax, values, label, unit in (
+        (axes[0], macs, "MACs of attention", 1),
+        (axes[1], seconds, "time of the layer, µs", 1e6),
+    ):
         for variant, y in values.items():
             if variant == FUSED and ax is axes[0]:
                 continue  # the same products as softmax
@@ -75,17 +105,23 @@ def show_crossover(lengths: Sequence[int], macs: Mapping[str, Sequence[float]],
         if found:
             ax = axes[0] if name == "MACs" else axes[1]
             ax.axvline(found, color="black", linestyle=":", linewidth=1.5)
-            ax.text(found * 1.06, 0.04 if "fused" not in name else 0.14, f"N = {found:,.0f}",
-                    transform=ax.get_xaxis_transform())
+            ax.text(
+                found * 1.06,
+                0.04 if "fused" not in name else 0.14,
+                f"N = {found:,.0f}",
+                transform=ax.get_xaxis_transform(),
+            )
     finish(fig, title)
 
 
-def show_news(image: Tensor, heard: Sequence[Tensor], titles: Sequence[str], window: int, *,
-              title: str = "") -> None:
+def show_news(
+    image: Tensor, heard: Sequence[Tensor], titles: Sequence[str], window: int, *, title: str = ""
+) -> None:
     """Draw `image` once for each map of `heard` (side, side): bright where the top left token has
     heard from."""
-    fig, axes = plt.subplots(1, len(heard), figsize=(2.6 * len(heard), 3.7), squeeze=False,
-                             layout="constrained")
+    fig, axes = plt.subplots(
+        1, len(heard), figsize=(2.6 * len(heard), 3.7), squeeze=False, layout="constrained"
+    )
     for ax, known, label in zip(axes.flat, heard, titles):
         draw_footprint(ax, image, known, 0, window)
         ax.set_title(f"{label}: {np.mean(known.numpy()):.0%}", fontsize=12)

@@ -23,10 +23,15 @@ def map_of_tokens(side: int, dim: int, seed: int = 0) -> tuple[Tensor, Tensor, T
 
 
 @torch.no_grad()
-def cost_sweep(makers: Mapping[str, Callable[[int], Callable[[], Any]]],
-               sides: Mapping[str, Sequence[int]], *, rounds: int,
-               seconds: Callable[[Callable[[], Any]], float],
-               peak: Callable[[list[int]], int], threads: int = 1) -> list[dict]:
+def cost_sweep(
+    makers: Mapping[str, Callable[[int], Callable[[], Any]]],
+    sides: Mapping[str, Sequence[int]],
+    *,
+    rounds: int,
+    seconds: Callable[[Callable[[], Any]], float],
+    peak: Callable[[list[int]], int],
+    threads: int = 1,
+) -> list[dict]:
     """Multiply-accumulates, peak memory and time of every variant on every side of its map.
 
     `makers[variant](side)` returns a function without arguments to be measured, `seconds(fn)`
@@ -40,9 +45,14 @@ def cost_sweep(makers: Mapping[str, Callable[[int], Callable[[], Any]]],
     try:
         work = {(v, side): makers[v](side) for v in makers for side in sides[v]}
         records = {
-            key: {"variant": key[0], "side": key[1], "tokens": key[1] ** 2,
-                  "macs": count_macs(fn), "bytes": int(peak(memory_events(fn))),
-                  "seconds": float("inf")}
+            key: {
+                "variant": key[0],
+                "side": key[1],
+                "tokens": key[1] ** 2,
+                "macs": count_macs(fn),
+                "bytes": int(peak(memory_events(fn))),
+                "seconds": float("inf"),
+            }
             for key, fn in work.items()
         }
         for _ in range(rounds):
@@ -59,8 +69,13 @@ def series(records: Sequence[dict], variant: str, key: str) -> tuple[list[int], 
     return [n for n, _ in found], [value for _, value in found]
 
 
-def layers_until_all_hear(make_layer: Callable[[int], Callable[[Tensor], Tensor]], side: int,
-                          tokens: Sequence[int], dim: int, most: int) -> int | None:
+def layers_until_all_hear(
+    make_layer: Callable[[int], Callable[[Tensor], Tensor]],
+    side: int,
+    tokens: Sequence[int],
+    dim: int,
+    most: int,
+) -> int | None:
     """After how many layers each of `tokens` has heard from every token; None for never in `most`.
 
     `make_layer(i)` returns layer i, a map (1, side, side, dim) to the same shape. A token has
@@ -68,8 +83,9 @@ def layers_until_all_hear(make_layer: Callable[[int], Callable[[Tensor], Tensor]
     zero. In double precision, where exp(-100) does not hide and is cut off by hand.
     """
     layers: list[Callable[[Tensor], Tensor]] = []
-    x = torch.randn(1, side, side, dim, dtype=torch.float64,
-                    generator=torch.Generator().manual_seed(0)).requires_grad_()
+    x = torch.randn(
+        1, side, side, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    ).requires_grad_()
     for depth in range(1, most + 1):
         layers.append(make_layer(depth - 1))
         if all(_heard(layers, x, token).all() for token in tokens):

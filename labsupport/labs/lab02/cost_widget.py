@@ -20,10 +20,17 @@ from labsupport.notebook.widgets import Playable
 Costs = Mapping[str, tuple[float, float]]  # variant -> (MACs, bytes)
 
 
-def cost_explorer(image: Tensor, instance_map: Tensor, costs: Callable[[int, int], Costs],
-                  sides: Sequence[int], windows: Sequence[int], *, variant: str = "softmax",
-                  start: tuple[int, int] | None = None, token: tuple[float, float] = (0.5, 0.5)
-                  ) -> Playable:
+def cost_explorer(
+    image: Tensor,
+    instance_map: Tensor,
+    costs: Callable[[int, int], Costs],
+    sides: Sequence[int],
+    windows: Sequence[int],
+    *,
+    variant: str = "softmax",
+    start: tuple[int, int] | None = None,
+    token: tuple[float, float] = (0.5, 0.5),
+) -> Playable:
     """Choose a kind of attention, a resolution and a window: cost bars and a token's footprint.
 
     `image` (channels, height, width) with its `instance_map` (height, width); `costs(side,
@@ -33,19 +40,25 @@ def cost_explorer(image: Tensor, instance_map: Tensor, costs: Callable[[int, int
     import ipywidgets
 
     side, window = start or (sides[0], windows[0])
-    biggest = [max(cost[i] for s in sides for w in windows for cost in costs(s, w).values())
-               for i in (0, 1)]
+    biggest = [
+        max(cost[i] for s in sides for w in windows for cost in costs(s, w).values())
+        for i in (0, 1)
+    ]
 
     def choice(name: str, options: Sequence[Any], value: Any) -> Any:
-        return ipywidgets.SelectionSlider(options=list(options), value=value, description=name,
-                                          continuous_update=False)
+        return ipywidgets.SelectionSlider(
+            options=list(options), value=value, description=name, continuous_update=False
+        )
 
     kinds = ipywidgets.ToggleButtons(options=list(VARIANTS), value=variant)
     resolution = choice("tokens a side", sides, side)
     size = choice("window", windows, window)
-    down, across = (ipywidgets.FloatSlider(value=v, min=0, max=0.99, step=0.01, description=name,
-                                           continuous_update=False)
-                    for v, name in zip(token, ("token: down", "across")))
+    down, across = (
+        ipywidgets.FloatSlider(
+            value=v, min=0, max=0.99, step=0.01, description=name, continuous_update=False
+        )
+        for v, name in zip(token, ("token: down", "across"))
+    )
 
     def render(*_: Any) -> bytes:
         tokens = resolution.value
@@ -59,25 +72,39 @@ def cost_explorer(image: Tensor, instance_map: Tensor, costs: Callable[[int, int
     return Playable(ipywidgets.VBox([*controls, picture]), picture.value)
 
 
-def _png(image: Tensor, instance_map: Tensor, costs: Callable[[int, int], Costs], variant: str,
-         side: int, window: int, token: int, biggest: Sequence[float]) -> bytes:
+def _png(
+    image: Tensor,
+    instance_map: Tensor,
+    costs: Callable[[int, int], Costs],
+    variant: str,
+    side: int,
+    window: int,
+    token: int,
+    biggest: Sequence[float],
+) -> bytes:
     fig = Figure(figsize=(11, 4.6), dpi=80, layout="constrained")
     left, middle, right = fig.subplots(1, 3, width_ratios=(1.15, 1, 1))
     filled = filled_tokens(instance_map, side)
     heard = heard_by(variant, side, window, token, filled)
     draw_footprint(left, image, heard, token, *rims(variant, side, window))
     many = f"hears {int(heard.sum()):,} of {side**2:,} tokens"
-    left.set_title(f"{variant}: the orange token\n"
-                   + (many if heard.any() else "is empty and takes no part"), fontsize=12)
+    left.set_title(
+        f"{variant}: the orange token\n" + (many if heard.any() else "is empty and takes no part"),
+        fontsize=12,
+    )
     found = costs(side, window)
     for ax, i, name in ((middle, 0, "MACs"), (right, 1, "bytes between the two products")):
         values = [found[v][i] for v in VARIANTS]
-        bars = ax.barh(VARIANTS, values, color=[COLOURS[v] for v in VARIANTS],
-                       alpha=0.35)
+        bars = ax.barh(VARIANTS, values, color=[COLOURS[v] for v in VARIANTS], alpha=0.35)
         bars[VARIANTS.index(variant)].set_alpha(1)
         for bar, value in zip(bars, values):
-            ax.text(value * 1.15, bar.get_y() + bar.get_height() / 2, _short(value),
-                    va="center", fontsize=11)
+            ax.text(
+                value * 1.15,
+                bar.get_y() + bar.get_height() / 2,
+                _short(value),
+                va="center",
+                fontsize=11,
+            )
         ax.set(xscale="log", xlim=(10**3, 60 * biggest[i]), title=name)
         ax.invert_yaxis()
         ax.spines[["top", "right"]].set_visible(False)

@@ -56,8 +56,9 @@ def _group_of(token: int, filled: Tensor, window: int) -> Tensor:
     return heard
 
 
-def draw_footprint(ax: Axes, image: Tensor, heard: Tensor, token: int,
-                   window: int | None = None, shift: int = 0) -> None:
+def draw_footprint(
+    ax: Axes, image: Tensor, heard: Tensor, token: int, window: int | None = None, shift: int = 0
+) -> None:
     """Draw `image` (channels, height, width), bright where `token` hears, dark elsewhere.
 
     `heard` is bool (side, side). The token has an orange frame; `window` draws the windows' rims.
@@ -83,8 +84,15 @@ def rims(variant: str, side: int, window: int) -> tuple[int | None, int]:
     return window, window // 2 if variant == "shifted window" and side > window else 0
 
 
-def show_footprints(image: Tensor, filled: Tensor, window: int, token: int,
-                    captions: Sequence[str] = (), *, title: str = "") -> None:
+def show_footprints(
+    image: Tensor,
+    filled: Tensor,
+    window: int,
+    token: int,
+    captions: Sequence[str] = (),
+    *,
+    title: str = "",
+) -> None:
     """Draw what `token` hears in one layer of each of the five kinds of attention, side by side.
 
     `filled` is bool (side, side); `captions` has a line for each of `VARIANTS`.
@@ -93,8 +101,9 @@ def show_footprints(image: Tensor, filled: Tensor, window: int, token: int,
 
     side = len(filled)
     lines = 1 + max((caption.count("\n") + 1 for caption in captions), default=0)
-    fig, axes = plt.subplots(1, len(VARIANTS), figsize=(13, 3.2 + 0.26 * lines),
-                             layout="constrained")
+    fig, axes = plt.subplots(
+        1, len(VARIANTS), figsize=(13, 3.2 + 0.26 * lines), layout="constrained"
+    )
     for i, (ax, variant) in enumerate(zip(axes, VARIANTS)):
         heard = heard_by(variant, side, window, token, filled)
         draw_footprint(ax, image, heard, token, *rims(variant, side, window))
@@ -111,8 +120,11 @@ def show_shift(image: Tensor, side: int, window: int, *, title: str = "") -> Non
     pixel = image.shape[-1] // side
     rolled = torch.roll(image, (-shift * pixel, -shift * pixel), dims=(-2, -1))
     fig, axes = plt.subplots(1, 3, figsize=(12, 4.9), layout="constrained")
-    panels = ((image, 0, "a layer with windows"), (image, shift, "shifted windows, as they lie"),
-              (rolled, 0, "rolled: equal windows, mixed at the rim"))
+    panels = (
+        (image, 0, "a layer with windows"),
+        (image, shift, "shifted windows, as they lie"),
+        (rolled, 0, "rolled: equal windows, mixed at the rim"),
+    )
     for ax, (shown, first, label) in zip(axes, panels):
         ax.imshow(pixels(shown), extent=(0, side, side, 0))
         for edge in [0, *range(first, side, window), side]:

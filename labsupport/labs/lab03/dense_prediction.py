@@ -36,15 +36,16 @@ def ssim(outputs: Tensor, targets: Tensor, border: int = 2) -> float:
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     return structural_similarity_index_measure(
-        _inside(luma(outputs.clamp(0, 1)), border), _inside(luma(targets), border),
-        data_range=1.0).item()
+        _inside(luma(outputs.clamp(0, 1)), border), _inside(luma(targets), border), data_range=1.0
+    ).item()
 
 
 def downscale(images: Tensor, scale: int = 2) -> Tensor:
     """Smaller by `scale`: bicubic with antialiasing, the usual way to make low resolution."""
     size = [side // scale for side in images.shape[-2:]]
-    return F.interpolate(images, size=size, mode="bicubic", align_corners=False,
-                         antialias=True).clamp(0, 1)
+    return F.interpolate(
+        images, size=size, mode="bicubic", align_corners=False, antialias=True
+    ).clamp(0, 1)
 
 
 def _inside(x: Tensor, border: int) -> Tensor:

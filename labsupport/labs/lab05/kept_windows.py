@@ -25,8 +25,10 @@ def draw(ax: Axes, image: Tensor, keep: Tensor) -> None:
     height, width = image.shape[-2:]
     bright = F.interpolate(keep.float()[None, None], size=(height, width))[0]
     ax.imshow(pixels(image * (DARK + (1 - DARK) * bright)))
-    for axis, count, side in ((ax.axhline, keep.shape[0], height), (ax.axvline, keep.shape[1],
-                                                                    width)):
+    for axis, count, side in (
+        (ax.axhline, keep.shape[0], height),
+        (ax.axvline, keep.shape[1], width),
+    ):
         for i in range(1, count):
             axis(i * side / count - 0.5, color="white", linewidth=0.5, alpha=0.6)
     ax.set(xticks=[], yticks=[])
@@ -35,8 +37,13 @@ def draw(ax: Axes, image: Tensor, keep: Tensor) -> None:
 def show(images: Tensor, rows: Mapping[str, Tensor], *, title: str = "") -> None:
     """Draw `images` (n, 3, height, width) and below each the windows that `rows` keep: label ->
     (n, rows, columns) of True and False; what is left out is dark."""
-    fig, axes = plt.subplots(len(rows) + 1, len(images), squeeze=False, layout="constrained",
-                             figsize=(1.75 * len(images) + 1.4, 1.75 * (len(rows) + 1) + 0.5))
+    fig, axes = plt.subplots(
+        len(rows) + 1,
+        len(images),
+        squeeze=False,
+        layout="constrained",
+        figsize=(1.75 * len(images) + 1.4, 1.75 * (len(rows) + 1) + 0.5),
+    )
     for ax, image in zip(axes[0], images):
         ax.imshow(pixels(image))
         ax.set(xticks=[], yticks=[])
@@ -50,8 +57,13 @@ def show(images: Tensor, rows: Mapping[str, Tensor], *, title: str = "") -> None
 def show_heat(images: Tensor, rows: Mapping[str, Tensor], *, title: str = "") -> None:
     """Draw `images` and below each its maps of importance, label -> (n, rows, columns), every map
     on its own scale."""
-    fig, axes = plt.subplots(len(rows) + 1, len(images), squeeze=False, layout="constrained",
-                             figsize=(1.75 * len(images) + 2.6, 1.75 * (len(rows) + 1) + 0.5))
+    fig, axes = plt.subplots(
+        len(rows) + 1,
+        len(images),
+        squeeze=False,
+        layout="constrained",
+        figsize=(1.75 * len(images) + 2.6, 1.75 * (len(rows) + 1) + 0.5),
+    )
     for ax, image in zip(axes[0], images):
         ax.imshow(pixels(image))
     for line, maps in zip(axes[1:], rows.values()):
@@ -63,50 +75,81 @@ def show_heat(images: Tensor, rows: Mapping[str, Tensor], *, title: str = "") ->
     finish(fig, title)
 
 
-def curves(panels: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]],
-           dense: Mapping[str, Sequence[float]], *, ylabels: Mapping[str, str], title: str = ""
-           ) -> None:
+def curves(
+    panels: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]],
+    dense: Mapping[str, Sequence[float]],
+    *,
+    ylabels: Mapping[str, str],
+    title: str = "",
+) -> None:
     """Quality against sparsity, one panel a task: label -> ratio -> one value a seed.
 
     Points are means, error bars standard deviations over seeds; `dense` are the values at 0.
     """
-    fig, axes = plt.subplots(1, len(panels), figsize=(6 * len(panels), 4.4), squeeze=False,
-                             layout="constrained")
+    fig, axes = plt.subplots(
+        1, len(panels), figsize=(6 * len(panels), 4.4), squeeze=False, layout="constrained"
+    )
     for ax, (task, lines) in zip(axes.flat, panels.items()):
         for (label, points), colour in zip(lines.items(), PALETTE):
             runs = {0.0: dense[task], **points}
             spread = [np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in runs.values()]
-            ax.errorbar([100 * r for r in runs], [np.mean(v) for v in runs.values()], yerr=spread,
-                        fmt="o-", capsize=4, color=colour, label=label)
+            ax.errorbar(
+                [100 * r for r in runs],
+                [np.mean(v) for v in runs.values()],
+                yerr=spread,
+                fmt="o-",
+                capsize=4,
+                color=colour,
+                label=label,
+            )
         ax.set(title=task, xlabel="windows skipped, percent", ylabel=ylabels[task], ylim=(0, 100))
         ax.grid(alpha=0.25)
     axes[0, 0].legend(fontsize=10, ncols=2, loc="lower left")
     finish(fig, title)
 
 
-def trade(curves: Mapping[str, Sequence[tuple[float, Sequence[float]]]], *, title: str = "",
-          xlabel: str = "", ylabel: str = "") -> None:
+def trade(
+    curves: Mapping[str, Sequence[tuple[float, Sequence[float]]]],
+    *,
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+) -> None:
     """Quality against time: label -> (time, one value a seed), with standard deviations."""
     fig, ax = plt.subplots(figsize=(9, 4.8), layout="constrained")
     for (label, points), colour in zip(curves.items(), PALETTE):
         points = sorted(points, key=lambda p: p[0])
         spread = [np.std(v, ddof=1) if len(v) > 1 else 0.0 for _, v in points]
-        ax.errorbar([t for t, _ in points], [np.mean(v) for _, v in points], yerr=spread,
-                    fmt="o-", capsize=4, color=colour, label=label)
+        ax.errorbar(
+            [t for t, _ in points],
+            [np.mean(v) for _, v in points],
+            yerr=spread,
+            fmt="o-",
+            capsize=4,
+            color=colour,
+            label=label,
+        )
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     ax.grid(alpha=0.25)
     ax.legend()
     plt.show()
 
 
-def search_cloud(layouts: Sequence[tuple[float, float]], marks: Mapping[str, Sequence[tuple[
-        float, float]]], *, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
+def search_cloud(
+    layouts: Sequence[tuple[float, float]],
+    marks: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+) -> None:
     """All layouts as grey dots (time, quality), and some of them marked: label -> dots."""
     fig, ax = plt.subplots(figsize=(9, 4.8), layout="constrained")
     ax.plot(*zip(*layouts), ".", color=GREY, alpha=0.35, markersize=5, label="every layout")
     for (label, dots), colour, shape in zip(marks.items(), PALETTE, "osD^v"):
-        ax.plot(*zip(*dots), shape, color=colour, label=label, markersize=9,
-                markeredgecolor="white")
+        ax.plot(
+            *zip(*dots), shape, color=colour, label=label, markersize=9, markeredgecolor="white"
+        )
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     ax.grid(alpha=0.25)
     ax.legend(loc="lower right")
@@ -115,7 +158,6 @@ def search_cloud(layouts: Sequence[tuple[float, float]], marks: Mapping[str, Seq
 
 def _label(axes: np.ndarray, labels: Sequence[str]) -> None:
     for line, label in zip(axes, labels):
-        line[0].set_ylabel(label.replace(", ", ",\n"), rotation=0, ha="right", va="center",
-                           fontsize=12)
-
-
+        line[0].set_ylabel(
+            label.replace(", ", ",\n"), rotation=0, ha="right", va="center", fontsize=12
+        )

@@ -13,10 +13,15 @@ from labsupport.notebook.plot.style import BLUE, GREY
 from labsupport.notebook.widgets import Playable, png
 
 
-def sparsity_explorer(image: Tensor, target: Tensor, ratios: Sequence[float],
-                      scores: Mapping[str, Callable[[float, float], tuple[Tensor, Tensor, Tensor]]],
-                      seconds: Callable[[float, float], float], *, start: tuple[float, float]
-                      ) -> Playable:
+def sparsity_explorer(
+    image: Tensor,
+    target: Tensor,
+    ratios: Sequence[float],
+    scores: Mapping[str, Callable[[float, float], tuple[Tensor, Tensor, Tensor]]],
+    seconds: Callable[[float, float], float],
+    *,
+    start: tuple[float, float],
+) -> Playable:
     """Two sliders, one a stage, and a choice of scores, over `image` (3, height, width).
 
     `scores` maps a label to `ask(first, second)`, which gives for two ratios the windows that the
@@ -31,16 +36,27 @@ def sparsity_explorer(image: Tensor, target: Tensor, ratios: Sequence[float],
     def render(name: str, first: float, second: float) -> bytes:
         key = name, first, second
         if key not in known:
-            known[key] = _picture(image, target, scores[name](first, second),
-                                  (first, second), seconds(first, second) / dense)
+            known[key] = _picture(
+                image,
+                target,
+                scores[name](first, second),
+                (first, second),
+                seconds(first, second) / dense,
+            )
         return known[key]
 
     names = list(scores)
     picture = ipywidgets.Image(value=render(names[0], *start), format="png")
     choice = ipywidgets.Dropdown(options=names, description="score")
-    sliders = [ipywidgets.SelectionSlider(options=list(ratios), value=value,
-                                          description=f"stage {number}", continuous_update=False)
-               for number, value in enumerate(start, 1)]
+    sliders = [
+        ipywidgets.SelectionSlider(
+            options=list(ratios),
+            value=value,
+            description=f"stage {number}",
+            continuous_update=False,
+        )
+        for number, value in enumerate(start, 1)
+    ]
 
     def change(_: object) -> None:
         picture.value = render(choice.value, *(s.value for s in sliders))
@@ -51,8 +67,13 @@ def sparsity_explorer(image: Tensor, target: Tensor, ratios: Sequence[float],
 
 
 @torch.no_grad()
-def _picture(image: Tensor, target: Tensor, answer: tuple[Tensor, Tensor, Tensor],
-             ratios: tuple[float, float], share: float) -> bytes:
+def _picture(
+    image: Tensor,
+    target: Tensor,
+    answer: tuple[Tensor, Tensor, Tensor],
+    ratios: tuple[float, float],
+    share: float,
+) -> bytes:
     first, second, found = answer
     fig = Figure(figsize=(12, 3.1), dpi=80, layout="constrained")
     axes = fig.subplots(1, 5, width_ratios=[1, 1, 1, 1, 0.7])
@@ -65,8 +86,9 @@ def _picture(image: Tensor, target: Tensor, answer: tuple[Tensor, Tensor, Tensor
     both = ((found > 0) & (target > 0)).sum().item()
     either = ((found > 0) | (target > 0)).sum().item()
     right = (found == target)[target > 0].float().mean().item()
-    axes[3].set_title(f"found, IoU {both / max(1, either):.0%};\nnamed rightly {right:.0%}",
-                      fontsize=11)
+    axes[3].set_title(
+        f"found, IoU {both / max(1, either):.0%};\nnamed rightly {right:.0%}", fontsize=11
+    )
     axes[4].bar([0, 1], [1, share], color=[GREY, BLUE])
     axes[4].set_xticks([0, 1], ["dense", "this"])
     axes[4].set(ylim=(0, 1.15), title=f"time: {share:.0%}")

@@ -16,20 +16,30 @@ from labsupport.data.pairs import SIZE, fact, pair_scenes, showcase, split_capti
 from labsupport.training.fit import BETAS, History
 from labsupport.training.schedule import learning_rate_factor
 
-__all__ = ["SIZE", "distinct_batches", "fact", "pair_scenes", "showcase", "split_caption",
-           "swapped", "train_pairs"]
+__all__ = [
+    "SIZE",
+    "distinct_batches",
+    "fact",
+    "pair_scenes",
+    "showcase",
+    "split_caption",
+    "swapped",
+    "train_pairs",
+]
 
 
-def distinct_batches(keys: Sequence[str], batch_size: int, steps: int,
-                     seed: int = 0) -> Iterator[Tensor]:
+def distinct_batches(
+    keys: Sequence[str], batch_size: int, steps: int, seed: int = 0
+) -> Iterator[Tensor]:
     """`steps` tensors of `batch_size` indices whose `keys` all differ within a batch.
 
     Indices come in random order; one whose key is in the batch already waits for the next round.
     Raises ValueError where there are not as many different keys as a batch needs.
     """
     if len(set(keys)) < batch_size:
-        raise ValueError(f"batch_size={batch_size}, but there are only {len(set(keys))} different "
-                         "captions")
+        raise ValueError(
+            f"batch_size={batch_size}, but there are only {len(set(keys))} different captions"
+        )
     rng = np.random.default_rng(seed)
     for _ in range(steps):
         batch: dict[str, int] = {}
@@ -39,10 +49,19 @@ def distinct_batches(keys: Sequence[str], batch_size: int, steps: int,
         yield torch.tensor(list(batch.values())[:batch_size])
 
 
-def train_pairs(model: nn.Module, step: Callable[..., float], inputs: Sequence[Tensor],
-                keys: Sequence[str], *, steps: int, batch_size: int, lr: float,
-                weight_decay: float = 0.05, seed: int = 0,
-                progress: bool | str = True) -> tuple[History, list[float]]:
+def train_pairs(
+    model: nn.Module,
+    step: Callable[..., float],
+    inputs: Sequence[Tensor],
+    keys: Sequence[str],
+    *,
+    steps: int,
+    batch_size: int,
+    lr: float,
+    weight_decay: float = 0.05,
+    seed: int = 0,
+    progress: bool | str = True,
+) -> tuple[History, list[float]]:
     """Train `model` in place with `step(model, optimizer, *inputs of a batch)`, which returns the
     loss; AdamW and the schedule of `labsupport.training.fit`. Entries of a batch differ in `keys`.
 

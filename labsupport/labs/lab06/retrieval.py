@@ -14,9 +14,16 @@ from labsupport.metrics.retrieval import better, top1
 from labsupport.notebook.plot.images import draw_sheet, pixels
 from labsupport.notebook.plot.style import BLUE, GREEN, ORANGE, PALETTE, RED, finish
 
-__all__ = ["better", "same_things", "search_explorer", "show_matrix", "show_search",
-           "show_shares", "show_training", "top1"]
-
+__all__ = [
+    "better",
+    "same_things",
+    "search_explorer",
+    "show_matrix",
+    "show_search",
+    "show_shares",
+    "show_training",
+    "top1",
+]
 
 
 def same_things(captions: Sequence[str], batch: Batch) -> Tensor:
@@ -26,16 +33,19 @@ def same_things(captions: Sequence[str], batch: Batch) -> Tensor:
     def things(caption: str) -> frozenset[str]:
         return frozenset(split_caption(caption)[::2])
 
-    return torch.tensor([[things(c) == things(other) for other in batch.captions]
-                         for c in captions])
+    return torch.tensor(
+        [[things(c) == things(other) for other in batch.captions] for c in captions]
+    )
 
 
-def show_matrix(images: Tensor, captions: Sequence[str], cosines: Tensor, *,
-                title: str = "") -> None:
+def show_matrix(
+    images: Tensor, captions: Sequence[str], cosines: Tensor, *, title: str = ""
+) -> None:
     """Draw `cosines` (captions, images) as squares under `images` (n, 3, height, width)."""
     n = len(images)
-    fig, (top, ax) = plt.subplots(2, 1, figsize=(10.5, 7.6), height_ratios=(1, n), sharex=True,
-                                  layout="constrained")
+    fig, (top, ax) = plt.subplots(
+        2, 1, figsize=(10.5, 7.6), height_ratios=(1, n), sharex=True, layout="constrained"
+    )
     for i, image in enumerate(images):
         top.imshow(pixels(image), extent=(i - 0.45, i + 0.45, 0, 0.9), aspect="auto")
     top.set(xlim=(-0.5, n - 0.5), ylim=(0, 0.9), aspect="auto")
@@ -45,18 +55,29 @@ def show_matrix(images: Tensor, captions: Sequence[str], cosines: Tensor, *,
     for row in range(n):
         for column in range(n):
             value = cosines[row, column].item()
-            ax.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=10,
-                    color="black" if value > middle else "white")
-        ax.add_patch(Rectangle((row - 0.49, row - 0.47), 0.98, 0.94, fill=False, edgecolor=ORANGE,
-                               linewidth=2.5))
+            ax.text(
+                column,
+                row,
+                f"{value:.2f}",
+                ha="center",
+                va="center",
+                fontsize=10,
+                color="black" if value > middle else "white",
+            )
+        ax.add_patch(
+            Rectangle(
+                (row - 0.49, row - 0.47), 0.98, 0.94, fill=False, edgecolor=ORANGE, linewidth=2.5
+            )
+        )
     ax.set_yticks(range(n), captions)
     ax.set_xticks([])
     ax.tick_params(length=0)
     finish(fig, title)
 
 
-def show_search(captions: Sequence[str], batch: Batch, scores: Tensor, *, best: int = 5,
-                title: str = "") -> None:
+def show_search(
+    captions: Sequence[str], batch: Batch, scores: Tensor, *, best: int = 5, title: str = ""
+) -> None:
     """Each caption with the `best` images of `batch` by `scores` (captions, images).
 
     A green frame means that an image shows just the things that the caption names.
@@ -64,14 +85,19 @@ def show_search(captions: Sequence[str], batch: Batch, scores: Tensor, *, best: 
     right = same_things(captions, batch)
     columns = 2
     rows = -(-len(captions) // columns)
-    fig, axes = plt.subplots(rows, columns, figsize=(13, 1.95 * rows), squeeze=False,
-                             layout="constrained")
+    fig, axes = plt.subplots(
+        rows, columns, figsize=(13, 1.95 * rows), squeeze=False, layout="constrained"
+    )
     for ax in axes.flat:
         ax.axis("off")
     for ax, caption, row, fits in zip(axes.flat, captions, scores, right):
         found = row.argsort(descending=True)[:best]
-        _draw_found(ax, batch.images[found], fits[found].tolist(),
-                    [f"{value:.2f}" for value in row[found].tolist()])
+        _draw_found(
+            ax,
+            batch.images[found],
+            fits[found].tolist(),
+            [f"{value:.2f}" for value in row[found].tolist()],
+        )
         ax.set_title(f"“{caption}”", loc="left", fontsize=12)
     finish(fig, title)
 
@@ -79,19 +105,27 @@ def show_search(captions: Sequence[str], batch: Batch, scores: Tensor, *, best: 
 def _draw_found(ax: Axes, images: Tensor, right: Sequence[bool], labels: Sequence[str]) -> None:
     side = images.shape[-1]
     for (x, y), good in zip(draw_sheet(ax, images, labels, len(images)), right):
-        ax.add_patch(Rectangle((x, y), side, side, fill=False, linewidth=3,
-                               edgecolor=GREEN if good else RED))
+        ax.add_patch(
+            Rectangle((x, y), side, side, fill=False, linewidth=3, edgecolor=GREEN if good else RED)
+        )
 
 
-def show_training(loss: Sequence[float], scales: Sequence[float], batch_size: int, *,
-                  title: str = "") -> None:
+def show_training(
+    loss: Sequence[float], scales: Sequence[float], batch_size: int, *, title: str = ""
+) -> None:
     """The loss of every step beside that of guessing, and the scale as it is learned."""
     fig, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
     guess = torch.tensor(float(batch_size)).log().item()
     left.plot(loss, color=BLUE)
     left.axhline(guess, color="black", linestyle=":", linewidth=1.2)
-    left.text(len(loss), guess, f"guessing: ln {batch_size} = {guess:.2f}", ha="right", va="bottom",
-              fontsize=10)
+    left.text(
+        len(loss),
+        guess,
+        f"guessing: ln {batch_size} = {guess:.2f}",
+        ha="right",
+        va="bottom",
+        fontsize=10,
+    )
     left.set(xlabel="step", ylabel="loss, nats", ylim=(0, 1.15 * max(guess, *loss)), title="loss")
     right.plot(scales, color=ORANGE)
     right.set(xlabel="step", ylabel="exp(logit_scale)", title="learned scale, 1 / temperature")
@@ -100,21 +134,28 @@ def show_training(loss: Sequence[float], scales: Sequence[float], batch_size: in
     finish(fig, title)
 
 
-def show_shares(shares: Mapping[str, Mapping[str, float]], chance: float, *,
-                title: str = "") -> None:
+def show_shares(
+    shares: Mapping[str, Mapping[str, float]], chance: float, *, title: str = ""
+) -> None:
     """Bars of `shares`, net -> test -> share of right answers (0 to 1), in groups of tests."""
     fig, ax = plt.subplots(figsize=(10.5, 4), layout="constrained")
     tests = list(next(iter(shares.values())))
     width = 0.8 / len(shares)
     for k, ((name, row), colour) in enumerate(zip(shares.items(), PALETTE)):
         places = [i + (k - (len(shares) - 1) / 2) * width for i in range(len(tests))]
-        bars = ax.bar(places, [100 * row[test] for test in tests], 0.92 * width, color=colour,
-                      label=name)
+        bars = ax.bar(
+            places, [100 * row[test] for test in tests], 0.92 * width, color=colour, label=name
+        )
         ax.bar_label(bars, fmt="%.0f", fontsize=10)
     for times in (1, 5):
         ax.axhline(100 * times * chance, color="black", linestyle=":", linewidth=1)
-        ax.text(len(tests) - 0.45, 100 * times * chance, "chance" if times == 1 else "5 × chance",
-                fontsize=9, va="top" if times == 1 else "bottom")
+        ax.text(
+            len(tests) - 0.45,
+            100 * times * chance,
+            "chance" if times == 1 else "5 × chance",
+            fontsize=9,
+            va="top" if times == 1 else "bottom",
+        )
     ax.set_xticks(range(len(tests)), tests)
     ax.set(ylabel="right, percent", ylim=(0, 108))
     ax.legend(ncols=len(shares), loc="upper right")
@@ -122,8 +163,9 @@ def show_shares(shares: Mapping[str, Mapping[str, float]], chance: float, *,
 
 
 @torch.no_grad()
-def search_explorer(encode_text: Any, image_vectors: Tensor, batch: Batch, *,
-                    start: str, best: int = 10) -> Any:
+def search_explorer(
+    encode_text: Any, image_vectors: Tensor, batch: Batch, *, start: str, best: int = 10
+) -> Any:
     """A widget: type a caption and see the nearest images, or pick an image and see its captions.
 
     `encode_text(captions)` gives vectors of length 1, (captions, dim); `image_vectors` are those
@@ -161,10 +203,15 @@ def search_explorer(encode_text: Any, image_vectors: Tensor, batch: Batch, *,
         right.set(xlabel="cosine", title="the captions that fit best; green is its own")
         return png(fig)
 
-    field = ipywidgets.Text(value=start, description="caption", continuous_update=False,
-                            layout=ipywidgets.Layout(width="480px"))
-    picker = ipywidgets.IntSlider(value=0, min=0, max=len(batch) - 1, description="or image",
-                                  continuous_update=False)
+    field = ipywidgets.Text(
+        value=start,
+        description="caption",
+        continuous_update=False,
+        layout=ipywidgets.Layout(width="480px"),
+    )
+    picker = ipywidgets.IntSlider(
+        value=0, min=0, max=len(batch) - 1, description="or image", continuous_update=False
+    )
     message = ipywidgets.Label("")
     picture = ipywidgets.Image(value=by_text(start), format="png")
 

@@ -30,21 +30,33 @@ def hide(images: Tensor, mask: Tensor, patch_size: int) -> Tensor:
 def show_rows(rows: Mapping[str, Tensor], *, title: str = "", inches: float = 1.35) -> None:
     """Draw each of `rows` (label -> images (n, 3, height, width) in [0, 1]) as a line of images."""
     n = max(map(len, rows.values()))
-    fig, axes = plt.subplots(len(rows), n, squeeze=False, layout="constrained",
-                             figsize=(inches * n + 1.5, inches * len(rows) + 0.6))
+    fig, axes = plt.subplots(
+        len(rows),
+        n,
+        squeeze=False,
+        layout="constrained",
+        figsize=(inches * n + 1.5, inches * len(rows) + 0.6),
+    )
     for line, (label, images) in zip(axes, rows.items()):
         for ax in line:
             ax.axis("off")
         for ax, image in zip(line, images):
             ax.imshow(pixels(image))
-        line[0].text(-0.12, 0.5, label, ha="right", va="center", fontsize=12,
-                     transform=line[0].transAxes)
+        line[0].text(
+            -0.12, 0.5, label, ha="right", va="center", fontsize=12, transform=line[0].transAxes
+        )
     finish(fig, title)
 
 
-def mask_explorer(images: Tensor, names: Sequence[str], paint: Paint,
-                  draws: Mapping[str, Callable[[int, tuple[int, int]], Tensor]],
-                  grid: tuple[int, int], *, ratio: float = 0.75) -> Playable:
+def mask_explorer(
+    images: Tensor,
+    names: Sequence[str],
+    paint: Paint,
+    draws: Mapping[str, Callable[[int, tuple[int, int]], Tensor]],
+    grid: tuple[int, int],
+    *,
+    ratio: float = 0.75,
+) -> Playable:
     """A slider of mask ratios: what is visible of an image, and what a network makes of it.
 
     `images` (n, 3, height, width) in [0, 1]; `paint(images, noise, ratio)` gives the visible and
@@ -63,19 +75,28 @@ def mask_explorer(images: Tensor, names: Sequence[str], paint: Paint,
 
     which = ipywidgets.Dropdown(options=[(n, i) for i, n in enumerate(names)], description="image")
     kind = ipywidgets.ToggleButtons(options=list(draws), description="hide by")
-    slider = ipywidgets.IntSlider(value=round(100 * ratio), min=5, max=95, step=5,
-                                  description="hidden, %", continuous_update=True)
+    slider = ipywidgets.IntSlider(
+        value=round(100 * ratio),
+        min=5,
+        max=95,
+        step=5,
+        description="hidden, %",
+        continuous_update=True,
+    )
     again = ipywidgets.Button(description="another mask")
 
     def render() -> bytes:
-        image = images[which.value:which.value + 1]
+        image = images[which.value : which.value + 1]
         hidden = slider.value / 100
         visible, painted = paint(image, noise(kind.value), hidden)
         kept = int(tokens * (1 - hidden))
         error = (painted - image).square().mean().sqrt().item()
         fig = Figure(figsize=(9.6, 3.7), dpi=80, layout="constrained")
-        captions = (f"{kept} of {tokens} patches are visible",
-                    f"painted: wrong by {error:.3f} a pixel", names[which.value])
+        captions = (
+            f"{kept} of {tokens} patches are visible",
+            f"painted: wrong by {error:.3f} a pixel",
+            names[which.value],
+        )
         for ax, one, caption in zip(fig.subplots(1, 3), (visible, painted, image), captions):
             ax.imshow(pixels(one[0]))
             ax.set_title(caption, fontsize=12)

@@ -47,9 +47,19 @@ def shipped_judge() -> tuple[JudgeNet, int]:
     return net.eval(), SIZE
 
 
-def train(tokenizer: nn.Module, step: Callable[..., float], revive: Callable[..., Any], *,
-          size: int, steps: int, batch_size: int = 32, lr: float = 2e-3, share: float = 0.5,
-          seed: int = 0, progress: bool | str = True) -> History:
+def train(
+    tokenizer: nn.Module,
+    step: Callable[..., float],
+    revive: Callable[..., Any],
+    *,
+    size: int,
+    steps: int,
+    batch_size: int = 32,
+    lr: float = 2e-3,
+    share: float = 0.5,
+    seed: int = 0,
+    progress: bool | str = True,
+) -> History:
     """Train `tokenizer` in place with `step(tokenizer, optimizer, images, share)`, which returns
     the loss, on endless stickers of `size` pixels.
 
@@ -87,8 +97,9 @@ def colour_codes(images: Tensor, scales: Sequence[int], number: int, seed: int =
     side, rest, codes = images.shape[-1], images, []
     for scale in scales:
         vectors = F.interpolate(rest, size=(scale, scale), mode="area")
-        rest = rest - (F.interpolate(vectors, size=(side, side), mode="bicubic")
-                       if scale < side else vectors)
+        rest = rest - (
+            F.interpolate(vectors, size=(side, side), mode="bicubic") if scale < side else vectors
+        )
         flat = vectors.transpose(0, 1).flatten(1).T  # (n scale², 3)
         codes.append(flat[torch.randint(len(flat), (number // len(scales),), generator=generator)])
     return torch.cat(codes)

@@ -16,8 +16,9 @@ from labsupport.notebook.plot.style import BLUE, ORANGE, PALETTE, finish
 Draw = Callable[..., Tensor]
 
 
-def show_mask(mask: Tensor, lengths: Sequence[int], names: Sequence[str], *,
-              title: str = "") -> None:
+def show_mask(
+    mask: Tensor, lengths: Sequence[int], names: Sequence[str], *, title: str = ""
+) -> None:
     """A mask (tokens, tokens), blue where a row may look, with lines between the blocks."""
     fig, ax = plt.subplots(figsize=(5.8, 5.4), layout="constrained")
     ax.imshow(mask.float(), cmap="Blues", vmin=0, vmax=1.4)
@@ -33,15 +34,24 @@ def show_mask(mask: Tensor, lengths: Sequence[int], names: Sequence[str], *,
     finish(fig, title)
 
 
-def show_places(grids: Mapping[str, tuple[Sequence[int], Sequence[Tensor]]], *,
-                title: str = "") -> None:
+def show_places(
+    grids: Mapping[str, tuple[Sequence[int], Sequence[Tensor]]], *, title: str = ""
+) -> None:
     """Where the tokens of several scales lie: title -> (scales, coordinates (scale², 2) each)."""
-    fig, axes = plt.subplots(1, len(grids), figsize=(4.6 * len(grids), 4.6), layout="constrained",
-                             squeeze=False)
+    fig, axes = plt.subplots(
+        1, len(grids), figsize=(4.6 * len(grids), 4.6), layout="constrained", squeeze=False
+    )
     for ax, (name, (scales, places)) in zip(axes.flat, grids.items()):
         for scale, points, colour in zip(scales, places, PALETTE):
-            ax.plot(points[:, 1], points[:, 0], "o" if scale > 1 else "*", color=colour,
-                    markersize=4 + 26 / scale, markerfacecolor="none", label=f"{scale} × {scale}")
+            ax.plot(
+                points[:, 1],
+                points[:, 0],
+                "o" if scale > 1 else "*",
+                color=colour,
+                markersize=4 + 26 / scale,
+                markerfacecolor="none",
+                label=f"{scale} × {scale}",
+            )
         ax.set(title=name, aspect="equal", xlabel="column", ylabel="row")
         ax.invert_yaxis()
         ax.grid(alpha=0.25)
@@ -49,12 +59,14 @@ def show_places(grids: Mapping[str, tuple[Sequence[int], Sequence[Tensor]]], *,
     finish(fig, title)
 
 
-def show_scales(steps: Sequence[Tensor], captions: Sequence[str], names: Sequence[str], *,
-                title: str = "") -> None:
+def show_scales(
+    steps: Sequence[Tensor], captions: Sequence[str], names: Sequence[str], *, title: str = ""
+) -> None:
     """Images scale by scale: `steps` are batches (n, 3, h, w), a column each; captions to rows."""
     # 1.9 inches for the captions: without them in the width, images shrink below an empty band
-    fig, ax = plt.subplots(figsize=(1.5 * len(steps) + 1.9, 1.5 * len(captions) + 0.8),
-                           layout="constrained")
+    fig, ax = plt.subplots(
+        figsize=(1.5 * len(steps) + 1.9, 1.5 * len(captions) + 0.8), layout="constrained"
+    )
     images = torch.stack(list(steps), dim=1).flatten(0, 1)  # row by row
     corners = draw_sheet(ax, images, columns=len(steps))
     side = images.shape[-1]
@@ -62,13 +74,24 @@ def show_scales(steps: Sequence[Tensor], captions: Sequence[str], names: Sequenc
         ax.text(x + side / 2, y - 0.04 * side, name, ha="center", va="bottom", fontsize=10)
     for i, caption in enumerate(captions):
         x, y = corners[i * len(steps)]
-        ax.text(x - 0.06 * side, y + side / 2, caption.replace(" on ", "\non "), ha="right",
-                va="center", fontsize=10)
+        ax.text(
+            x - 0.06 * side,
+            y + side / 2,
+            caption.replace(" on ", "\non "),
+            ha="right",
+            va="center",
+            fontsize=10,
+        )
     finish(fig, title)
 
 
-def show_residual(points: Mapping[str, Sequence[tuple[int, float]]],
-                  levels: Mapping[str, float], *, ylabel: str, title: str = "") -> None:
+def show_residual(
+    points: Mapping[str, Sequence[tuple[int, float]]],
+    levels: Mapping[str, float],
+    *,
+    ylabel: str,
+    title: str = "",
+) -> None:
     """Curves over the steps of the residual diffusion, label -> (steps, value), several values a
     step being runs with other seeds; `levels` are horizontal lines to compare with."""
     fig, ax = plt.subplots(figsize=(8.6, 4.6), layout="constrained")
@@ -99,11 +122,15 @@ def ratio_rows(records: Sequence[Mapping[str, Any]], base: str = "HART") -> list
     rows = []
     for name in dict.fromkeys(record["system"] for record in records):
         one, more = found[name, small], found[name, large]
-        rows.append([name,
-                     f"{1000 * one['seconds']:.1f} ({one['seconds'] / first['seconds']:.2f} ×)",
-                     f"{more['images a second']:.1f} "
-                     f"({many['images a second'] / more['images a second']:.2f} ×)",
-                     f"{one['macs'] / 1e6:,.0f} ({one['macs'] / first['macs']:.2f} ×)"])
+        rows.append(
+            [
+                name,
+                f"{1000 * one['seconds']:.1f} ({one['seconds'] / first['seconds']:.2f} ×)",
+                f"{more['images a second']:.1f} "
+                f"({many['images a second'] / more['images a second']:.2f} ×)",
+                f"{one['macs'] / 1e6:,.0f} ({one['macs'] / first['macs']:.2f} ×)",
+            ]
+        )
     return rows
 
 
@@ -130,20 +157,31 @@ def caption_explorer(draw: Draw, start: str, scales: Sequence[int]) -> Any:
 
     def render(caption: str, guidance: float, seed: int, residual: bool) -> bytes:
         end = "with residual tokens" if residual else "codes only"
-        return sheet(draw(caption, guidance, seed, residual), [*names[:-1], f"{names[-1]}, {end}"],
-                     len(names), f"“{caption}”")
+        return sheet(
+            draw(caption, guidance, seed, residual),
+            [*names[:-1], f"{names[-1]}, {end}"],
+            len(names),
+            f"“{caption}”",
+        )
 
-    field = ipywidgets.Text(value=start, description="caption", continuous_update=False,
-                            layout=ipywidgets.Layout(width="480px"))
-    guidance = ipywidgets.FloatSlider(value=1.0, min=0.0, max=6.0, step=0.5,
-                                      description="guidance", continuous_update=False)
-    seed = ipywidgets.IntSlider(value=0, min=0, max=50, description="seed",
-                                continuous_update=False)
+    field = ipywidgets.Text(
+        value=start,
+        description="caption",
+        continuous_update=False,
+        layout=ipywidgets.Layout(width="480px"),
+    )
+    guidance = ipywidgets.FloatSlider(
+        value=1.0, min=0.0, max=6.0, step=0.5, description="guidance", continuous_update=False
+    )
+    seed = ipywidgets.IntSlider(value=0, min=0, max=50, description="seed", continuous_update=False)
     residual = ipywidgets.Checkbox(value=True, description="residual tokens")
     message = ipywidgets.Label("")
-    still = sheet(torch.cat([draw(start, 1.0, 0, residual) for residual in (False, True)]),
-                  [*names[:-1], "codes only", *names[:-1], "with residual"], len(names),
-                  f"“{start}”: the codes alone, and with residual tokens")
+    still = sheet(
+        torch.cat([draw(start, 1.0, 0, residual) for residual in (False, True)]),
+        [*names[:-1], "codes only", *names[:-1], "with residual"],
+        len(names),
+        f"“{start}”: the codes alone, and with residual tokens",
+    )
     picture = ipywidgets.Image(value=render(start, 1.0, 0, True), format="png")
 
     def redraw(_: dict) -> None:
@@ -155,5 +193,7 @@ def caption_explorer(draw: Draw, start: str, scales: Sequence[int]) -> Any:
 
     for control in (field, guidance, seed, residual):
         control.observe(redraw, "value")
-    return Playable(ipywidgets.VBox([field, ipywidgets.HBox([guidance, seed, residual]), message,
-                                     picture]), still)
+    return Playable(
+        ipywidgets.VBox([field, ipywidgets.HBox([guidance, seed, residual]), message, picture]),
+        still,
+    )

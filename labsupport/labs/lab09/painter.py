@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,8 +39,10 @@ def plug_in(hart: Hart, mask: Callable, angles: Callable, attend: Callable | Non
 def attention_with(module: Attention, attend: Callable) -> Callable:
     """A forward pass for `module` that leaves all but its projections to a student's
     attend(q, k, v, angles, mask, cache)."""
-    def forward(x: Tensor, angles: Tensor, mask: Tensor | None = None,
-                cache: Cache | None = None) -> Tensor:
+
+    def forward(
+        x: Tensor, angles: Tensor, mask: Tensor | None = None, cache: Cache | None = None
+    ) -> Tensor:
         q, k, v = module.qkv(x).unflatten(-1, (3, module.heads, -1)).permute(2, 0, 3, 1, 4)
         q = F.normalize(q, dim=-1) * module.log_scale.clamp(max=MAX_SCALE).exp()
         held, new = (0 if cache is None else cache.length), x.shape[1]
@@ -67,9 +68,18 @@ class Painter:
     an image depends on its seed and caption alone.
     """
 
-    def __init__(self, hart: Hart, guide: Callable, keep_likely: Callable, denoise: Callable, *,
-                 seed: int | Sequence[int] = 0, temperature: float = 0.0, top_k: int = 0,
-                 top_p: float = 1.0):
+    def __init__(
+        self,
+        hart: Hart,
+        guide: Callable,
+        keep_likely: Callable,
+        denoise: Callable,
+        *,
+        seed: int | Sequence[int] = 0,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+    ):
         self.hart, self.scales = hart, hart.transformer.scales
         self.guide, self.keep_likely, self.denoise = guide, keep_likely, denoise
         self.seed, self.temperature, self.top_k, self.top_p = seed, temperature, top_k, top_p
@@ -100,8 +110,9 @@ class Painter:
         logits = self.guide(given, free, k, len(self.scales), guidance)
         if not self.temperature:
             return logits.argmax(dim=-1)
-        logits = self.keep_likely(logits / self.temperature, self.top_k or logits.shape[-1],
-                                  self.top_p)
+        logits = self.keep_likely(
+            logits / self.temperature, self.top_k or logits.shape[-1], self.top_p
+        )
         return choose(logits, self.draws.uniform(tokens), 1.0)
 
     def vectors(self, codes: Tensor) -> Tensor:
@@ -122,8 +133,12 @@ class Painter:
             answers = net.step(x.repeat(2, 1), net.at(time[:1]), told)  # all at the same time
             return self.guide(*answers.chunk(2), 1, 2, guidance)  # as at the last scale
 
-        x = self.denoise(network, lambda: self.draws.normal(tokens, dim).flatten(0, 1),
-                         self.hart.residual.diffusion.signal.float(), steps)
+        x = self.denoise(
+            network,
+            lambda: self.draws.normal(tokens, dim).flatten(0, 1),
+            self.hart.residual.diffusion.signal.float(),
+            steps,
+        )
         return (x * self.hart.residual.scale).view(images, tokens, dim)
 
     @torch.no_grad()
@@ -155,5 +170,6 @@ def larger_tokenizer(tokenizer: HybridTokenizer, scales: Sequence[int]) -> Hybri
     large.quantizer.scales = tuple(scales)
     large.quantizer.phi = nn.ModuleList(
         [copy.deepcopy(known[min(k, len(known) - 1)]) for k in range(len(scales) - 1)]
-        + [nn.Identity()])
+        + [nn.Identity()]
+    )
     return large.eval()

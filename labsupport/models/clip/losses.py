@@ -39,8 +39,9 @@ def clip_loss(image_features: Tensor, text_features: Tensor, logit_scale: Tensor
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def hard_negative_loss(image_features: Tensor, text_features: Tensor, negative_features: Tensor,
-                       logit_scale: Tensor) -> Tensor:
+def hard_negative_loss(
+    image_features: Tensor, text_features: Tensor, negative_features: Tensor, logit_scale: Tensor
+) -> Tensor:
     """CLIP's loss with a wrong caption of its own for every image among the texts to choose from.
 
     Images choose among 2 N texts, texts among the N images; a wrong caption chooses nothing

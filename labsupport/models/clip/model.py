@@ -41,17 +41,41 @@ class CLIP(nn.Module):
         return clip_logits(self.image(images), self.text(tokens), self.logit_scale)
 
 
-def clip(image_size: int, patch_size: int, vocabulary: int, context: int, *, width: int,
-         depth: int, heads: int, text_width: int, text_depth: int, text_heads: int,
-         embed_dim: int) -> CLIP:
+def clip(
+    image_size: int,
+    patch_size: int,
+    vocabulary: int,
+    context: int,
+    *,
+    width: int,
+    depth: int,
+    heads: int,
+    text_width: int,
+    text_depth: int,
+    text_heads: int,
+    embed_dim: int,
+) -> CLIP:
     """An untrained CLIP; ViT-B/32 is `clip(224, 32, 49408, 77, width=768, depth=12, heads=12,
     text_width=512, text_depth=12, text_heads=8, embed_dim=512)`."""
-    return CLIP(ImageEncoder(image_size, patch_size, width, depth, heads, embed_dim),
-                TextEncoder(vocabulary, context, text_width, text_depth, text_heads, embed_dim))
+    return CLIP(
+        ImageEncoder(image_size, patch_size, width, depth, heads, embed_dim),
+        TextEncoder(vocabulary, context, text_width, text_depth, text_heads, embed_dim),
+    )
 
 
 def small_clip() -> CLIP:
     """The CLIP of this course, untrained: images of 32 x 32 pixels in [-1, 1], the vocabulary of
     `words`, 270,000 parameters. `load_checkpoint(model, "06_clip")` fills it."""
-    return clip(32, 4, len(VOCABULARY), CONTEXT, width=64, depth=3, heads=4, text_width=64,
-                text_depth=2, text_heads=4, embed_dim=64)
+    return clip(
+        32,
+        4,
+        len(VOCABULARY),
+        CONTEXT,
+        width=64,
+        depth=3,
+        heads=4,
+        text_width=64,
+        text_depth=2,
+        text_heads=4,
+        embed_dim=64,
+    )

@@ -15,8 +15,16 @@ class ImageEncoder(nn.Module):
     grid = image_size / patch_size.
     """
 
-    def __init__(self, image_size: int, patch_size: int, width: int, depth: int, heads: int,
-                 embed_dim: int, stem: nn.Module | None = None):
+    def __init__(
+        self,
+        image_size: int,
+        patch_size: int,
+        width: int,
+        depth: int,
+        heads: int,
+        embed_dim: int,
+        stem: nn.Module | None = None,
+    ):
         super().__init__()
         if patch_size < 1 or image_size % patch_size:
             raise ValueError(
@@ -49,8 +57,9 @@ class TextEncoder(nn.Module):
     that has seen the whole caption. What is padded behind it cannot be seen by it.
     """
 
-    def __init__(self, vocabulary: int, context: int, width: int, depth: int, heads: int,
-                 embed_dim: int):
+    def __init__(
+        self, vocabulary: int, context: int, width: int, depth: int, heads: int, embed_dim: int
+    ):
         super().__init__()
         self.token_embedding = nn.Embedding(vocabulary, width)
         self.positional_embedding = nn.Parameter(torch.empty(context, width))

@@ -53,8 +53,9 @@ class Aggregation(nn.Module):
 
     def __init__(self, dim: int, heads: int, kernel_size: int = 5):
         super().__init__()
-        self.depthwise = nn.Conv2d(3 * dim, 3 * dim, kernel_size, padding=kernel_size // 2,
-                                   groups=3 * dim, bias=False)
+        self.depthwise = nn.Conv2d(
+            3 * dim, 3 * dim, kernel_size, padding=kernel_size // 2, groups=3 * dim, bias=False
+        )
         self.grouped = nn.Conv2d(3 * dim, 3 * dim, 1, groups=3 * heads, bias=False)
 
     def forward(self, qkv: Tensor) -> Tensor:
@@ -70,9 +71,14 @@ class MultiScaleAttention(nn.Module):
     (heads, query | key | value, head_dim).
     """
 
-    def __init__(self, dim: int, head_dim: int = 16, scales: Sequence[int] = (5,),
-                 attention: Callable[[Tensor, Tensor, Tensor], Tensor] = relu_linear_attention,
-                 style: Style = B_SERIES):
+    def __init__(
+        self,
+        dim: int,
+        head_dim: int = 16,
+        scales: Sequence[int] = (5,),
+        attention: Callable[[Tensor, Tensor, Tensor], Tensor] = relu_linear_attention,
+        style: Style = B_SERIES,
+    ):
         super().__init__()
         if head_dim < 1 or dim < head_dim:
             raise ValueError(f"head_dim={head_dim} must lie between 1 and dim={dim}")
@@ -101,8 +107,14 @@ class EfficientViTModule(nn.Module):
     `context` takes the place of the attention; nn.Identity() leaves it out.
     """
 
-    def __init__(self, dim: int, head_dim: int = 16, expand: float = 4,
-                 context: nn.Module | None = None, style: Style = B_SERIES):
+    def __init__(
+        self,
+        dim: int,
+        head_dim: int = 16,
+        expand: float = 4,
+        context: nn.Module | None = None,
+        style: Style = B_SERIES,
+    ):
         super().__init__()
         if context is None:
             context = MultiScaleAttention(dim, head_dim, style=style)

@@ -45,8 +45,7 @@ class Backbone(nn.Module):
     `stem` and each of `stages` halve height and width (odd sides are rounded up).
     """
 
-    def __init__(self, stem: nn.Sequential, stages: Sequence[nn.Sequential],
-                 widths: Sequence[int]):
+    def __init__(self, stem: nn.Sequential, stages: Sequence[nn.Sequential], widths: Sequence[int]):
         super().__init__()
         self.stem = stem
         self.stages = nn.ModuleList(stages)
@@ -61,9 +60,14 @@ class Backbone(nn.Module):
         return outputs
 
 
-def b_backbone(widths: Sequence[int], depths: Sequence[int], head_dim: int = 16, *,
-               in_channels: int = 3,
-               context: Callable[[int], nn.Module | None] = lambda dim: None) -> Backbone:
+def b_backbone(
+    widths: Sequence[int],
+    depths: Sequence[int],
+    head_dim: int = 16,
+    *,
+    in_channels: int = 3,
+    context: Callable[[int], nn.Module | None] = lambda dim: None,
+) -> Backbone:
     """A backbone of the B series: a stem, stages of MBConv, attention in the last two stages.
 
     `widths` and `depths` are of the stem and of the stages. An attention stage is one MBConv of
@@ -79,8 +83,10 @@ def b_backbone(widths: Sequence[int], depths: Sequence[int], head_dim: int = 16,
         has_attention = i >= len(widths) - 2
         blocks: list[nn.Module] = [MBConv(widths[i - 1], widths[i], 2, fewer_norm=has_attention)]
         if has_attention:
-            blocks += [EfficientViTModule(widths[i], head_dim, context=context(widths[i]))
-                       for _ in range(depths[i])]
+            blocks += [
+                EfficientViTModule(widths[i], head_dim, context=context(widths[i]))
+                for _ in range(depths[i])
+            ]
         else:
             blocks += [Residual(MBConv(widths[i], widths[i])) for _ in range(depths[i] - 1)]
         stages.append(nn.Sequential(*blocks))
@@ -108,8 +114,7 @@ def l_backbone(widths: Sequence[int], depths: Sequence[int], head_dim: int = 32)
             blocks += [Residual(MBConv(dim, dim, 1, 4, True, style)) for _ in range(depths[i])]
         else:
             blocks = [MBConv(before, dim, 2, 24, True, style)]
-            blocks += [EfficientViTModule(dim, head_dim, 6, style=style)
-                       for _ in range(depths[i])]
+            blocks += [EfficientViTModule(dim, head_dim, 6, style=style) for _ in range(depths[i])]
         stages.append(nn.Sequential(*blocks))
     return Backbone(stem, stages, widths[1:])
 

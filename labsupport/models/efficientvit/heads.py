@@ -19,16 +19,33 @@ from labsupport.models.efficientvit.layers import (
     Style,
 )
 
-CLASSIFIER_WIDTHS = {"B0": (1024, 1280), "B1": (1536, 1600), "B2": (2304, 2560),
-                     "B3": (2304, 2560), "L1": (3072, 3200), "L2": (3072, 3200),
-                     "L3": (6144, 6400)}
+CLASSIFIER_WIDTHS = {
+    "B0": (1024, 1280),
+    "B1": (1536, 1600),
+    "B2": (2304, 2560),
+    "B3": (2304, 2560),
+    "L1": (3072, 3200),
+    "L2": (3072, 3200),
+    "L3": (6144, 6400),
+}
 
 # dataset -> variant -> (width, depth, expand of its blocks, expand before the last layer or None)
 SEGMENTATION_HEADS = {
-    "cityscapes": {"B0": (32, 1, 4, 4), "B1": (64, 3, 4, 4), "B2": (96, 3, 4, 4),
-                   "B3": (128, 3, 4, 4), "L1": (256, 3, 1, None), "L2": (256, 5, 1, None)},
-    "ade20k": {"B1": (64, 3, 4, None), "B2": (96, 3, 4, None), "B3": (128, 3, 4, None),
-               "L1": (128, 3, 4, 8), "L2": (128, 3, 4, 8)},
+    "cityscapes": {
+        "B0": (32, 1, 4, 4),
+        "B1": (64, 3, 4, 4),
+        "B2": (96, 3, 4, 4),
+        "B3": (128, 3, 4, 4),
+        "L1": (256, 3, 1, None),
+        "L2": (256, 5, 1, None),
+    },
+    "ade20k": {
+        "B1": (64, 3, 4, None),
+        "B2": (96, 3, 4, None),
+        "B3": (128, 3, 4, None),
+        "L1": (128, 3, 4, 8),
+        "L2": (128, 3, 4, 8),
+    },
 }
 
 
@@ -57,14 +74,23 @@ class SegmentationHead(nn.Module):
     the blocks; `final_expand` widens once more before the classifier (None: not).
     """
 
-    def __init__(self, channels: Sequence[int], width: int, num_classes: int, depth: int = 1,
-                 expand: float = 4, final_expand: float | None = None, fused: bool = False,
-                 style: Style = B_SERIES):
+    def __init__(
+        self,
+        channels: Sequence[int],
+        width: int,
+        num_classes: int,
+        depth: int = 1,
+        expand: float = 4,
+        final_expand: float | None = None,
+        fused: bool = False,
+        style: Style = B_SERIES,
+    ):
         super().__init__()
         block = FusedMBConv if fused else MBConv
         self.inputs = nn.ModuleList(ConvNormAct(c, width, norm=style.norm_eps) for c in channels)
-        self.middle = nn.Sequential(*(Residual(block(width, width, expand=expand, style=style))
-                                      for _ in range(depth)))
+        self.middle = nn.Sequential(
+            *(Residual(block(width, width, expand=expand, style=style)) for _ in range(depth))
+        )
         wide = round(width * (final_expand or 1))
         self.widen = nn.Identity()
         if final_expand:
@@ -143,8 +169,10 @@ def classifier(name: str, num_classes: int = 1000) -> Classifier:
             f"name={name!r} has no published classifier; choose from {', '.join(CLASSIFIER_WIDTHS)}"
         )
     body = backbone(name)
-    return Classifier(body, ClassificationHead(body.widths[-1], CLASSIFIER_WIDTHS[name],
-                                               num_classes, style_of(name)))
+    return Classifier(
+        body,
+        ClassificationHead(body.widths[-1], CLASSIFIER_WIDTHS[name], num_classes, style_of(name)),
+    )
 
 
 def segmenter(name: str, dataset: str, enlarge: bool = False) -> Segmenter:
@@ -155,6 +183,14 @@ def segmenter(name: str, dataset: str, enlarge: bool = False) -> Segmenter:
         raise ValueError(f"no published head of {name!r} for {dataset!r}; there are {allowed}")
     body = backbone(name)
     width, depth, expand, final_expand = heads[name]
-    head = SegmentationHead(body.widths[-3:], width, {"cityscapes": 19, "ade20k": 150}[dataset],
-                            depth, expand, final_expand, name.startswith("L"), style_of(name))
+    head = SegmentationHead(
+        body.widths[-3:],
+        width,
+        {"cityscapes": 19, "ade20k": 150}[dataset],
+        depth,
+        expand,
+        final_expand,
+        name.startswith("L"),
+        style_of(name),
+    )
     return Segmenter(body, head, enlarge)

@@ -24,12 +24,27 @@ class ConvNormAct(nn.Module):
     `norm` is the eps of the batch norm, None for none; `act` makes the activation, None for none.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1,
-                 groups: int = 1, bias: bool = False, norm: float | None = None,
-                 act: Callable[[], nn.Module] | None = None):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+        norm: float | None = None,
+        act: Callable[[], nn.Module] | None = None,
+    ):
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2,
-                              groups=groups, bias=bias)
+        self.conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            kernel_size // 2,
+            groups=groups,
+            bias=bias,
+        )
         self.norm = nn.Identity() if norm is None else nn.BatchNorm2d(out_channels, eps=norm)
         self.act = act() if act else nn.Identity()
 
@@ -53,8 +68,9 @@ class DSConv(nn.Module):
 
     def __init__(self, channels: int, style: Style = B_SERIES):
         super().__init__()
-        self.depth_conv = ConvNormAct(channels, channels, 3, groups=channels, norm=style.norm_eps,
-                                      act=style.act)
+        self.depth_conv = ConvNormAct(
+            channels, channels, 3, groups=channels, norm=style.norm_eps, act=style.act
+        )
         self.point_conv = ConvNormAct(channels, channels, norm=style.norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,8 +96,15 @@ class MBConv(nn.Module):
     norm. The last one never has an activation. After M. Sandler et al., "MobileNetV2" (2018).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, expand: float = 4,
-                 fewer_norm: bool = False, style: Style = B_SERIES):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        expand: float = 4,
+        fewer_norm: bool = False,
+        style: Style = B_SERIES,
+    ):
         super().__init__()
         hidden = round(in_channels * expand)
         first = dict(bias=fewer_norm, norm=None if fewer_norm else style.norm_eps, act=style.act)
@@ -99,12 +122,19 @@ class FusedMBConv(nn.Module):
     After S. Gupta and B. Akin (2020), the block of EfficientNetV2.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, expand: float = 4,
-                 style: Style = L_SERIES):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        expand: float = 4,
+        style: Style = L_SERIES,
+    ):
         super().__init__()
         hidden = round(in_channels * expand)
-        self.spatial_conv = ConvNormAct(in_channels, hidden, 3, stride, norm=style.norm_eps,
-                                        act=style.act)
+        self.spatial_conv = ConvNormAct(
+            in_channels, hidden, 3, stride, norm=style.norm_eps, act=style.act
+        )
         self.point_conv = ConvNormAct(hidden, out_channels, norm=style.norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -65,8 +65,13 @@ class Attention(nn.Module):
         self.log_scale = nn.Parameter(torch.full((heads, 1, 1), math.log(4.0)))
         self.proj = nn.Linear(dim, dim, bias=False)
 
-    def forward(self, x: Tensor, angles: Tensor | None, mask: Tensor | None = None,
-                cache: Cache | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        angles: Tensor | None,
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q = F.normalize(q, dim=-1) * self.log_scale.clamp(max=MAX_SCALE).exp()
         k = F.normalize(k, dim=-1)
@@ -88,8 +93,9 @@ class Block(nn.Module):
         self.norm2 = nn.RMSNorm(dim, eps=1e-6)
         self.mlp = SwiGLU(dim, width)
 
-    def forward(self, x: Tensor, angles: Tensor, mask: Tensor | None = None,
-                cache: Cache | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, angles: Tensor, mask: Tensor | None = None, cache: Cache | None = None
+    ) -> Tensor:
         x = x + self.attention(self.norm1(x), angles, mask, cache)
         return x + self.mlp(self.norm2(x))
 

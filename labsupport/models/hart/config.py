@@ -22,18 +22,26 @@ def block_parameters(dim: int, heads: int, width: int) -> int:
     return attention + 3 * dim * width + 2 * dim
 
 
-def diffusion_parameters(token: int, condition: int, width: int, depth: int,
-                         learned_variance: bool = True) -> int:
+def diffusion_parameters(
+    token: int, condition: int, width: int, depth: int, learned_variance: bool = True
+) -> int:
     """Of the denoising MLP; learned variances double its outputs."""
     block = 2 * width + 2 * linear(width, width) + linear(width, 3 * width)
     ends = linear(width, 2 * width) + linear(width, token * (1 + learned_variance))
-    return (embedder(width) + linear(condition, width) + linear(token, width) + depth * block
-            + ends)
+    return embedder(width) + linear(condition, width) + linear(token, width) + depth * block + ends
 
 
-def parameter_count(depth: int = 24, dim: int = 1536, heads: int = 24, width: int = 4096,
-                    text: int = 1536, token: int = 32, codes: int = 4096,
-                    diffusion_width: int = 1024, diffusion_depth: int = 6) -> dict[str, int]:
+def parameter_count(
+    depth: int = 24,
+    dim: int = 1536,
+    heads: int = 24,
+    width: int = 4096,
+    text: int = 1536,
+    token: int = 32,
+    codes: int = 4096,
+    diffusion_width: int = 1024,
+    diffusion_depth: int = 6,
+) -> dict[str, int]:
     """Parameters of HART's parts; as they stand, of the 732 M model. `text` is the width of the
     language model's hidden states, `token` that of a latent vector."""
     return {

@@ -54,13 +54,17 @@ class Diffusion(nn.Module):
 
     def _clean(self, noisy: Tensor, answer: Tensor, left: Tensor | float) -> Tensor:
         if self.prediction == "noise":
-            x = (noisy - (1 - left)**0.5 * answer) / left**0.5
+            x = (noisy - (1 - left) ** 0.5 * answer) / left**0.5
         else:
-            x = left**0.5 * noisy - (1 - left)**0.5 * answer
+            x = left**0.5 * noisy - (1 - left) ** 0.5 * answer
         return x if self.clip is None else x.clamp(-self.clip, self.clip)
 
-    def loss(self, network: Callable[[Tensor, Tensor], Tensor], x: Tensor,
-             generator: torch.Generator | None = None) -> Tensor:
+    def loss(
+        self,
+        network: Callable[[Tensor, Tensor], Tensor],
+        x: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
         """Mean squared error of the network's answer at a random time for every entry of the
         batch; one number each, (batch,)."""
         time = torch.randint(STEPS, (len(x),), generator=generator)
@@ -69,10 +73,15 @@ class Diffusion(nn.Module):
         return F.mse_loss(answer, self.target(x, noise, time), reduction="none").flatten(1).mean(1)
 
     @torch.no_grad()
-    def sample(self, network: Callable[[Tensor, Tensor], Tensor],
-               draw: Callable[[], Tensor], steps: int, temperature: float = 1.0,
-               on_step: Callable[[int, Tensor], None] | None = None,
-               fresh: bool = True) -> Tensor:
+    def sample(
+        self,
+        network: Callable[[Tensor, Tensor], Tensor],
+        draw: Callable[[], Tensor],
+        steps: int,
+        temperature: float = 1.0,
+        on_step: Callable[[int, Tensor], None] | None = None,
+        fresh: bool = True,
+    ) -> Tensor:
         """Data out of noise in `steps` respaced steps, equally far apart. `draw()` returns
         standard noise of the batch's shape; `temperature` multiplies it. `on_step(number, x)` is
         told what the data would be after every step, from 0. fresh=False adds no new noise on the
@@ -90,11 +99,13 @@ class Diffusion(nn.Module):
             if i == 0:
                 return clean
             if not fresh:
-                noise = (x - left[i]**0.5 * clean) / (1 - left[i])**0.5
-                x = before[i]**0.5 * clean + (1 - before[i])**0.5 * noise
+                noise = (x - left[i] ** 0.5 * clean) / (1 - left[i]) ** 0.5
+                x = before[i] ** 0.5 * clean + (1 - before[i]) ** 0.5 * noise
                 continue
-            mean = (before[i]**0.5 * betas[i] / (1 - left[i]) * clean
-                    + (1 - betas[i])**0.5 * (1 - before[i]) / (1 - left[i]) * x)
+            mean = (
+                before[i] ** 0.5 * betas[i] / (1 - left[i]) * clean
+                + (1 - betas[i]) ** 0.5 * (1 - before[i]) / (1 - left[i]) * x
+            )
             variance = betas[i] * (1 - before[i]) / (1 - left[i])
             x = mean + variance**0.5 * temperature * draw()
         return x

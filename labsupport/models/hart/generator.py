@@ -44,8 +44,12 @@ def keep_some(images: int, tokens: int, generator: torch.Generator | None = None
 class Hart(nn.Module):
     """`tokenizer` is used as it is; the other two are trained. `residual` may be None: VAR."""
 
-    def __init__(self, tokenizer: nn.Module, transformer: HartTransformer,
-                 residual: ResidualDiffusion | None = None):
+    def __init__(
+        self,
+        tokenizer: nn.Module,
+        transformer: HartTransformer,
+        residual: ResidualDiffusion | None = None,
+    ):
         super().__init__()
         self.tokenizer = tokenizer.requires_grad_(False).eval()
         self.transformer, self.residual = transformer, residual
@@ -64,8 +68,15 @@ class Hart(nn.Module):
         if self.residual is not None:
             self.residual.measure(latent - self.tokenizer.quantizer(latent).discrete)
 
-    def loss(self, images: Tensor, text: Tensor, generator: torch.Generator | None = None, *,
-             drop_last: bool = False, repeats: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self,
+        images: Tensor,
+        text: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        drop_last: bool = False,
+        repeats: int = 1,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of images (batch, 3, h, w) in [-1, 1] with captions (batch, words), and its
         parts: cross-entropy of the codes "codes" (and of every scale, "codes 1" …), "latents",
         "residual".
@@ -111,8 +122,9 @@ class Hart(nn.Module):
             condition = self.transformer.condition(out.hidden[:, first:], total, kept)
             if kept is not None:
                 rest = pick(rest, kept)
-            parts["residual"] = self.residual.loss(rest.flatten(0, 1), condition.flatten(0, 1),
-                                                   generator, repeats)
+            parts["residual"] = self.residual.loss(
+                rest.flatten(0, 1), condition.flatten(0, 1), generator, repeats
+            )
             loss = loss + RESIDUAL_WEIGHT * parts["residual"]
         parts |= {f"codes {p}": value for p, value in zip(scales, per_scale, strict=True)}
         return loss, {name: value.detach() for name, value in parts.items()}
@@ -129,18 +141,30 @@ class Hart(nn.Module):
         """For half of the images the codes of the last scale as the model would sample them: what
         they leave out is what diffusion meets when images are generated."""
         own = torch.rand(len(true), 1, generator=generator) < SAMPLED
-        chosen = choose(logits.detach(), torch.rand(true.shape, generator=generator),
-                        SAMPLED_TEMPERATURE)
+        chosen = choose(
+            logits.detach(), torch.rand(true.shape, generator=generator), SAMPLED_TEMPERATURE
+        )
         return torch.where(own, chosen, true)
 
     @torch.no_grad()
-    def generate(self, captions: Tensor, steps: int = 8, guidance: float = 1.0,
-                 seed: int | Sequence[int] = 0,
-                 on_scale: Callable[[int, Tensor], None] | None = None, *,
-                 residual: bool = True, cache: bool = True, temperature: float = 0.0,
-                 top_k: int = 0, top_p: float = 1.0, residual_temperature: float = 1.0,
-                 residual_guidance: float | None = None, tokenizer: nn.Module | None = None,
-                 interpolate: bool = True) -> Tensor:
+    def generate(
+        self,
+        captions: Tensor,
+        steps: int = 8,
+        guidance: float = 1.0,
+        seed: int | Sequence[int] = 0,
+        on_scale: Callable[[int, Tensor], None] | None = None,
+        *,
+        residual: bool = True,
+        cache: bool = True,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        residual_temperature: float = 1.0,
+        residual_guidance: float | None = None,
+        tokenizer: nn.Module | None = None,
+        interpolate: bool = True,
+    ) -> Tensor:
         """Images (batch, 3, h, w) in [0, 1] for captions (batch, words), tokens.
 
         steps: of the residual diffusion; 0 or residual=False leaves it out.
@@ -163,9 +187,10 @@ class Hart(nn.Module):
         inputs = None
         accumulated = torch.zeros(images, *tokenizer.latent_shape)
         for k, p in enumerate(scales):
-            out = self.transformer(text, inputs, scales=scales, cache=memory,
-                                   interpolate=interpolate)
-            logits, t = out.logits[:, -p * p:], guidance_at(k, len(scales), guidance)
+            out = self.transformer(
+                text, inputs, scales=scales, cache=memory, interpolate=interpolate
+            )
+            logits, t = out.logits[:, -p * p :], guidance_at(k, len(scales), guidance)
             if with_free:
                 logits = guided(*logits.chunk(2), t)
             uniform = draws.uniform(p * p) if temperature else None
@@ -173,8 +198,13 @@ class Hart(nn.Module):
             accumulated = accumulated + quantizer.contribution(k, codes)
             if k + 1 == len(scales) and residual and steps and self.residual is not None:
                 accumulated = accumulated + self._rest(
-                    out, accumulated, draws, steps,
-                    t if residual_guidance is None else residual_guidance, residual_temperature)
+                    out,
+                    accumulated,
+                    draws,
+                    steps,
+                    t if residual_guidance is None else residual_guidance,
+                    residual_temperature,
+                )
             if on_scale is not None:
                 on_scale(k, to_images(tokenizer.decode(accumulated)))
             if k + 1 < len(scales):
@@ -182,17 +212,29 @@ class Hart(nn.Module):
                 inputs = new if inputs is None else torch.cat([inputs, new], dim=1)
         return to_images(tokenizer.decode(accumulated))
 
-    def _rest(self, out: Output, total: Tensor, draws: Draws, steps: int, guidance: float,
-              temperature: float) -> Tensor:
+    def _rest(
+        self,
+        out: Output,
+        total: Tensor,
+        draws: Draws,
+        steps: int,
+        guidance: float,
+        temperature: float,
+    ) -> Tensor:
         """Residual tokens as a map in the shape of `total`, what all codes add up to: (batch, dim,
         side, side)."""
         images, dim, side, _ = total.shape
-        hidden, free = out.hidden[:, -side * side:], None
+        hidden, free = out.hidden[:, -side * side :], None
         if guidance and len(hidden) > images:
             free = self.transformer.condition(hidden[images:], total)
-        rest = self.residual.sample(self.transformer.condition(hidden[:images], total), steps,
-                                    temperature=temperature, guidance=guidance, without=free,
-                                    draw=lambda: draws.normal(side * side, dim))
+        rest = self.residual.sample(
+            self.transformer.condition(hidden[:images], total),
+            steps,
+            temperature=temperature,
+            guidance=guidance,
+            without=free,
+            draw=lambda: draws.normal(side * side, dim),
+        )
         return rest.mT.view_as(total)
 
 

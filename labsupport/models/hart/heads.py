@@ -23,8 +23,7 @@ class LinearHead(nn.Linear):
     def __init__(self, dim: int, codebook: Tensor, scales: int):
         super().__init__(dim, len(codebook))
 
-    def forward(self, hidden: Tensor, shown: Tensor, number: Tensor,
-                unit: Tensor) -> Prediction:
+    def forward(self, hidden: Tensor, shown: Tensor, number: Tensor, unit: Tensor) -> Prediction:
         return Prediction(super().forward(hidden), None)
 
 
@@ -44,8 +43,7 @@ class CodebookHead(nn.Module):
         self.free = nn.Linear(dim, len(codebook))
         self.log_scale = nn.Parameter(torch.full((scales,), FIRST_SCALE).log())
 
-    def forward(self, hidden: Tensor, shown: Tensor, number: Tensor,
-                unit: Tensor) -> Prediction:
+    def forward(self, hidden: Tensor, shown: Tensor, number: Tensor, unit: Tensor) -> Prediction:
         """hidden (batch, tokens, dim), shown (batch, tokens, latent dim), number (tokens,): the
         scale that every token belongs to, from 0. Latents come and go in multiples of `unit`."""
         latents = self.latent(hidden)

@@ -99,11 +99,15 @@ class MultiScaleQuantizer(nn.Module):
             part = self.contribution(k, indices[-1])
             discrete = discrete + part
             rest = rest - part.detach()
-            loss = loss + F.mse_loss(discrete, latent.detach()) + BETA * F.mse_loss(
-                latent, discrete.detach())
+            loss = (
+                loss
+                + F.mse_loss(discrete, latent.detach())
+                + BETA * F.mse_loss(latent, discrete.detach())
+            )
         straight_through = latent + (discrete - latent).detach()
-        return Quantized(torch.cat(indices, dim=1), straight_through, before_last,
-                         loss / len(self.scales))
+        return Quantized(
+            torch.cat(indices, dim=1), straight_through, before_last, loss / len(self.scales)
+        )
 
     def accumulate(self, indices: Tensor) -> Tensor:
         """What codes (batch, tokens) add up to. Codes of the first scales alone are enough."""
@@ -116,7 +120,7 @@ class MultiScaleQuantizer(nn.Module):
         for k, length in enumerate(self.lengths):
             if start == indices.shape[1]:
                 break
-            part = self.contribution(k, indices[:, start:start + length])
+            part = self.contribution(k, indices[:, start : start + length])
             sums.append(sums[-1] + part if sums else part)
             start += length
         return sums
@@ -131,5 +135,6 @@ class MultiScaleQuantizer(nn.Module):
         """`next_input` of every scale but the first, for training: (batch, tokens - first scale²,
         dim)."""
         sums = self.partial_sums(indices)
-        return torch.cat([self.next_input(total, k + 1) for k, total in enumerate(sums[:-1])],
-                         dim=1)
+        return torch.cat(
+            [self.next_input(total, k + 1) for k, total in enumerate(sums[:-1])], dim=1
+        )

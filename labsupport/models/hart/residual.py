@@ -51,16 +51,19 @@ class DenoisingMLP(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
         self.modulation = nn.Linear(width, 2 * width)
         self.outputs = nn.Linear(width, outputs)
-        self.register_buffer("one", torch.tensor([0.0, 1.0, 0.0]).repeat_interleave(width),
-                             persistent=False)
+        self.register_buffer(
+            "one", torch.tensor([0.0, 1.0, 0.0]).repeat_interleave(width), persistent=False
+        )
         for layer in [*(block.modulation for block in self.blocks), self.modulation, self.outputs]:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
         both = self._of_time(time) + F.silu(self.condition(condition))
-        return self._answer(x, [F.linear(both, layer.weight, layer.bias + one)
-                                for layer, one in self._modulations()])
+        return self._answer(
+            x,
+            [F.linear(both, layer.weight, layer.bias + one) for layer, one in self._modulations()],
+        )
 
     def told(self, condition: Tensor) -> list[Tensor]:
         """What conditions (n, condition_dim) say to every layer, for `step`."""
@@ -83,7 +86,7 @@ class DenoisingMLP(nn.Module):
     def _modulations(self) -> list[tuple[nn.Linear, Tensor]]:
         """The layers, and what makes a factor of the scale in their answers: ones there."""
         layers = [*(block.modulation for block in self.blocks), self.modulation]
-        return [(layer, self.one[:len(layer.bias)]) for layer in layers]
+        return [(layer, self.one[: len(layer.bias)]) for layer in layers]
 
     def _answer(self, x: Tensor, modulations: list[Tensor]) -> Tensor:
         x = self.inputs(x)
@@ -101,8 +104,15 @@ class ResidualDiffusion(nn.Module):
     divides by 0.6).
     """
 
-    def __init__(self, dim: int, condition_dim: int, width: int = 128, depth: int = 3,
-                 prediction: str = "velocity", clip: float | None = 4.0):
+    def __init__(
+        self,
+        dim: int,
+        condition_dim: int,
+        width: int = 128,
+        depth: int = 3,
+        prediction: str = "velocity",
+        clip: float | None = 4.0,
+    ):
         super().__init__()
         self.dim = dim
         self.net = DenoisingMLP(dim, condition_dim, width, depth, dim)
@@ -113,19 +123,32 @@ class ResidualDiffusion(nn.Module):
         """Take the scale from examples of tokens, of any shape."""
         self.scale.copy_(tokens.square().mean().sqrt())
 
-    def loss(self, tokens: Tensor, condition: Tensor,
-             generator: torch.Generator | None = None, repeats: int = 1) -> Tensor:
+    def loss(
+        self,
+        tokens: Tensor,
+        condition: Tensor,
+        generator: torch.Generator | None = None,
+        repeats: int = 1,
+    ) -> Tensor:
         """Mean loss of tokens (n, dim) given conditions (n, condition_dim), each at `repeats`
         random times."""
         x = (tokens / self.scale).repeat(repeats, 1)
         condition = condition.repeat(repeats, 1)
-        return self.diffusion.loss(lambda noisy, time: self.net(noisy, time, condition), x,
-                                   generator).mean()
+        return self.diffusion.loss(
+            lambda noisy, time: self.net(noisy, time, condition), x, generator
+        ).mean()
 
     @torch.no_grad()
-    def sample(self, condition: Tensor, steps: int = 8, generator: torch.Generator | None = None,
-               temperature: float = 1.0, guidance: float = 0.0, without: Tensor | None = None,
-               draw: Callable[[], Tensor] | None = None) -> Tensor:
+    def sample(
+        self,
+        condition: Tensor,
+        steps: int = 8,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+        guidance: float = 0.0,
+        without: Tensor | None = None,
+        draw: Callable[[], Tensor] | None = None,
+    ) -> Tensor:
         """Tokens (..., dim) for conditions (..., condition_dim), in `steps` network passes.
 
         `guidance` t with the conditions `without` caption: answers (1 + t)·with − t·without.
@@ -135,8 +158,9 @@ class ResidualDiffusion(nn.Module):
         guided = guidance != 0 and without is not None
         times = respaced(steps)
         at = dict(zip(times, zip(*self.net.at(torch.tensor(times)), strict=True), strict=True))
-        noise = torch.stack([draw() if draw else torch.randn(shape, generator=generator)
-                             for _ in times]).view(steps, -1, self.dim)
+        noise = torch.stack(
+            [draw() if draw else torch.randn(shape, generator=generator) for _ in times]
+        ).view(steps, -1, self.dim)
 
         def few(noise: Tensor, *conditions: Tensor) -> Tensor:
             told, draws = self.net.told(torch.cat(conditions)), iter(noise)
@@ -152,8 +176,11 @@ class ResidualDiffusion(nn.Module):
 
         # tokens do not depend on each other: so many at a time that what they are told stays in
         # the processor's cache over the steps
-        conditions = [c.flatten(0, -2).split(TOGETHER)
-                      for c in ([condition, without] if guided else [condition])]
-        x = torch.cat([few(*part) for part in zip(noise.split(TOGETHER, dim=1), *conditions,
-                                                  strict=True)])
+        conditions = [
+            c.flatten(0, -2).split(TOGETHER)
+            for c in ([condition, without] if guided else [condition])
+        ]
+        x = torch.cat(
+            [few(*part) for part in zip(noise.split(TOGETHER, dim=1), *conditions, strict=True)]
+        )
         return (x * self.scale).reshape(shape)

@@ -59,8 +59,13 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     return logits.masked_fill(out.scatter(-1, order, out), -torch.inf)
 
 
-def choose(logits: Tensor, uniform: Tensor | None = None, temperature: float = 0.0,
-           top_k: int = 0, top_p: float = 1.0) -> Tensor:
+def choose(
+    logits: Tensor,
+    uniform: Tensor | None = None,
+    temperature: float = 0.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+) -> Tensor:
     """Codes (...) for logits (..., codes). A temperature of 0 takes the most probable ones;
     otherwise `uniform` (...) holds the random numbers. top_k=0 and top_p=1 leave all codes."""
     if temperature == 0:

@@ -16,11 +16,14 @@ MAX_BETA = 0.999
 
 def cosine_betas(steps: int = STEPS) -> Tensor:
     """(steps,) float64: the variance that each step adds."""
+
     def kept(share: float) -> float:
         return math.cos((share + 0.008) / 1.008 * math.pi / 2) ** 2
 
-    return torch.tensor([min(1 - kept((i + 1) / steps) / kept(i / steps), MAX_BETA)
-                         for i in range(steps)], dtype=torch.float64)
+    return torch.tensor(
+        [min(1 - kept((i + 1) / steps) / kept(i / steps), MAX_BETA) for i in range(steps)],
+        dtype=torch.float64,
+    )
 
 
 @cache

@@ -36,11 +36,16 @@ def encoder(patch: int, dim: int, widths: Sequence[int], blocks: int) -> nn.Sequ
     """
     _, middle, deep = widths
     return nn.Sequential(
-        nn.PixelUnshuffle(patch), nn.Conv2d(3 * patch ** 2, middle, 3, padding=1),
+        nn.PixelUnshuffle(patch),
+        nn.Conv2d(3 * patch**2, middle, 3, padding=1),
         ResidualBlock(middle),
-        nn.PixelUnshuffle(2), nn.Conv2d(4 * middle, deep, 1),
+        nn.PixelUnshuffle(2),
+        nn.Conv2d(4 * middle, deep, 1),
         *(ResidualBlock(deep) for _ in range(blocks)),
-        nn.GroupNorm(8, deep), nn.SiLU(), nn.Conv2d(deep, dim, 1))
+        nn.GroupNorm(8, deep),
+        nn.SiLU(),
+        nn.Conv2d(deep, dim, 1),
+    )
 
 
 def decoder(patch: int, dim: int, widths: Sequence[int], blocks: int) -> nn.Sequential:
@@ -49,11 +54,16 @@ def decoder(patch: int, dim: int, widths: Sequence[int], blocks: int) -> nn.Sequ
     return nn.Sequential(
         nn.Conv2d(dim, deep, 3, padding=1),
         *(ResidualBlock(deep) for _ in range(blocks)),
-        nn.Conv2d(deep, 4 * middle, 1), nn.PixelShuffle(2),
+        nn.Conv2d(deep, 4 * middle, 1),
+        nn.PixelShuffle(2),
         *(ResidualBlock(middle) for _ in range(blocks)),
-        nn.GroupNorm(8, middle), nn.SiLU(),
-        nn.Conv2d(middle, patch ** 2 * shallow, 3, padding=1), nn.PixelShuffle(patch),
-        nn.SiLU(), nn.Conv2d(shallow, 3, 3, padding=1))
+        nn.GroupNorm(8, middle),
+        nn.SiLU(),
+        nn.Conv2d(middle, patch**2 * shallow, 3, padding=1),
+        nn.PixelShuffle(patch),
+        nn.SiLU(),
+        nn.Conv2d(shallow, 3, 3, padding=1),
+    )
 
 
 class Sum(nn.Module):
@@ -77,20 +87,30 @@ class HybridTokenizer(nn.Module):
     an even number.
     """
 
-    def __init__(self, size: int = 48, dim: int = 16, codebook_size: int = 512,
-                 scales: Sequence[int] = (1, 2, 3, 4, 6, 8),
-                 widths: Sequence[int] = (16, 64, 160), blocks: int = 2):
+    def __init__(
+        self,
+        size: int = 48,
+        dim: int = 16,
+        codebook_size: int = 512,
+        scales: Sequence[int] = (1, 2, 3, 4, 6, 8),
+        widths: Sequence[int] = (16, 64, 160),
+        blocks: int = 2,
+    ):
         super().__init__()
         patch, rest = divmod(size, 2 * scales[-1])
         if rest:
-            raise ValueError(f"size={size} must be a multiple of twice the last of the scales "
-                             f"{tuple(scales)}")
+            raise ValueError(
+                f"size={size} must be a multiple of twice the last of the scales {tuple(scales)}"
+            )
         self.size, self.dim = size, dim
-        self.encoder = Sum(nn.Conv2d(3, dim, 2 * patch, stride=2 * patch),
-                           encoder(patch, dim, widths, blocks))
+        self.encoder = Sum(
+            nn.Conv2d(3, dim, 2 * patch, stride=2 * patch), encoder(patch, dim, widths, blocks)
+        )
         self.quantizer = MultiScaleQuantizer(codebook_size, dim, scales)
-        self.decoder = Sum(nn.ConvTranspose2d(dim, 3, 2 * patch, stride=2 * patch),
-                           decoder(patch, dim, widths, blocks))
+        self.decoder = Sum(
+            nn.ConvTranspose2d(dim, 3, 2 * patch, stride=2 * patch),
+            decoder(patch, dim, widths, blocks),
+        )
 
     @torch.no_grad()
     def start_from(self, images: Tensor) -> None:
@@ -101,8 +121,8 @@ class HybridTokenizer(nn.Module):
         patches = F.unfold(images, side, stride=side).mT.flatten(0, 1)  # (n, 3 * side²)
         mean = patches.mean(dim=0)
         values, vectors = torch.linalg.eigh((patches - mean).T.cov())
-        axes = vectors[:, -self.dim:].flip(1)  # (3 * side², dim), the largest first
-        scale = values[-self.dim:].mean().sqrt()
+        axes = vectors[:, -self.dim :].flip(1)  # (3 * side², dim), the largest first
+        scale = values[-self.dim :].mean().sqrt()
         into.weight.copy_((axes / scale).T.view_as(into.weight))
         into.bias.copy_(-mean @ axes / scale)
         out.weight.copy_((axes * scale).T.view_as(out.weight))

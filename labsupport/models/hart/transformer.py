@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from labsupport.models.hart.blocks import Block, Cache, initialise, swiglu_width
 from labsupport.models.hart.heads import HEADS
-from labsupport.models.hart.positions import block_causal_mask, block_of
-from labsupport.models.hart.positions import grid_angles, text_angles
+from labsupport.models.hart.positions import block_causal_mask, block_of, grid_angles, text_angles
 
 
 def sinusoid(values: Tensor, dim: int, base: float = 10_000.0) -> Tensor:
@@ -44,8 +43,17 @@ class HartTransformer(nn.Module):
     `codebook` (codes, latent dim) is copied; `head` is "codebook" or "linear", see `heads`.
     """
 
-    def __init__(self, vocabulary: int, text_length: int, scales: Sequence[int], codebook: Tensor,
-                 dim: int = 128, depth: int = 6, heads: int = 4, head: str = "codebook"):
+    def __init__(
+        self,
+        vocabulary: int,
+        text_length: int,
+        scales: Sequence[int],
+        codebook: Tensor,
+        dim: int = 128,
+        depth: int = 6,
+        heads: int = 4,
+        head: str = "codebook",
+    ):
         super().__init__()
         if head not in HEADS:
             raise ValueError(f"head={head!r}; choose from {', '.join(HEADS)}")
@@ -75,16 +83,27 @@ class HartTransformer(nn.Module):
         positions are interpolated, or continued beyond those known."""
         side = self.scales[-1] if interpolate else scales[-1]
         device = self.start.device
-        return torch.cat([text_angles(self.text_length, self.head_dim),
-                          grid_angles(scales, self.head_dim, side, self.text_length)]).to(device)
+        return torch.cat(
+            [
+                text_angles(self.text_length, self.head_dim),
+                grid_angles(scales, self.head_dim, side, self.text_length),
+            ]
+        ).to(device)
 
     def mask(self, lengths: Sequence[int]) -> Tensor:
         """Who may look at whom, (tokens, tokens), for blocks of these lengths, text first."""
         return block_causal_mask(lengths)
 
-    def forward(self, text: Tensor, inputs: Tensor | None = None, *,
-                scales: Sequence[int] | None = None, kept: Tensor | None = None,
-                cache: list[Cache] | None = None, interpolate: bool = True) -> Output:
+    def forward(
+        self,
+        text: Tensor,
+        inputs: Tensor | None = None,
+        *,
+        scales: Sequence[int] | None = None,
+        kept: Tensor | None = None,
+        cache: list[Cache] | None = None,
+        interpolate: bool = True,
+    ) -> Output:
         """text (batch, words), inputs (batch, tokens of scales 2 to m, latent dim): logits for
         the scales 1 to m. Without inputs, m is 1.
 
@@ -97,7 +116,7 @@ class HartTransformer(nn.Module):
         shown = shown / self.latent_scale
         lengths = self._lengths(shown.shape[1], scales)
         number = block_of(lengths).to(shown.device)
-        angles = self.angles(scales, interpolate)[:self.text_length + len(number)]
+        angles = self.angles(scales, interpolate)[: self.text_length + len(number)]
         if kept is not None:
             if len(lengths) != len(scales) or cache is not None:
                 raise ValueError("kept needs the inputs of all scales, and no cache")
@@ -105,11 +124,21 @@ class HartTransformer(nn.Module):
             shown = shown.gather(1, places[..., None].expand(-1, -1, shown.shape[2]))
             number = number[places[0]]
             lengths = [*lengths[:-1], kept.shape[1]]
-            angles = torch.cat([angles[:self.text_length].expand(len(text), -1, -1),
-                                angles[self.text_length + places]], dim=1)
+            angles = torch.cat(
+                [
+                    angles[: self.text_length].expand(len(text), -1, -1),
+                    angles[self.text_length + places],
+                ],
+                dim=1,
+            )
         level = self.number(sinusoid(torch.arange(len(lengths), device=text.device), self.dim))
-        visual = torch.cat([self.start.expand(len(text), lengths[0], -1),
-                            self.word(shown[:, lengths[0]:])], dim=1) + level[number]
+        visual = (
+            torch.cat(
+                [self.start.expand(len(text), lengths[0], -1), self.word(shown[:, lengths[0] :])],
+                dim=1,
+            )
+            + level[number]
+        )
         x = torch.cat([self.text(text), visual], dim=1)
         held = cache[0].length if cache is not None else 0
         x = x[:, held:]
@@ -121,8 +150,9 @@ class HartTransformer(nn.Module):
         skip = max(self.text_length - held, 0)
         hidden = x[:, skip:]  # visual tokens only
         first = held + skip - self.text_length
-        logits, latents = self.head(self.norm(hidden), shown[:, first:], number[first:],
-                                    self.latent_scale)
+        logits, latents = self.head(
+            self.norm(hidden), shown[:, first:], number[first:], self.latent_scale
+        )
         return Output(logits, hidden, latents)
 
     def condition(self, hidden: Tensor, total: Tensor, kept: Tensor | None = None) -> Tensor:
@@ -141,8 +171,9 @@ class HartTransformer(nn.Module):
 
     def _shown(self, text: Tensor, inputs: Tensor | None, scales: tuple[int, ...]) -> Tensor:
         if text.shape[1] != self.text_length:
-            raise ValueError(f"text of {text.shape[1]} words; the transformer reads "
-                             f"{self.text_length}")
+            raise ValueError(
+                f"text of {text.shape[1]} words; the transformer reads {self.text_length}"
+            )
         nothing = self.word.weight.new_zeros(len(text), scales[0] ** 2, self.word.in_features)
         return nothing if inputs is None else torch.cat([nothing, inputs], dim=1)
 

@@ -27,6 +27,23 @@ from labsupport.notebook.plot.style import (
     use_style,
 )
 
-__all__ = ["BLUE", "GREEN", "GREY", "HEAT", "ORANGE", "PALETTE", "PURPLE", "RED", "SKY",
-           "compare_tokens", "draw_grid", "draw_sheet", "finish", "pixels", "show_grids",
-           "show_images", "show_patches", "use_style"]
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "HEAT",
+    "ORANGE",
+    "PALETTE",
+    "PURPLE",
+    "RED",
+    "SKY",
+    "compare_tokens",
+    "draw_grid",
+    "draw_sheet",
+    "finish",
+    "pixels",
+    "show_grids",
+    "show_images",
+    "show_patches",
+    "use_style",
+]

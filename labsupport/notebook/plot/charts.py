@@ -25,8 +25,14 @@ def fit_exponent(x: Sequence[float], y: Sequence[float]) -> float:
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
-def loglog_fit(x: Sequence[float], curves: Mapping[str, Sequence[float]], *, title: str = "",
-               xlabel: str = "", ylabel: str = "") -> dict[str, float]:
+def loglog_fit(
+    x: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    *,
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+) -> dict[str, float]:
     """Draw each of `curves` (label -> values at `x`) on logarithmic axes with its fitted line.
 
     Returns label -> fitted exponent.
@@ -48,8 +54,15 @@ def loglog_fit(x: Sequence[float], curves: Mapping[str, Sequence[float]], *, tit
     return exponents
 
 
-def lines(x: Sequence[float], curves: Mapping[str, Sequence[float]], *, title: str = "",
-          xlabel: str = "", ylabel: str = "", logx: bool = False) -> None:
+def lines(
+    x: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    *,
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+    logx: bool = False,
+) -> None:
     """Draw each of `curves` (label -> values at `x`) as a line with its label at the right end.
 
     Where curves end close together their labels are moved apart and tied to the ends by thin lines.
@@ -58,8 +71,17 @@ def lines(x: Sequence[float], curves: Mapping[str, Sequence[float]], *, title: s
     ends = []
     for (label, y), colour in zip(curves.items(), PALETTE):
         ax.plot(x, y, "o-", color=colour)
-        ends.append(ax.annotate(label, (x[-1], y[-1]), xytext=(10, 0), textcoords="offset points",
-                                va="center", color=colour, annotation_clip=False))
+        ends.append(
+            ax.annotate(
+                label,
+                (x[-1], y[-1]),
+                xytext=(10, 0),
+                textcoords="offset points",
+                va="center",
+                color=colour,
+                annotation_clip=False,
+            )
+        )
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log" if logx else "linear")
     ax.set_xticks(list(x), [f"{v:g}" for v in x])
     ax.xaxis.set_minor_locator(NullLocator())
@@ -97,19 +119,38 @@ def _part_labels(ax: Axes, labels: Sequence[Annotation]) -> None:
     gap = max((points * label.get_window_extent().height for label in labels), default=0.0)
     places = spread(ends, gap)
     for i, (label, end, place) in enumerate(zip(labels, ends, places)):
-        if all(abs(place - other) > 1.01 * gap for other in places[:i] + places[i + 1:]):
+        if all(abs(place - other) > 1.01 * gap for other in places[:i] + places[i + 1 :]):
             continue
-        ax.annotate(label.get_text(), label.xy, xytext=(26, place - end),
-                    textcoords="offset points", va="center", color=label.get_color(),
-                    annotation_clip=False, arrowprops={
-                        "arrowstyle": "-", "color": label.get_color(), "linewidth": 0.9,
-                        "relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 4})
+        ax.annotate(
+            label.get_text(),
+            label.xy,
+            xytext=(26, place - end),
+            textcoords="offset points",
+            va="center",
+            color=label.get_color(),
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": label.get_color(),
+                "linewidth": 0.9,
+                "relpos": (0, 0.5),
+                "shrinkA": 0,
+                "shrinkB": 4,
+            },
+        )
         label.remove()
 
 
-def scaling_curves(curves: Mapping[str, Sequence[dict]], *, x: str, panels: Mapping[str, str],
-                   title: str = "", xlabel: str = "", ylabel: str = "",
-                   chance: float | None = None) -> None:
+def scaling_curves(
+    curves: Mapping[str, Sequence[dict]],
+    *,
+    x: str,
+    panels: Mapping[str, str],
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+    chance: float | None = None,
+) -> None:
     """Accuracy against amount of data: mean over runs with its standard deviation.
 
     `curves` maps a label to records; `x` is their key for the amount of data, and `panels` maps
@@ -117,8 +158,14 @@ def scaling_curves(curves: Mapping[str, Sequence[dict]], *, x: str, panels: Mapp
     with the same `x` are repeats with other seeds; single ones are drawn as crosses, without an
     error bar. Labels that begin with the same word ("ViT, ...") share a colour.
     """
-    fig, axes = plt.subplots(1, len(panels), figsize=(5.6 * len(panels), 4.4), sharey=True,
-                             squeeze=False, layout="constrained")
+    fig, axes = plt.subplots(
+        1,
+        len(panels),
+        figsize=(5.6 * len(panels), 4.4),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
     colours: dict[str, str] = {}
     for ax, (name, y) in zip(axes.flat, panels.items()):
         for label, records in curves.items():
@@ -127,16 +174,36 @@ def scaling_curves(curves: Mapping[str, Sequence[dict]], *, x: str, panels: Mapp
             places = sorted({record[x] for record in records})
             runs = [[100 * r[y] for r in records if r[x] == place] for place in places]
             if all(len(run) == 1 for run in runs):
-                ax.plot(places, [run[0] for run in runs], "x", color=colour, label=label,
-                        markersize=11, markeredgewidth=3)
+                ax.plot(
+                    places,
+                    [run[0] for run in runs],
+                    "x",
+                    color=colour,
+                    label=label,
+                    markersize=11,
+                    markeredgewidth=3,
+                )
                 continue
             spread = [stdev(run) if len(run) > 1 else 0.0 for run in runs]
-            ax.errorbar(places, [mean(run) for run in runs], yerr=spread, fmt="o-", capsize=4,
-                        color=colour, label=label)
+            ax.errorbar(
+                places,
+                [mean(run) for run in runs],
+                yerr=spread,
+                fmt="o-",
+                capsize=4,
+                color=colour,
+                label=label,
+            )
         if chance is not None:
             ax.axhline(100 * chance, color="black", linestyle=":", linewidth=1)
-            ax.text(0.99, 100 * chance + 1, "chance", ha="right", fontsize=10,
-                    transform=ax.get_yaxis_transform())
+            ax.text(
+                0.99,
+                100 * chance + 1,
+                "chance",
+                ha="right",
+                fontsize=10,
+                transform=ax.get_yaxis_transform(),
+            )
         ticks = sorted({record[x] for records in curves.values() for record in records})
         ax.set(xscale="log", xlabel=xlabel, title=name, ylim=(0, 100))
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -171,8 +238,11 @@ class Table:
         cell = "padding:5px 12px;text-align:left;vertical-align:top"
 
         def line(values: Sequence[str], tag: str) -> str:
-            return "<tr>" + "".join(
-                f'<{tag} style="{cell}">{escape(value)}</{tag}>' for value in values) + "</tr>"
+            return (
+                "<tr>"
+                + "".join(f'<{tag} style="{cell}">{escape(value)}</{tag}>' for value in values)
+                + "</tr>"
+            )
 
         head = f"<caption><b>{escape(self.title)}</b></caption>" if self.title else ""
         body = "".join(line(row, "td") for row in self.rows)

@@ -10,9 +10,15 @@ from matplotlib.ticker import NullLocator
 from labsupport.notebook.plot.style import BLUE, GREY, ORANGE, PALETTE
 
 
-def bars(groups: Mapping[str, Sequence[float]], *, title: str = "", xlabel: str = "",
-         highlight: Sequence[str] = (), line: tuple[float, str] | None = None,
-         percent: bool = True) -> None:
+def bars(
+    groups: Mapping[str, Sequence[float]],
+    *,
+    title: str = "",
+    xlabel: str = "",
+    highlight: Sequence[str] = (),
+    line: tuple[float, str] | None = None,
+    percent: bool = True,
+) -> None:
     """A horizontal bar for the mean of each of `groups` (label -> one value a seed).
 
     Single runs are dots, the standard deviation over them an error bar. Labels in `highlight` are
@@ -24,16 +30,21 @@ def bars(groups: Mapping[str, Sequence[float]], *, title: str = "", xlabel: str 
     places = range(len(values))[::-1]
     for y, (label, runs) in zip(places, values.items()):
         spread = stdev(runs) if len(runs) > 1 else None
-        ax.barh(y, mean(runs), xerr=spread, capsize=4, height=0.62,
-                color=BLUE if label in highlight else "#BBBBBB",
-                error_kw={"ecolor": "black", "elinewidth": 1.5})
+        ax.barh(
+            y,
+            mean(runs),
+            xerr=spread,
+            capsize=4,
+            height=0.62,
+            color=BLUE if label in highlight else "#BBBBBB",
+            error_kw={"ecolor": "black", "elinewidth": 1.5},
+        )
         ax.plot(runs, [y] * len(runs), "o", color="black", markersize=4)
         shown = f"{mean(runs):.1f}" + (f" ± {spread:.1f}" if spread is not None else "")
         ax.text(max(max(runs), mean(runs) + (spread or 0)), y, f"  {shown}", va="center")
     if line:
         ax.axvline(line[0] * factor, color="black", linestyle=":", linewidth=1.5)
-        ax.text(line[0] * factor, len(values) - 0.5, line[1], ha="center", va="bottom",
-                fontsize=11)
+        ax.text(line[0] * factor, len(values) - 0.5, line[1], ha="center", va="bottom", fontsize=11)
     ax.set_yticks(places, list(values))
     top = max(max(runs) for runs in values.values())
     ax.set(xlabel=xlabel, xlim=(0, 1.18 * top), ylim=(-0.6, len(values) - 0.1))
@@ -42,8 +53,15 @@ def bars(groups: Mapping[str, Sequence[float]], *, title: str = "", xlabel: str 
     plt.show()
 
 
-def growth(x: Sequence[float], seconds: Mapping[str, Sequence[float]], base: str, *,
-           title: str = "", xlabel: str = "", ylabel: str = "milliseconds") -> None:
+def growth(
+    x: Sequence[float],
+    seconds: Mapping[str, Sequence[float]],
+    base: str,
+    *,
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "milliseconds",
+) -> None:
     """Time against `x` on logarithmic axes, and beside it how many times that of `base` it is.
 
     `seconds` maps a label to one value for each of `x`; missing ones at the end are left out.
@@ -57,14 +75,24 @@ def growth(x: Sequence[float], seconds: Mapping[str, Sequence[float]], base: str
             continue
         ratio = np.array(y) / np.array(seconds[base][:n])
         right.plot(x[:n], ratio, "o-", color=colour)
-        right.annotate(f"{ratio[-1]:.1f} ×", (x[n - 1], ratio[-1]), xytext=(8, 0),
-                       textcoords="offset points", va="center", color=colour,
-                       annotation_clip=False, weight="bold")
+        right.annotate(
+            f"{ratio[-1]:.1f} ×",
+            (x[n - 1], ratio[-1]),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            annotation_clip=False,
+            weight="bold",
+        )
     left.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel, title="time of one image")
     right.axhline(1, color=PALETTE[list(seconds).index(base)], linewidth=2.2)
     right.set(xscale="log", yscale="log", xlabel=xlabel, title=f"times as long as {base}")
-    marks = [m for m in (0.5, 1, 2, 5, 10, 20, 50, 100) if right.get_ylim()[0] <= m
-             <= right.get_ylim()[1]]
+    marks = [
+        m
+        for m in (0.5, 1, 2, 5, 10, 20, 50, 100)
+        if right.get_ylim()[0] <= m <= right.get_ylim()[1]
+    ]
     right.set_yticks(marks, [f"{m:g} ×" for m in marks])
     for ax in (left, right):
         ax.set_xticks(list(x), ticks)
@@ -76,8 +104,15 @@ def growth(x: Sequence[float], seconds: Mapping[str, Sequence[float]], base: str
     plt.show()
 
 
-def race(rows: Sequence[tuple[str, float, float]], highlight: str, *, title: str = "",
-         xlabel: str = "", ylabel: str = "", distance: bool = False) -> None:
+def race(
+    rows: Sequence[tuple[str, float, float]],
+    highlight: str,
+    *,
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+    distance: bool = False,
+) -> None:
     """Quality against cost: `rows` of (name, cost, quality), up and to the left is better; with
     `distance`, less is better, on a logarithmic axis whose small numbers are above.
 
@@ -89,9 +124,15 @@ def race(rows: Sequence[tuple[str, float, float]], highlight: str, *, title: str
     for name, cost, good in rows:
         mine = name.startswith(highlight)
         ax.plot(cost, good, "o" if mine else "s", color=BLUE if mine else ORANGE)
-        ax.annotate(name, (cost, good), xytext=(-7, 6) if mine else (7, -12),
-                    textcoords="offset points", fontsize=11, color=BLUE if mine else GREY,
-                    ha="right" if mine else "left")
+        ax.annotate(
+            name,
+            (cost, good),
+            xytext=(-7, 6) if mine else (7, -12),
+            textcoords="offset points",
+            fontsize=11,
+            color=BLUE if mine else GREY,
+            ha="right" if mine else "left",
+        )
     ax.margins(y=0.12)  # room for the lowest name
     ax.set(xscale="log", xlabel=xlabel, ylabel=ylabel, title=title)
     costs = [cost for _, cost, _ in rows]

@@ -16,8 +16,14 @@ from torch import Tensor
 from labsupport.notebook.plot.style import RED, finish
 
 
-def show_images(images: Tensor, titles: Sequence[str] = (), *, columns: int = 8,
-                title: str = "", inches: float = 1.45) -> None:
+def show_images(
+    images: Tensor,
+    titles: Sequence[str] = (),
+    *,
+    columns: int = 8,
+    title: str = "",
+    inches: float = 1.45,
+) -> None:
     """Draw `images` (n, channels, height, width) in [0, 1], each `inches` wide with a caption."""
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
@@ -33,21 +39,33 @@ def show_patches(image: Tensor, patch_size: int, *, title: str = "", most: int =
     """
     patches = cut(image, patch_size).flatten(0, 1)  # (tokens, channels, patch, patch)
     tokens = patches[:most]
-    fig, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), width_ratios=(1, 2.6),
-                                      layout="constrained")
+    fig, (left, right) = plt.subplots(
+        1, 2, figsize=(11, 3.4), width_ratios=(1, 2.6), layout="constrained"
+    )
     draw_grid(left, image, patch_size)
-    draw_sheet(right, tokens, [str(i) for i in range(len(tokens))],
-               len(tokens) if len(tokens) <= 9 else 8)
+    draw_sheet(
+        right, tokens, [str(i) for i in range(len(tokens))], len(tokens) if len(tokens) <= 9 else 8
+    )
     rest = len(patches) - len(tokens)
-    right.set_title(f"the first {len(tokens)} tokens, {rest} more follow" if rest else
-                    f"{len(tokens)} tokens, in reading order", fontsize=12, pad=14)
+    right.set_title(
+        f"the first {len(tokens)} tokens, {rest} more follow"
+        if rest
+        else f"{len(tokens)} tokens, in reading order",
+        fontsize=12,
+        pad=14,
+    )
     finish(fig, title)
 
 
 def show_grids(image: Tensor, patch_sizes: Sequence[int], *, title: str = "") -> None:
     """Draw `image` (channels, height, width) with the patch grid of each of `patch_sizes`."""
-    fig, axes = plt.subplots(1, len(patch_sizes), figsize=(3.6 * len(patch_sizes), 4.1),
-                             squeeze=False, layout="constrained")
+    fig, axes = plt.subplots(
+        1,
+        len(patch_sizes),
+        figsize=(3.6 * len(patch_sizes), 4.1),
+        squeeze=False,
+        layout="constrained",
+    )
     for ax, patch_size in zip(axes.flat, patch_sizes):
         draw_grid(ax, image, patch_size)
         tokens = (image.shape[-2] // patch_size) * (image.shape[-1] // patch_size)
@@ -67,15 +85,17 @@ def compare_tokens(yours: Tensor, image: Tensor, patch_size: int, *, title: str 
     corners = draw_sheet(ax, torch.cat([target, mine]), [str(i) for i in range(n)], n)
     for (x, y), one, other in zip(corners[n:], target, mine):
         if not torch.equal(one, other):
-            ax.add_patch(Rectangle((x, y), patch_size, patch_size, fill=False, edgecolor=RED,
-                                   linewidth=3))
+            ax.add_patch(
+                Rectangle((x, y), patch_size, patch_size, fill=False, edgecolor=RED, linewidth=3)
+            )
     for (x, y), label in zip((corners[0], corners[n]), ("target ", "yours ")):
         ax.text(x, y + patch_size / 2, label, ha="right", va="center")
     finish(fig, title)
 
 
-def draw_sheet(ax: Axes, images: Tensor, titles: Sequence[str] = (),
-               columns: int = 8) -> list[tuple[float, float]]:
+def draw_sheet(
+    ax: Axes, images: Tensor, titles: Sequence[str] = (), columns: int = 8
+) -> list[tuple[float, float]]:
     """Draw `images` (n, channels, height, width) in rows of `columns` into one `ax`.
 
     One picture is many times faster to draw than one axes each. Returns the top left corner
@@ -86,13 +106,15 @@ def draw_sheet(ax: Axes, images: Tensor, titles: Sequence[str] = (),
     across, down = width * 1.1, height * (1.28 if titles else 1.1)
     ax.set(xlim=(0, columns * across), ylim=(rows * down, 0), aspect="equal")
     ax.axis("off")
-    corners = [(i % columns * across, i // columns * down + down - height)
-               for i in range(len(images))]
+    corners = [
+        (i % columns * across, i // columns * down + down - height) for i in range(len(images))
+    ]
     for i, ((x, y), image) in enumerate(zip(corners, images)):
         ax.imshow(pixels(image), extent=(x, x + width, y + height, y))
         if i < len(titles):
-            ax.text(x + width / 2, y - 0.03 * height, titles[i], ha="center", va="bottom",
-                    fontsize=10)
+            ax.text(
+                x + width / 2, y - 0.03 * height, titles[i], ha="center", va="bottom", fontsize=10
+            )
     ax.set(xlim=(0, columns * across), ylim=(rows * down, 0))
     return corners
 
@@ -109,21 +131,35 @@ def draw_grid(ax: Axes, image: Tensor, patch_size: int, numbers: bool = True) ->
     if numbers and rows * columns <= 64:
         for i in range(rows * columns):
             place = ((i % columns + 0.08) * patch_size, (i // columns + 0.1) * patch_size)
-            ax.text(*place, str(i), color="white", fontsize=9 if rows > 4 else 12, va="top",
-                    bbox={"facecolor": "black", "alpha": 0.55, "pad": 1, "linewidth": 0})
+            ax.text(
+                *place,
+                str(i),
+                color="white",
+                fontsize=9 if rows > 4 else 12,
+                va="top",
+                bbox={"facecolor": "black", "alpha": 0.55, "pad": 1, "linewidth": 0},
+            )
     ax.axis("off")
 
 
 def cut(image: Tensor, patch_size: int) -> Tensor:
     """The patches of one image by slicing: (rows, columns, channels, patch, patch)."""
     rows, columns = (side // patch_size for side in image.shape[-2:])
-    return torch.stack([
-        torch.stack([
-            image[:, r * patch_size:(r + 1) * patch_size, c * patch_size:(c + 1) * patch_size]
-            for c in range(columns)
-        ])
-        for r in range(rows)
-    ])
+    return torch.stack(
+        [
+            torch.stack(
+                [
+                    image[
+                        :,
+                        r * patch_size : (r + 1) * patch_size,
+                        c * patch_size : (c + 1) * patch_size,
+                    ]
+                    for c in range(columns)
+                ]
+            )
+            for r in range(rows)
+        ]
+    )
 
 
 def pixels(image: Tensor) -> np.ndarray:

@@ -14,16 +14,20 @@ from labsupport.notebook.plot.images import draw_sheet, pixels
 from labsupport.notebook.plot.style import HEAT, ORANGE, finish
 
 
-def compare_maps(yours: Any, expected: Any, *, title: str = "", xlabel: str = "",
-                 ylabel: str = "") -> None:
+def compare_maps(
+    yours: Any, expected: Any, *, title: str = "", xlabel: str = "", ylabel: str = ""
+) -> None:
     """Draw two matrices (rows, columns) on one colour scale, and their difference."""
     yours, expected = _array(yours), _array(expected)
     gap = yours - expected
     low, high = expected.min(), max(expected.max(), expected.min() + 1e-12)
     far = max(np.abs(gap).max(), 1e-12)
     fig, axes = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
-    panels = ((yours, HEAT, low, high, "yours"), (expected, HEAT, low, high, "expected"),
-              (gap, "RdBu_r", -far, far, f"difference, at most {np.abs(gap).max():.2g}"))
+    panels = (
+        (yours, HEAT, low, high, "yours"),
+        (expected, HEAT, low, high, "expected"),
+        (gap, "RdBu_r", -far, far, f"difference, at most {np.abs(gap).max():.2g}"),
+    )
     for ax, (values, colours, least, most, label) in zip(axes, panels):
         drawn = ax.imshow(values, cmap=colours, vmin=least, vmax=most, aspect="auto")
         ax.set(title=label, xlabel=xlabel, ylabel=ylabel)
@@ -32,23 +36,39 @@ def compare_maps(yours: Any, expected: Any, *, title: str = "", xlabel: str = ""
     finish(fig, title)
 
 
-def show_maps(maps: Sequence[Any], titles: Sequence[str] = (), *, title: str = "",
-              xlabel: str = "", ylabel: str = "", columns: int = 4, shared: bool = True,
-              ticks: bool = True) -> None:
+def show_maps(
+    maps: Sequence[Any],
+    titles: Sequence[str] = (),
+    *,
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+    columns: int = 4,
+    shared: bool = True,
+    ticks: bool = True,
+) -> None:
     """Draw matrices side by side; `shared` gives them one colour scale, `ticks` shows indices."""
     maps = [_array(m) for m in maps]
     columns = min(columns, len(maps))
     rows = -(-len(maps) // columns)
-    fig, axes = plt.subplots(rows, columns, figsize=(min(3.1 * columns + 0.6, 13), 3.1 * rows),
-                             squeeze=False, layout="constrained")
+    fig, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(min(3.1 * columns + 0.6, 13), 3.1 * rows),
+        squeeze=False,
+        layout="constrained",
+    )
     limits = {"vmin": min(m.min() for m in maps), "vmax": max(m.max() for m in maps)}
     for i, ax in enumerate(axes.flat):
         if i >= len(maps):
             ax.axis("off")
             continue
         drawn = ax.imshow(maps[i], **(limits if shared else {}))
-        ax.set(title=titles[i] if i < len(titles) else "", xlabel=xlabel,
-               ylabel=ylabel if i % columns == 0 else "")
+        ax.set(
+            title=titles[i] if i < len(titles) else "",
+            xlabel=xlabel,
+            ylabel=ylabel if i % columns == 0 else "",
+        )
         if not ticks:
             ax.set(xticks=[], yticks=[])
     if shared:
@@ -69,12 +89,13 @@ def similarity_mosaic(positions: Tensor, grid: tuple[int, int]) -> np.ndarray:
     for r in range(rows):
         for c in range(columns):
             top, left = r * (rows + 1), c * (columns + 1)
-            mosaic[top:top + rows, left:left + columns] = tiles[r, c].numpy()
+            mosaic[top : top + rows, left : left + columns] = tiles[r, c].numpy()
     return mosaic
 
 
-def draw_attention(ax: Axes, image: Tensor, weights: Tensor, patch_size: int,
-                   token: int | None = None) -> None:
+def draw_attention(
+    ax: Axes, image: Tensor, weights: Tensor, patch_size: int, token: int | None = None
+) -> None:
     """Draw `image`, dark where it gets little attention, into `ax`.
 
     `weights` (rows * columns,) is the attention that each patch receives, on a scale of its own;
@@ -88,8 +109,16 @@ def draw_attention(ax: Axes, image: Tensor, weights: Tensor, patch_size: int,
     ax.axis("off")
 
 
-def show_attention(image: Tensor, weights: Tensor, tokens: Sequence[int | None], patch_size: int,
-                   titles: Sequence[str], *, title: str = "", columns: int = 5) -> None:
+def show_attention(
+    image: Tensor,
+    weights: Tensor,
+    tokens: Sequence[int | None],
+    patch_size: int,
+    titles: Sequence[str],
+    *,
+    title: str = "",
+    columns: int = 5,
+) -> None:
     """Draw `image` once for every row of `weights` (rows, patches), darkened by attention.
 
     `tokens` holds the patch whose attention a row is, or None (the class token's).
@@ -113,11 +142,11 @@ def brightness(image: Tensor, weights: Tensor, patch_size: int) -> Tensor:
     return heat.repeat_interleave(patch_size, 1).repeat_interleave(patch_size, 2)
 
 
-def _frame(ax: Axes, token: int, columns: int, patch_size: int, x: float = 0,
-           y: float = 0) -> None:
+def _frame(ax: Axes, token: int, columns: int, patch_size: int, x: float = 0, y: float = 0) -> None:
     corner = (x + token % columns * patch_size, y + token // columns * patch_size)
-    ax.add_patch(Rectangle(corner, patch_size, patch_size, fill=False, edgecolor=ORANGE,
-                           linewidth=3))
+    ax.add_patch(
+        Rectangle(corner, patch_size, patch_size, fill=False, edgecolor=ORANGE, linewidth=3)
+    )
 
 
 def _array(values: Any) -> np.ndarray:

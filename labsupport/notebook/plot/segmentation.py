@@ -16,7 +16,7 @@ COLOURS = ("#EEEEEE", *PALETTE[:1], PALETTE[2], PALETTE[3], PALETTE[1], PALETTE[
 
 def paint(classes: Tensor) -> Tensor:
     """Class indices (height, width) as a picture (3, height, width): one colour a class."""
-    table = torch.tensor([[int(c[i:i + 2], 16) / 255 for i in (1, 3, 5)] for c in COLOURS])
+    table = torch.tensor([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in COLOURS])
     return table[classes].permute(2, 0, 1)
 
 
@@ -26,14 +26,20 @@ def draw_classes(ax: Axes, classes: Tensor) -> None:
     ax.set(xticks=[], yticks=[])
 
 
-def show_segmentations(images: Tensor, rows: Mapping[str, Tensor], names: Sequence[str], *,
-                       title: str = "") -> None:
+def show_segmentations(
+    images: Tensor, rows: Mapping[str, Tensor], names: Sequence[str], *, title: str = ""
+) -> None:
     """Draw `images` (n, 3, height, width) and below each what `rows` say: label -> (n, h, w).
 
     `names` are of the classes; the first, the background, is grey.
     """
-    fig, axes = plt.subplots(len(rows) + 1, len(images), squeeze=False, layout="constrained",
-                             figsize=(1.65 * len(images) + 1.4, 1.65 * (len(rows) + 1) + 0.7))
+    fig, axes = plt.subplots(
+        len(rows) + 1,
+        len(images),
+        squeeze=False,
+        layout="constrained",
+        figsize=(1.65 * len(images) + 1.4, 1.65 * (len(rows) + 1) + 0.7),
+    )
     for ax, image in zip(axes[0], images):
         ax.imshow(pixels(image))
         ax.set(xticks=[], yticks=[])
@@ -45,7 +51,9 @@ def show_segmentations(images: Tensor, rows: Mapping[str, Tensor], names: Sequen
         for ax in line:
             for edge in ax.spines.values():
                 edge.set(visible=True, color=GREY, linewidth=0.5)
-    fig.legend(handles=[Patch(facecolor=c, label=name, edgecolor=GREY)
-                        for c, name in zip(COLOURS, names)],
-               loc="outside lower center", ncols=len(names))
+    fig.legend(
+        handles=[Patch(facecolor=c, label=name, edgecolor=GREY) for c, name in zip(COLOURS, names)],
+        loc="outside lower center",
+        ncols=len(names),
+    )
     finish(fig, title)

@@ -19,7 +19,7 @@ c = get_config()
 c.CourseDirectory.course_id = "plain"
 c.Execute.timeout = {SECONDS}
 """
-SCALE_TESTS = f'''
+SCALE_TESTS = f"""
 x = np.arange(5.0) + 1
 expected = np.array([2.5, 5.0, 7.5, 10.0, 12.5])
 answer = scale(x, 2.5)
@@ -30,42 +30,63 @@ expected = np.array([3.5, -7.0])  # {TESTS}
 answer = scale(np.array([1.0, -2.0]), 3.5)
 assert np.allclose(answer, expected)
 ### END HIDDEN TESTS
-'''.strip()
-TWICE_TESTS = '''
+""".strip()
+TWICE_TESTS = """
 expected = np.array([0.0, 2.0, 4.0])
 assert np.allclose(twice(np.arange(3.0)), expected)
 ### BEGIN HIDDEN TESTS
 assert np.allclose(twice(np.array([-1.5])), np.array([-3.0]))
 ### END HIDDEN TESTS
-'''.strip()
+""".strip()
 
 
 def plain_source() -> nbformat.NotebookNode:
     """The small lab as an instructor would write it for nbgrader: assertions, some hidden."""
+
     def about(name: str, **kind) -> dict:
-        base = {"grade": False, "solution": False, "locked": False, "task": False,
-                "schema_version": 3, "grade_id": name}
+        base = {
+            "grade": False,
+            "solution": False,
+            "locked": False,
+            "task": False,
+            "schema_version": 3,
+            "grade_id": name,
+        }
         return {"nbgrader": base | kind}
 
     def solution(name: str, body: str, signature: str):
-        text = (f"def {name}({signature}):\n    ### BEGIN SOLUTION\n    return {body}\n"
-                "    ### END SOLUTION")
-        return new_code_cell(text, id=f"exercise-{name}",
-                             metadata=about(f"exercise-{name}", solution=True))
+        text = (
+            f"def {name}({signature}):\n    ### BEGIN SOLUTION\n    return {body}\n"
+            "    ### END SOLUTION"
+        )
+        return new_code_cell(
+            text, id=f"exercise-{name}", metadata=about(f"exercise-{name}", solution=True)
+        )
 
     def tests(name: str, source: str, points: float):
-        return new_code_cell(source, id=f"test-{name}", metadata=about(
-            f"test-{name}", grade=True, locked=True, points=points))
+        return new_code_cell(
+            source,
+            id=f"test-{name}",
+            metadata=about(f"test-{name}", grade=True, locked=True, points=points),
+        )
 
-    return new_notebook(metadata={"kernelspec": {
-        "name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}, cells=[
-        new_code_cell("import numpy as np", id="setup"),
-        solution("scale", "x * factor", "x, factor"),
-        new_code_cell("assert scale(np.ones(2), 3).tolist() == [3, 3]", id="check"),
-        tests("scale", SCALE_TESTS, 2),
-        solution("twice", "2 * x", "x"),
-        tests("twice", TWICE_TESTS, 1.5),
-    ])
+    return new_notebook(
+        metadata={
+            "kernelspec": {
+                "name": "python3",
+                "display_name": "Python 3 (ipykernel)",
+                "language": "python",
+            }
+        },
+        cells=[
+            new_code_cell("import numpy as np", id="setup"),
+            solution("scale", "x * factor", "x, factor"),
+            new_code_cell("assert scale(np.ones(2), 3).tolist() == [3, 3]", id="check"),
+            tests("scale", SCALE_TESTS, 2),
+            solution("twice", "2 * x", "x"),
+            tests("twice", TWICE_TESTS, 1.5),
+        ],
+    )
 
 
 def attacked(released, attack: Attack, ours: bool, names: dict[str, str]) -> str | bytes:
@@ -77,8 +98,10 @@ def attacked(released, attack: Attack, ours: bool, names: dict[str, str]) -> str
         elif cell.id == "exercise-twice":
             cell.source = "def twice(x):\n    return 2 * x"
     place = next(i for i, c in enumerate(notebook.cells) if c.id == "exercise-scale")
-    own = [new_code_cell(filled(source.strip(), names), id=f"mine-{i}")
-           for i, source in enumerate(attack.cells)]
+    own = [
+        new_code_cell(filled(source.strip(), names), id=f"mine-{i}")
+        for i, source in enumerate(attack.cells)
+    ]
     own += [new_markdown_cell(attack.markdown, id="words")] if attack.markdown else []
     notebook.cells[place:place] = own
     return damaged(notebook, attack.damage)
@@ -101,9 +124,16 @@ def damaged(notebook, damage: str) -> str | bytes:
     tests = next(c for c in cells if c.id in ("test-scale", "judge-scale"))
     place = cells.index(tests)
     if damage == "claims points":
-        tests.outputs = [nbformat.from_dict({
-            "output_type": "execute_result", "execution_count": 1, "metadata": {},
-            "data": {"text/plain": "2.0"}})]
+        tests.outputs = [
+            nbformat.from_dict(
+                {
+                    "output_type": "execute_result",
+                    "execution_count": 1,
+                    "metadata": {},
+                    "data": {"text/plain": "2.0"},
+                }
+            )
+        ]
     elif damage == "raises points":
         tests.metadata.nbgrader.points = 100
     elif damage == "deletes the test":
@@ -130,12 +160,22 @@ def damaged(notebook, damage: str) -> str | bytes:
     elif damage == "kernelspec":
         notebook.metadata.kernelspec = {"name": "no-such", "display_name": "", "language": "sh"}
     text = json.dumps(notebook)
-    return {"cut": text[: len(text) // 2], "empty": "", "deep": "[" * 200_000,
-            "bom": text.encode("utf-8-sig")}.get(damage, text)
+    return {
+        "cut": text[: len(text) // 2],
+        "empty": "",
+        "deep": "[" * 200_000,
+        "bom": text.encode("utf-8-sig"),
+    }.get(damage, text)
 
 
-def hand_in(course: Path, student: str, stem: str, text: str | bytes, damage: str = "",
-            home: Path | None = None) -> None:
+def hand_in(
+    course: Path,
+    student: str,
+    stem: str,
+    text: str | bytes,
+    damage: str = "",
+    home: Path | None = None,
+) -> None:
     """Put a submission in its folder, with what comes beside the notebook."""
     folder = course / "submitted" / student / stem
     folder.mkdir(parents=True)

@@ -49,8 +49,11 @@ def tree(*folders: Path) -> dict[str, str]:
     found = {}
     for folder in folders:
         for base, names, files in os.walk(folder):
-            names[:] = [n for n in names if n not in
-                        ("autograded", "feedback", ".labs", "__pycache__", "runtime", ".local")]
+            names[:] = [
+                n
+                for n in names
+                if n not in ("autograded", "feedback", ".labs", "__pycache__", "runtime", ".local")
+            ]
             for name in files:
                 path = Path(base, name)
                 if name.startswith("gradebook.db") or not path.is_file() or path.is_symlink():
@@ -59,8 +62,15 @@ def tree(*folders: Path) -> dict[str, str]:
     return found
 
 
-def harms(attack: Attack, course: Path, stem: str, student: str, before: dict, home: Path,
-          score: float | None) -> list[str]:
+def harms(
+    attack: Attack,
+    course: Path,
+    stem: str,
+    student: str,
+    before: dict,
+    home: Path,
+    score: float | None,
+) -> list[str]:
     """What the attack has done that it should not have been able to do, without its own win."""
     found = []
     if (score or 0.0) < attack.earned:
@@ -72,8 +82,12 @@ def harms(attack: Attack, course: Path, stem: str, student: str, before: dict, h
     page = course / "feedback" / student / stem / f"{stem}.html"
     honest = course / "feedback" / HONEST / stem / f"{stem}.html"
     shown = page.read_text() if page.exists() else ""
-    beside = [p for top in ("autograded", "feedback") for p in (course / top).glob("*/*/*")
-              if p.parents[1].name == student and p.is_file()]
+    beside = [
+        p
+        for top in ("autograded", "feedback")
+        for p in (course / top).glob("*/*/*")
+        if p.parents[1].name == student and p.is_file()
+    ]
     if any(SECRET in p.read_text(errors="replace") for p in beside):
         found.append("showed a secret")
     # nbgrader's feedback shows the tests themselves; what counts is what the attack printed

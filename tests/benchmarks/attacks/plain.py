@@ -45,8 +45,9 @@ def main(course: Path, home: Path) -> None:
         if attack.unsafe:
             continue
         student = attack.student or f"student-{number}"
-        hand_in(course, student, STEM, attacked(released, attack, False, names), attack.damage,
-                home)
+        hand_in(
+            course, student, STEM, attacked(released, attack, False, names), attack.damage, home
+        )
         before, begin = tree(course, home), time.monotonic()
         done = grade(config, student)
         seconds = time.monotonic() - begin
@@ -62,11 +63,13 @@ def main(course: Path, home: Path) -> None:
 
 
 def grade(config: Config, student: str) -> str:
-    """"" where the grader lived to say so; it is another process, for it may be killed."""
+    """ "" where the grader lived to say so; it is another process, for it may be killed."""
+
     def work():
         api = NbGraderAPI(config=config)
         if api.autograde(STEM, student, force=True, create=True)["success"]:
             api.generate_feedback(STEM, student, force=True)
+
     return "" if (done := alone(work)) is True else done
 
 

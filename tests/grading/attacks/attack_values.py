@@ -24,17 +24,28 @@ VALUES = [
     returns("a number of a thousand digits", "10**1000", "not a tensor"),
     returns("a lazy iterator", "(v for v in y)", "is a generator"),
     returns("a function", "lambda: y", "a function"),
-    returns("a tensor that will not be copied", "type('T', (torch.Tensor,), {})(y)",
-            "a subclass of torch.Tensor"),
+    returns(
+        "a tensor that will not be copied",
+        "type('T', (torch.Tensor,), {})(y)",
+        "a subclass of torch.Tensor",
+    ),
     returns("a masked array", "np.ma.array(y.numpy())", "a subclass of numpy's array"),
     returns("a numpy array of objects", "np.array([y, None], dtype=object)", "", "failed"),
-    Attack("a list in itself", "def scale(x, factor):\n    y = []; y.append(y); return y",
-           "failed", "RecursionError"),
+    Attack(
+        "a list in itself",
+        "def scale(x, factor):\n    y = []; y.append(y); return y",
+        "failed",
+        "RecursionError",
+    ),
     # controls: right answers must pass
     returns("needs a gradient", "y.clone().requires_grad_()", "", "passed"),
     returns("a lazily conjugated view", "torch.complex(x * 0, -y).conj().imag", "", "passed"),
     returns("strided", "torch.stack([y, y], 1)[:, 0]", "", "passed"),
     returns("a parameter", "torch.nn.Parameter(y)", "", "passed"),
-    Attack("warnings on stderr", "import sys, warnings\nwarnings.warn('careful')\n"
-           "print('NNPACK', file=sys.stderr)\n" + HONEST, "passed"),
+    Attack(
+        "warnings on stderr",
+        "import sys, warnings\nwarnings.warn('careful')\n"
+        "print('NNPACK', file=sys.stderr)\n" + HONEST,
+        "passed",
+    ),
 ]

@@ -54,7 +54,9 @@ def host(tmp_path_factory, root):
     canary.write_text(SECRET)
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield {
-            "CANARY": str(canary), "ROOT": str(root), "PARENT": str(os.getpid()),
+            "CANARY": str(canary),
+            "ROOT": str(root),
+            "PARENT": str(os.getpid()),
             "PORT": str(server.getsockname()[1]),
         }
     assert canary.read_text() == SECRET
@@ -78,6 +80,7 @@ def hand_in(key, perfect, jail):
 @pytest.fixture(autouse=True)
 def in_time():
     """A watchdog: a grader that an attack holds up is a failure, not a test run without end."""
+
     def late(*_):
         raise AssertionError(f"the grader was held up for {SECONDS} s")
 

@@ -70,13 +70,27 @@ def reverse(notebook):
 
 def retype(notebook):
     cell = at(notebook, "exercise-scale")
-    notebook.cells[notebook.cells.index(cell)] = nbformat.from_dict({
-        "cell_type": "raw", "id": cell.id, "metadata": cell.metadata, "source": cell.source})
+    notebook.cells[notebook.cells.index(cell)] = nbformat.from_dict(
+        {"cell_type": "raw", "id": cell.id, "metadata": cell.metadata, "source": cell.source}
+    )
     why = at(notebook, "answer-why")
-    notebook.cells[notebook.cells.index(why)] = nbformat.from_dict({
-        "cell_type": "code", "id": why.id, "metadata": why.metadata, "source": why.source,
-        "outputs": [{"output_type": "execute_result", "data": {"text/plain": "100"},
-                     "execution_count": 1, "metadata": {}}], "execution_count": 1})
+    notebook.cells[notebook.cells.index(why)] = nbformat.from_dict(
+        {
+            "cell_type": "code",
+            "id": why.id,
+            "metadata": why.metadata,
+            "source": why.source,
+            "outputs": [
+                {
+                    "output_type": "execute_result",
+                    "data": {"text/plain": "100"},
+                    "execution_count": 1,
+                    "metadata": {},
+                }
+            ],
+            "execution_count": 1,
+        }
+    )
 
 
 def edit_given(notebook):
@@ -90,8 +104,12 @@ def lie_in_metadata(notebook):
     judge.update(points=1000, grade_id="judge-twice", locked=False, solution=True, schema_version=9)
     at(notebook, "judge-twice").metadata.nbgrader = "points: 1000"
     at(notebook, "exercise-twice").metadata.labsupport = {"kind": "experiment"}
-    at(notebook, "check-scale").metadata.nbgrader = {"grade": True, "grade_id": "bonus",
-                                                     "points": 99, "locked": True}
+    at(notebook, "check-scale").metadata.nbgrader = {
+        "grade": True,
+        "grade_id": "bonus",
+        "points": 99,
+        "locked": True,
+    }
     notebook.metadata.kernelspec = {"name": "bash", "display_name": "x", "language": "bash"}
     notebook.metadata.labsupport_grading = {"verdicts": [{"exercise": "scale", "points": 99}]}
 
@@ -108,9 +126,22 @@ def own_cells_with_the_labs_ids(notebook):
     notebook.cells.insert(0, thief)
 
 
-DAMAGE = [strip, delete_graded, delete_setup, duplicate_graded, duplicate_exercise, split_inside,
-          split_off_a_helper, merge, reverse, retype, edit_given, lie_in_metadata, collide,
-          own_cells_with_the_labs_ids]
+DAMAGE = [
+    strip,
+    delete_graded,
+    delete_setup,
+    duplicate_graded,
+    duplicate_exercise,
+    split_inside,
+    split_off_a_helper,
+    merge,
+    reverse,
+    retype,
+    edit_given,
+    lie_in_metadata,
+    collide,
+    own_cells_with_the_labs_ids,
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda d: d.__name__)
@@ -127,7 +158,8 @@ def test_full_marks_are_kept_where_the_code_is_intact(damage, perfect, released,
     nbformat.validate(graded.notebook)
     aligned, _ = realign(notebook, released)
     assert [c.id for c in aligned.cells if c.metadata.get("nbgrader")] == [
-        c.id for c in released.cells if c.metadata.get("nbgrader")]
+        c.id for c in released.cells if c.metadata.get("nbgrader")
+    ]
     for cell in released.cells:
         if "nbgrader" in cell.metadata:
             assert at(aligned, cell.id).metadata == cell.metadata
@@ -159,8 +191,10 @@ def test_written_answers_keep_text_and_pictures(perfect, released):
     notebook = copy.deepcopy(perfect)
     at(notebook, "answer-why").source = "Because."
     at(notebook, "answer-why").attachments = {
-        "a.png": {"image/png": "aGk="}, "b.svg": {"image/svg+xml": "<svg onload=x>"},
-        "c.png": {"image/png": '"><script>'}}
+        "a.png": {"image/png": "aGk="},
+        "b.svg": {"image/svg+xml": "<svg onload=x>"},
+        "c.png": {"image/png": '"><script>'},
+    }
     strip(notebook)
     notebook.cells.append(new_markdown_cell("a note", id="note"))
     aligned, _ = realign(notebook, released)

@@ -53,18 +53,44 @@ def wrong_types(perfect):
 
 
 def format_3(perfect):
-    cells = [{"cell_type": "code", "input": c.source, "outputs": [], "language": "python",
-              "collapsed": False, "metadata": {}} for c in perfect.cells if c.cell_type == "code"]
-    return json.dumps({"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": "../../etc/x"},
-                       "worksheets": [{"cells": cells, "metadata": {}}]})
+    cells = [
+        {
+            "cell_type": "code",
+            "input": c.source,
+            "outputs": [],
+            "language": "python",
+            "collapsed": False,
+            "metadata": {},
+        }
+        for c in perfect.cells
+        if c.cell_type == "code"
+    ]
+    return json.dumps(
+        {
+            "nbformat": 3,
+            "nbformat_minor": 0,
+            "metadata": {"name": "../../etc/x"},
+            "worksheets": [{"cells": cells, "metadata": {}}],
+        }
+    )
 
 
 def bomb(perfect):
     """Own cells whose code a parser chokes on, beside intact answers."""
     notebook = copy.deepcopy(perfect)
-    for index, source in enumerate(("(" * 5000, "-" * 50_000 + "1", "x" + ".a" * 50_000,
-                                    "[" * 90 + "]" * 90, "9" * 10_000, "lambda:" * 20_000 + "1",
-                                    "a\0b", "if 1:\n" + " " * 100_000 + "x", "f'{" * 200)):
+    for index, source in enumerate(
+        (
+            "(" * 5000,
+            "-" * 50_000 + "1",
+            "x" + ".a" * 50_000,
+            "[" * 90 + "]" * 90,
+            "9" * 10_000,
+            "lambda:" * 20_000 + "1",
+            "a\0b",
+            "if 1:\n" + " " * 100_000 + "x",
+            "f'{" * 200,
+        )
+    ):
         notebook.cells.append(new_code_cell(source, id=f"bomb-{index}"))
     return dump(notebook)
 
@@ -99,7 +125,8 @@ def files(perfect) -> dict[str, bytes]:
         "bom": whole.encode("utf-8-sig"),
         "format-3": format_3(perfect).encode(),
         "great-integer": whole.replace(
-            '"nbformat_minor": 5', '"nbformat_minor": ' + "9" * 5000).encode(),
+            '"nbformat_minor": 5', '"nbformat_minor": ' + "9" * 5000
+        ).encode(),
         "parser-bomb": bomb(perfect).encode(),
         "many-cells": many(perfect).encode(),
         "nan": whole.replace('"nbformat_minor": 5', '"nbformat_minor": NaN').encode(),
@@ -113,9 +140,20 @@ def files(perfect) -> dict[str, bytes]:
 
 
 # students whose code arrives intact in a file that can be read
-FULL = {"honest", "large", "lying", "stripped", "surrogate", "parser-bomb", "many-cells",
-        "..%2f..%2fetc", "{student_id}", "<img src=x onerror=alert(1)>",
-        "$(touch pwned)", "a'; DROP TABLE grade; --"}
+FULL = {
+    "honest",
+    "large",
+    "lying",
+    "stripped",
+    "surrogate",
+    "parser-bomb",
+    "many-cells",
+    "..%2f..%2fetc",
+    "{student_id}",
+    "<img src=x onerror=alert(1)>",
+    "$(touch pwned)",
+    "a'; DROP TABLE grade; --",
+}
 
 
 def another_notebook(place, folder):
@@ -210,8 +248,17 @@ def test_nothing_is_written_where_it_does_not_belong(rows, course):
     assert not (course / "pwned").exists() and not os.path.exists("pwned")
     assert (course / "instructors.txt").read_text() == SECRET
     inside = {p.name for p in course.iterdir()} - {".labs", "__pycache__"}
-    assert inside == {"nbgrader_config.py", "labs", "source", "release", "submitted",
-                      "autograded", "feedback", "gradebook.db", "instructors.txt"}
+    assert inside == {
+        "nbgrader_config.py",
+        "labs",
+        "source",
+        "release",
+        "submitted",
+        "autograded",
+        "feedback",
+        "gradebook.db",
+        "instructors.txt",
+    }
     with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
         assert {s.id for s in gradebook.students} >= FULL
 
@@ -231,8 +278,9 @@ def test_a_repair_is_reported_where_it_was_made(rows, course):
     path = course / "autograded" / "lying" / STEM / f"{STEM}.ipynb"
     about = nbformat.read(path, as_version=4).metadata["labsupport_grading"]
     assert any("in 2 cells" in repair for repair in about["repairs"]), about["repairs"]
-    assert "Repaired before grading" in (
-        course / "feedback" / "lying" / STEM / f"{STEM}.html").read_text()
+    assert (
+        "Repaired before grading"
+        in (course / "feedback" / "lying" / STEM / f"{STEM}.html").read_text()
+    )
     honest = course / "autograded" / "honest" / STEM / f"{STEM}.ipynb"
     assert nbformat.read(honest, as_version=4).metadata["labsupport_grading"]["repairs"] == []
-

@@ -18,24 +18,53 @@ from labsupport.grading.submission.sanitise import (
 )
 
 SCRIPTS = [
-    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<svg onload=alert(1)></svg>",
-    "<a href='javascript:alert(1)'>x</a>", "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
-    "<math><mi xlink:href='javascript:alert(1)'>x</mi></math>", "<b/onclick=alert(1)>x</b>",
-    "<style>@import 'http://x/'</style>", "<object data='data:text/html,x'></object>",
-    "<base href='http://x/'>", "<meta http-equiv=refresh content='0;url=javascript:alert(1)'>",
-    "<form action='http://x/'><input name=a></form>", "<scr<script>ipt>alert(1)</script>",
-    "<!--><img src=x onerror=alert(1)>-->", "<img src='http://tracker/x.png'>",
-    "<p style='background:url(javascript:alert(1))'>x</p>", "<IMG SRC=JaVaScRiPt:alert(1)>",
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<svg onload=alert(1)></svg>",
+    "<a href='javascript:alert(1)'>x</a>",
+    "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
+    "<math><mi xlink:href='javascript:alert(1)'>x</mi></math>",
+    "<b/onclick=alert(1)>x</b>",
+    "<style>@import 'http://x/'</style>",
+    "<object data='data:text/html,x'></object>",
+    "<base href='http://x/'>",
+    "<meta http-equiv=refresh content='0;url=javascript:alert(1)'>",
+    "<form action='http://x/'><input name=a></form>",
+    "<scr<script>ipt>alert(1)</script>",
+    "<!--><img src=x onerror=alert(1)>-->",
+    "<img src='http://tracker/x.png'>",
+    "<p style='background:url(javascript:alert(1))'>x</p>",
+    "<IMG SRC=JaVaScRiPt:alert(1)>",
 ]
 MARKDOWN = [
-    *SCRIPTS, "[x](javascript:alert(1))", "[x](java&#115;cript&colon;alert(1))",
-    "[x](JAVA\\script\\:alert(1))", "<javascript:alert(1)>", "[x]: javascript:alert(1)\n[x]",
-    r"$\href{javascript:alert(1)}{x}$", r"$&#92;href{j&#97;vascript:alert(1)}{x}$",
-    r"$\require{html}\style{background:url(x)}{y}$", "![x](javascript:alert(1))",
-    "```\n</code></pre><script>alert(1)</script>\n```", "`<script>alert(1)</script>`",
+    *SCRIPTS,
+    "[x](javascript:alert(1))",
+    "[x](java&#115;cript&colon;alert(1))",
+    "[x](JAVA\\script\\:alert(1))",
+    "<javascript:alert(1)>",
+    "[x]: javascript:alert(1)\n[x]",
+    r"$\href{javascript:alert(1)}{x}$",
+    r"$&#92;href{j&#97;vascript:alert(1)}{x}$",
+    r"$\require{html}\style{background:url(x)}{y}$",
+    "![x](javascript:alert(1))",
+    "```\n</code></pre><script>alert(1)</script>\n```",
+    "`<script>alert(1)</script>`",
 ]
-ACTING = {"script", "svg", "math", "iframe", "object", "embed", "base", "meta", "form", "input",
-          "style", "link", "template"}
+ACTING = {
+    "script",
+    "svg",
+    "math",
+    "iframe",
+    "object",
+    "embed",
+    "base",
+    "meta",
+    "form",
+    "input",
+    "style",
+    "link",
+    "template",
+}
 
 
 class Acting(HTMLParser):
@@ -67,26 +96,42 @@ def test_html_is_text_tables_and_pictures(text):
 
 
 def test_tables_and_figures_survive():
-    table = ('<table border="1"><thead><tr><th>n</th></tr></thead>'
-             '<tbody><tr><td>1</td></tr></tbody></table>')
+    table = (
+        '<table border="1"><thead><tr><th>n</th></tr></thead>'
+        "<tbody><tr><td>1</td></tr></tbody></table>"
+    )
     assert clean_html(table) == table
     picture = '<img src="data:image/png;base64,aGk=" width="10">'
     assert clean_html(picture) == picture
     outputs = [
-        {"output_type": "display_data", "metadata": {"image/png": {"width": '"><script>'}},
-         "data": {"image/png": "aGk=", "text/plain": "<Figure>", "application/javascript": "x"}},
-        {"output_type": "display_data", "metadata": {},
-         "data": {"image/svg+xml": "<svg onload=x>"}},
-        {"output_type": "execute_result", "execution_count": 1, "metadata": {},
-         "data": {"text/plain": "2.0"}},
+        {
+            "output_type": "display_data",
+            "metadata": {"image/png": {"width": '"><script>'}},
+            "data": {"image/png": "aGk=", "text/plain": "<Figure>", "application/javascript": "x"},
+        },
+        {
+            "output_type": "display_data",
+            "metadata": {},
+            "data": {"image/svg+xml": "<svg onload=x>"},
+        },
+        {
+            "output_type": "execute_result",
+            "execution_count": 1,
+            "metadata": {},
+            "data": {"text/plain": "2.0"},
+        },
         {"output_type": "stream", "name": "evil", "text": ["a", "b"]},
         {"output_type": "display_data", "metadata": {}, "data": {"application/x-evil": "x"}},
         {"output_type": "display_data", "metadata": {}, "data": {"image/png": '"><script>'}},
-        {"output_type": "nonsense"}, 7,
+        {"output_type": "nonsense"},
+        7,
     ]
     shown = clean_outputs(outputs)
-    assert shown[0] == {"output_type": "display_data", "metadata": {},
-                        "data": {"image/png": "aGk=", "text/plain": "<Figure>"}}
+    assert shown[0] == {
+        "output_type": "display_data",
+        "metadata": {},
+        "data": {"image/png": "aGk=", "text/plain": "<Figure>"},
+    }
     assert shown[1].data["text/html"].startswith('<img src="data:image/svg+xml;base64,')
     assert shown[2].output_type == "display_data"  # a result would be read as a grade
     assert shown[3] == {"output_type": "stream", "name": "stdout", "text": "ab"}
@@ -107,21 +152,35 @@ def test_the_detector_sees_what_is_live():
 
 
 def test_honest_markdown_is_left_alone():
-    text = ("# Title\n\nIf a < b and b<3 then `x & y`; **bold**, $a_{ij} \\le \\frac{1}{2}$, "
-            "<b>b</b>, [link](https://example.org), data: 5 &mdash; &nbsp;\n\n"
-            "| a | b |\n|---|---|\n")
+    text = (
+        "# Title\n\nIf a < b and b<3 then `x & y`; **bold**, $a_{ij} \\le \\frac{1}{2}$, "
+        "<b>b</b>, [link](https://example.org), data: 5 &mdash; &nbsp;\n\n"
+        "| a | b |\n|---|---|\n"
+    )
     assert clean_markdown(text).replace("b&lt;3", "b<3") == text
 
 
-@pytest.mark.parametrize("text", [
-    "<b>" * 30_000, "".join(f"<b title={i}><p>" for i in range(9000)), "<table><b>" * 9000,
-    "<div>" * 19_000, "&amp" * 60_000, "<p style='" + "color:red;" * 9000 + "'>",
-    "<script>" * 20_000, "<" * 99_000, "<b><p></b></p>" * 2400, "<p " + "a=b " * 24_000 + ">",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<b>" * 30_000,
+        "".join(f"<b title={i}><p>" for i in range(9000)),
+        "<table><b>" * 9000,
+        "<div>" * 19_000,
+        "&amp" * 60_000,
+        "<p style='" + "color:red;" * 9000 + "'>",
+        "<script>" * 20_000,
+        "<" * 99_000,
+        "<b><p></b></p>" * 2400,
+        "<p " + "a=b " * 24_000 + ">",
+    ],
+)
 def test_cleaning_ends_soon(text):
     patience, begin = Patience(seconds=1), time.process_time()
-    clean_outputs([{"output_type": "display_data", "metadata": {}, "data": {"text/html": text}}]
-                  * 50, patience)
+    clean_outputs(
+        [{"output_type": "display_data", "metadata": {}, "data": {"text/html": text}}] * 50,
+        patience,
+    )
     clean_markdown(text)
     assert time.process_time() - begin < 20  # a watchdog's bound, not a speed
 

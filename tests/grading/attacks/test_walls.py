@@ -68,13 +68,35 @@ def test_no_network(seen):
 
 def test_no_variable_of_the_instructors(seen):
     assert SECRET not in json.dumps(seen["environment"])
-    allowed = {"PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "HOME", "MPLCONFIGDIR", "LANG",
-               "MPLBACKEND", "LABSUPPORT_DATA", "OMP_NUM_THREADS", "MKL_NUM_THREADS",
-               "LC_ALL", "TZ"}
+    allowed = {
+        "PATH",
+        "PYTHONPATH",
+        "PYTHONDONTWRITEBYTECODE",
+        "HOME",
+        "MPLCONFIGDIR",
+        "LANG",
+        "MPLBACKEND",
+        "LABSUPPORT_DATA",
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "LC_ALL",
+        "TZ",
+    }
     own = {n for n in seen["environment"] if not n.startswith(("IPY", "JPY", "PYDEVD", "OPENBLAS"))}
-    made_inside = {"CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "PAGER", "PWD",
-                   "TERM", "KMP_INIT_AT_FORK", "KMP_DUPLICATE_LIB_OK", "TORCHINDUCTOR_CACHE_DIR",
-                   "LC_CTYPE", "KINETO_LOG_LEVEL"}
+    made_inside = {
+        "CLICOLOR",
+        "CLICOLOR_FORCE",
+        "FORCE_COLOR",
+        "GIT_PAGER",
+        "PAGER",
+        "PWD",
+        "TERM",
+        "KMP_INIT_AT_FORK",
+        "KMP_DUPLICATE_LIB_OK",
+        "TORCHINDUCTOR_CACHE_DIR",
+        "LC_CTYPE",
+        "KINETO_LOG_LEVEL",
+    }
     assert own <= allowed | made_inside, own - allowed - made_inside
 
 

@@ -40,9 +40,7 @@ def own_namespaces() -> None:
     The process must have one thread. Raises OSError.
     """
     uid, gid = os.getuid(), os.getgid()
-    flags = (
-        CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWUTS
-    )
+    flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWUTS
     _call(_libc.unshare(flags), "unshare")
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"1000 {uid} 1")  # not root inside: exec must gain nothing
@@ -107,8 +105,10 @@ def _tmpfs(place: str, megabytes: int) -> None:
 
 def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
     words = [w.encode() if w is not None else None for w in (source, target, kind)]
-    _call(_libc.mount(*words, ctypes.c_ulong(flags), data.encode() if data else None),
-          f"mount {target}")
+    _call(
+        _libc.mount(*words, ctypes.c_ulong(flags), data.encode() if data else None),
+        f"mount {target}",
+    )
 
 
 def _write(path: str, text: str) -> None:

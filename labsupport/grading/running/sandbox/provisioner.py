@@ -101,8 +101,7 @@ class SandboxKernelManager(AsyncKernelManager):
     @property
     def kernel_spec(self) -> KernelSpec:
         provisioner = {"kernel_provisioner": {"provisioner_name": NAME}}
-        return KernelSpec(argv=[], display_name="sandbox", language="python",
-                          metadata=provisioner)
+        return KernelSpec(argv=[], display_name="sandbox", language="python", metadata=provisioner)
 
 
 class SandboxProvisioner(KernelProvisionerBase):

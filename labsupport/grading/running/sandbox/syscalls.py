@@ -20,28 +20,81 @@ NAMESPACE_FLAGS = 0x7E020000  # CLONE_NEW*: cgroup, IPC, mount, network, PID, us
 X32 = 0x40000000  # x86-64's second table of system calls starts here
 
 _SAME_EVERYWHERE = {
-    "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428,
-    "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
-    "pidfd_getfd": 438, "mount_setattr": 442, "memfd_secret": 447,
+    "io_uring_setup": 425,
+    "io_uring_enter": 426,
+    "io_uring_register": 427,
+    "open_tree": 428,
+    "move_mount": 429,
+    "fsopen": 430,
+    "fsconfig": 431,
+    "fsmount": 432,
+    "fspick": 433,
+    "pidfd_getfd": 438,
+    "mount_setattr": 442,
+    "memfd_secret": 447,
 }
 # machine -> (AUDIT_ARCH, clone, clone3, the refused ones)
 _MACHINES = {
-    "x86_64": (0xC000003E, 56, 435, {
-        "shmget": 29, "msgget": 68, "ptrace": 101, "pivot_root": 155, "chroot": 161,
-        "mount": 165, "umount2": 166, "init_module": 175, "kexec_load": 246, "add_key": 248,
-        "request_key": 249, "keyctl": 250, "unshare": 272, "perf_event_open": 298,
-        "open_by_handle_at": 304, "setns": 308, "process_vm_readv": 310,
-        "process_vm_writev": 311, "finit_module": 313, "memfd_create": 319,
-        "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323,
-    }),
-    "aarch64": (0xC00000B7, 220, 435, {
-        "umount2": 39, "mount": 40, "pivot_root": 41, "chroot": 51, "unshare": 97,
-        "kexec_load": 104, "init_module": 105, "ptrace": 117, "msgget": 186, "shmget": 194,
-        "add_key": 217, "request_key": 218, "keyctl": 219, "perf_event_open": 241,
-        "open_by_handle_at": 265, "setns": 268, "process_vm_readv": 270,
-        "process_vm_writev": 271, "finit_module": 273, "memfd_create": 279, "bpf": 280,
-        "userfaultfd": 282, "kexec_file_load": 294,
-    }),
+    "x86_64": (
+        0xC000003E,
+        56,
+        435,
+        {
+            "shmget": 29,
+            "msgget": 68,
+            "ptrace": 101,
+            "pivot_root": 155,
+            "chroot": 161,
+            "mount": 165,
+            "umount2": 166,
+            "init_module": 175,
+            "kexec_load": 246,
+            "add_key": 248,
+            "request_key": 249,
+            "keyctl": 250,
+            "unshare": 272,
+            "perf_event_open": 298,
+            "open_by_handle_at": 304,
+            "setns": 308,
+            "process_vm_readv": 310,
+            "process_vm_writev": 311,
+            "finit_module": 313,
+            "memfd_create": 319,
+            "kexec_file_load": 320,
+            "bpf": 321,
+            "userfaultfd": 323,
+        },
+    ),
+    "aarch64": (
+        0xC00000B7,
+        220,
+        435,
+        {
+            "umount2": 39,
+            "mount": 40,
+            "pivot_root": 41,
+            "chroot": 51,
+            "unshare": 97,
+            "kexec_load": 104,
+            "init_module": 105,
+            "ptrace": 117,
+            "msgget": 186,
+            "shmget": 194,
+            "add_key": 217,
+            "request_key": 218,
+            "keyctl": 219,
+            "perf_event_open": 241,
+            "open_by_handle_at": 265,
+            "setns": 268,
+            "process_vm_readv": 270,
+            "process_vm_writev": 271,
+            "finit_module": 273,
+            "memfd_create": 279,
+            "bpf": 280,
+            "userfaultfd": 282,
+            "kexec_file_load": 294,
+        },
+    ),
 }
 
 
@@ -52,8 +105,9 @@ class _Program(ctypes.Structure):
 def program(machine: str) -> bytes:
     """The filter for a machine (``platform.machine()``). Raises OSError for one not known."""
     if machine not in _MACHINES:
-        raise OSError(errno.ENOSYS, f"no system call filter for {machine}; known: "
-                                    f"{', '.join(_MACHINES)}")
+        raise OSError(
+            errno.ENOSYS, f"no system call filter for {machine}; known: {', '.join(_MACHINES)}"
+        )
     architecture, clone, clone3, refused = _MACHINES[machine]
     numbers = sorted([*refused.values(), *_SAME_EVERYWHERE.values()])
     steps = [

@@ -38,9 +38,23 @@ def command(run: Path, masked: list[str], module: str = ZYGOTE) -> list[str]:
     reference models of the lab that is being graded. ``module`` is what runs inside.
     """
     words = [
-        bubblewrap(), "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
-        "--hostname", "lab", "--proc", "/proc", "--dev", "/dev",
-        "--tmpfs", "/tmp", "--tmpfs", "/run", "--tmpfs", "/home",
+        bubblewrap(),
+        "--unshare-all",
+        "--die-with-parent",
+        "--new-session",
+        "--clearenv",
+        "--hostname",
+        "lab",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--tmpfs",
+        "/tmp",
+        "--tmpfs",
+        "/run",
+        "--tmpfs",
+        "/home",
     ]
     for path in _read_only():
         words += ["--ro-bind", path, path]
@@ -77,8 +91,18 @@ def _hidden(package: Path, masked: list[str]) -> list[str]:
 
 def _read_only() -> list[str]:
     """Folders a Python process needs, outermost first, without those inside another."""
-    wanted = ["/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/fonts",
-              "/etc/alternatives", "/etc/ssl", "/etc/localtime"]
+    wanted = [
+        "/usr",
+        "/lib",
+        "/lib64",
+        "/bin",
+        "/sbin",
+        "/etc/ld.so.cache",
+        "/etc/fonts",
+        "/etc/alternatives",
+        "/etc/ssl",
+        "/etc/localtime",
+    ]
     wanted += [sys.prefix, sys.base_prefix, sysconfig.get_paths()["purelib"]]
     wanted += [str(Path(labsupport.__file__).parent), _data()]
     found = sorted({os.path.abspath(p) for p in wanted if os.path.exists(p)}, key=len)

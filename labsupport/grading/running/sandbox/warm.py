@@ -54,8 +54,10 @@ class WarmSandbox:
         self.run = Path(tempfile.mkdtemp(prefix="box-", dir=scratch()))
         self._errors = (self.run.parent / f"{self.run.name}.log").open("wb+")
         self._process = subprocess.Popen(
-            command(self.run, masked or []), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=self._errors,
+            command(self.run, masked or []),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
         )
         self._at_end = at_end(self.close, priority=1)
 
@@ -138,5 +140,3 @@ class WarmSandbox:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return lines[-1][:300] if lines else "it said nothing"
-
-

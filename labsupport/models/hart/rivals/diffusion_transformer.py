@@ -26,13 +26,15 @@ class AdaLNBlock(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(dim, eps=1e-6, elementwise_affine=False)
         self.attention = Attention(dim, heads)
-        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(approximate="tanh"),
-                                 nn.Linear(4 * dim, dim))
+        self.mlp = nn.Sequential(
+            nn.Linear(dim, 4 * dim), nn.GELU(approximate="tanh"), nn.Linear(4 * dim, dim)
+        )
         self.modulation = nn.Linear(dim, 6 * dim)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(
-            F.silu(condition))[:, None].chunk(6, dim=-1)
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(F.silu(condition))[
+            :, None
+        ].chunk(6, dim=-1)
         x = x + gate1 * self.attention(self.norm(x) * (1 + scale1) + shift1, None)
         return x + gate2 * self.mlp(self.norm(x) * (1 + scale2) + shift2)
 
@@ -46,8 +48,17 @@ def grid_embedding(side: int, dim: int) -> Tensor:
 class DiffusionTransformer(nn.Module):
     """Latents of a tokenizer, cut into patches of `patch` x `patch` vectors, denoised together."""
 
-    def __init__(self, tokenizer: nn.Module, vocabulary: int, text_length: int, dim: int = 128,
-                 depth: int = 6, heads: int = 4, patch: int = 1, clip: float | None = 4.0):
+    def __init__(
+        self,
+        tokenizer: nn.Module,
+        vocabulary: int,
+        text_length: int,
+        dim: int = 128,
+        depth: int = 6,
+        heads: int = 4,
+        patch: int = 1,
+        clip: float | None = 4.0,
+    ):
         super().__init__()
         channels, side, _ = tokenizer.latent_shape
         if side % patch:
@@ -57,8 +68,9 @@ class DiffusionTransformer(nn.Module):
         self.register_buffer("latent_scale", torch.ones(()))
         self.diffusion = Diffusion(clip=clip)
         self.text = nn.Embedding(vocabulary, dim)
-        self.caption = nn.Sequential(nn.Linear(text_length * dim, dim), nn.SiLU(),
-                                     nn.Linear(dim, dim))
+        self.caption = nn.Sequential(
+            nn.Linear(text_length * dim, dim), nn.SiLU(), nn.Linear(dim, dim)
+        )
         self.time = nn.Sequential(nn.Linear(256, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.inputs = nn.Linear(channels * patch**2, dim)
         self.blocks = nn.ModuleList(AdaLNBlock(dim, heads) for _ in range(depth))
@@ -94,8 +106,9 @@ class DiffusionTransformer(nn.Module):
         x = self.outputs(self.norm(x) * (1 + scale) + shift)
         return F.pixel_shuffle(x.mT.unflatten(2, (rows, rows)), self.patch)
 
-    def loss(self, images: Tensor, text: Tensor, generator: torch.Generator | None = None
-             ) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, images: Tensor, text: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """As `Hart.loss`: the mean squared error of the velocity, at one time for every image."""
         with torch.no_grad():
             latent = self.tokenizer.encode(images) / self.latent_scale
@@ -104,10 +117,17 @@ class DiffusionTransformer(nn.Module):
         return loss, {"velocity": loss.detach()}
 
     @torch.no_grad()
-    def generate(self, captions: Tensor, steps: int = 30, guidance: float = 1.0,
-                 seed: int | Sequence[int] = 0,
-                 on_step: Callable[[int, Tensor], None] | None = None, *,
-                 fresh: bool = False, temperature: float = 1.0) -> Tensor:
+    def generate(
+        self,
+        captions: Tensor,
+        steps: int = 30,
+        guidance: float = 1.0,
+        seed: int | Sequence[int] = 0,
+        on_step: Callable[[int, Tensor], None] | None = None,
+        *,
+        fresh: bool = False,
+        temperature: float = 1.0,
+    ) -> Tensor:
         """As `Hart.generate`; `steps` are passes of the transformer, with the same guidance at
         each. fresh=False is DDIM's sampler, True DDPM's."""
         draws = Draws(seed, len(captions))
@@ -122,6 +142,12 @@ class DiffusionTransformer(nn.Module):
             if on_step is not None:
                 on_step(step, to_images(self.tokenizer.decode(latent * self.latent_scale)))
 
-        latent = self.diffusion.sample(network, lambda: draws.normal(*self.tokenizer.latent_shape),
-                                       steps, temperature, shown, fresh)
+        latent = self.diffusion.sample(
+            network,
+            lambda: draws.normal(*self.tokenizer.latent_shape),
+            steps,
+            temperature,
+            shown,
+            fresh,
+        )
         return to_images(self.tokenizer.decode(latent * self.latent_scale))

@@ -21,15 +21,16 @@ from labsupport.models.hart.sampling import Draws, guidance_at
 LEAST_MASKED = 0.7  # share of an image's tokens in training
 
 
-def masked_in_training(images: int, tokens: int, generator: torch.Generator | None = None
-                       ) -> Tensor:
+def masked_in_training(
+    images: int, tokens: int, generator: torch.Generator | None = None
+) -> Tensor:
     """(images, n) places of the tokens to predict, n the same for all: a share that is normal
     around 1 with deviation 0.25, between 0.7 and 1."""
     share = 2.0
     while not LEAST_MASKED <= share <= 1:
         share = 1 + 0.25 * torch.randn((), generator=generator).item()
     order = torch.rand(images, tokens, generator=generator).argsort(dim=1)
-    return order[:, :math.ceil(share * tokens)]
+    return order[:, : math.ceil(share * tokens)]
 
 
 def still_masked(iteration: int, iterations: int, tokens: int) -> int:
@@ -43,8 +44,17 @@ class MaskedAR(nn.Module):
     """Latents of a tokenizer: a transformer looks both ways at a caption, known tokens and blanks;
     an MLP draws the tokens that belong in the blanks."""
 
-    def __init__(self, tokenizer: nn.Module, vocabulary: int, text_length: int, dim: int = 128,
-                 depth: int = 6, heads: int = 4, width: int = 128, diffusion_depth: int = 3):
+    def __init__(
+        self,
+        tokenizer: nn.Module,
+        vocabulary: int,
+        text_length: int,
+        dim: int = 128,
+        depth: int = 6,
+        heads: int = 4,
+        width: int = 128,
+        diffusion_depth: int = 3,
+    ):
         super().__init__()
         channels, side, _ = tokenizer.latent_shape
         self.tokenizer = tokenizer.requires_grad_(False).eval()
@@ -57,8 +67,12 @@ class MaskedAR(nn.Module):
         initialise(self, dim, depth)
         nn.init.normal_(self.blank, std=math.sqrt(1 / dim / 3))
         self.diffusion = ResidualDiffusion(channels, dim, width, diffusion_depth)
-        angles = torch.cat([text_angles(text_length, dim // heads),
-                            grid_angles([side], dim // heads, side, text_length)])
+        angles = torch.cat(
+            [
+                text_angles(text_length, dim // heads),
+                grid_angles([side], dim // heads, side, text_length),
+            ]
+        )
         self.register_buffer("angles", angles, persistent=False)
 
     def train(self, mode: bool = True) -> "MaskedAR":
@@ -79,25 +93,42 @@ class MaskedAR(nn.Module):
         x = torch.cat([self.text(text), x], dim=1)
         for block in self.blocks:
             x = block(x, self.angles)
-        return self.norm(x[:, self.text_length:])
+        return self.norm(x[:, self.text_length :])
 
-    def loss(self, images: Tensor, text: Tensor, generator: torch.Generator | None = None, *,
-             repeats: int = 4) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self,
+        images: Tensor,
+        text: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        repeats: int = 4,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """As `Hart.loss`: the diffusion loss of the masked tokens, each at `repeats` times."""
         with torch.no_grad():
             latents = self.tokenizer.encode(images).flatten(2).mT
         places = masked_in_training(len(images), self.tokens, generator)
         known = torch.ones(latents.shape[:2], dtype=torch.bool).scatter(1, places, False)
         conditions = self(drop_captions(text, generator), latents, known)
-        loss = self.diffusion.loss(pick(latents, places).flatten(0, 1),
-                                   pick(conditions, places).flatten(0, 1), generator, repeats)
+        loss = self.diffusion.loss(
+            pick(latents, places).flatten(0, 1),
+            pick(conditions, places).flatten(0, 1),
+            generator,
+            repeats,
+        )
         return loss, {"velocity": loss.detach()}
 
     @torch.no_grad()
-    def generate(self, captions: Tensor, steps: int = 30, guidance: float = 1.0,
-                 seed: int | Sequence[int] = 0,
-                 on_step: Callable[[int, Tensor], None] | None = None, *, iterations: int = 16,
-                 temperature: float = 1.0) -> Tensor:
+    def generate(
+        self,
+        captions: Tensor,
+        steps: int = 30,
+        guidance: float = 1.0,
+        seed: int | Sequence[int] = 0,
+        on_step: Callable[[int, Tensor], None] | None = None,
+        *,
+        iterations: int = 16,
+        temperature: float = 1.0,
+    ) -> Tensor:
         """As `Hart.generate`: `iterations` passes of the transformer, after each of which `steps`
         of diffusion draw some tokens. Guidance grows with the iterations."""
         if not 1 <= iterations <= self.tokens:
@@ -113,14 +144,19 @@ class MaskedAR(nn.Module):
         for iteration in range(iterations):
             until = self.tokens - still_masked(iteration, iterations, self.tokens)
             places = order[:, done:until]  # (images, tokens of this iteration)
-            conditions = self(text, latents.repeat(1 + with_free, 1, 1),
-                              known.repeat(1 + with_free, 1))
+            conditions = self(
+                text, latents.repeat(1 + with_free, 1, 1), known.repeat(1 + with_free, 1)
+            )
             given = pick(conditions[:images], places)
             free = pick(conditions[images:], places) if with_free else None
             new = self.diffusion.sample(
-                given, steps, temperature=temperature, without=free,
+                given,
+                steps,
+                temperature=temperature,
+                without=free,
                 guidance=guidance_at(iteration + 1, iterations + 1, guidance) if with_free else 0.0,
-                draw=lambda n=until - done: draws.normal(n, channels))
+                draw=lambda n=until - done: draws.normal(n, channels),
+            )
             latents = latents.scatter(1, places[..., None].expand(-1, -1, channels), new)
             known = known.scatter(1, places, True)
             done = until

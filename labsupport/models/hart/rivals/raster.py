@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from labsupport.models.hart.blocks import Block, Cache, initialise, swiglu_width
 from labsupport.models.hart.generator import LATENT_WEIGHT, drop_captions, to_images
 from labsupport.models.hart.heads import HEADS, Prediction
-from labsupport.models.hart.positions import block_causal_mask
-from labsupport.models.hart.positions import grid_angles, text_angles
+from labsupport.models.hart.positions import block_causal_mask, grid_angles, text_angles
 from labsupport.models.hart.sampling import Draws, choose, guided
 
 
@@ -22,12 +21,22 @@ class RasterAR(nn.Module):
     """`tokenizer` has a single scale. The token at a place predicts its code, from the code before
     it and all that is behind; the first from a learned vector."""
 
-    def __init__(self, tokenizer: nn.Module, vocabulary: int, text_length: int, dim: int = 128,
-                 depth: int = 6, heads: int = 4, head: str = "codebook"):
+    def __init__(
+        self,
+        tokenizer: nn.Module,
+        vocabulary: int,
+        text_length: int,
+        dim: int = 128,
+        depth: int = 6,
+        heads: int = 4,
+        head: str = "codebook",
+    ):
         super().__init__()
         if len(tokenizer.quantizer.scales) != 1:
-            raise ValueError(f"a tokenizer of scales {tokenizer.quantizer.scales}; raster order "
-                             "needs one of a single scale")
+            raise ValueError(
+                f"a tokenizer of scales {tokenizer.quantizer.scales}; raster order "
+                "needs one of a single scale"
+            )
         self.tokenizer = tokenizer.requires_grad_(False).eval()
         self.text_length, self.tokens = text_length, tokenizer.quantizer.side**2
         codebook = tokenizer.quantizer.codebook.weight
@@ -41,8 +50,12 @@ class RasterAR(nn.Module):
         nn.init.normal_(self.start, std=math.sqrt(1 / dim / 3))
         self.head = HEADS[head](dim, codebook, 1)
         side = tokenizer.quantizer.side
-        angles = torch.cat([text_angles(text_length, dim // heads),
-                            grid_angles([side], dim // heads, side, text_length)])
+        angles = torch.cat(
+            [
+                text_angles(text_length, dim // heads),
+                grid_angles([side], dim // heads, side, text_length),
+            ]
+        )
         self.register_buffer("angles", angles, persistent=False)
 
     def train(self, mode: bool = True) -> "RasterAR":
@@ -59,21 +72,22 @@ class RasterAR(nn.Module):
         """text (batch, words) and the first n codes (batch, n): logits (batch, n + 1, codes), of
         those and the next; at most as many as there are places. With a cache, only of tokens that
         are not held there."""
-        before = codes[:, :self.tokens - 1]
+        before = codes[:, : self.tokens - 1]
         vectors = self.word(self.tokenizer.quantizer.codebook(before) / self.latent_scale)
         x = torch.cat([self.text(text), self.start.expand(len(text), 1, -1), vectors], dim=1)
         held = cache[0].length if cache is not None else 0
         lengths = [self.text_length, *[1] * (before.shape[1] + 1)]
         mask = block_causal_mask(lengths)[held:].to(x.device)
-        angles, x = self.angles[held:x.shape[1]], x[:, held:]
+        angles, x = self.angles[held : x.shape[1]], x[:, held:]
         for block, memory in zip(self.blocks, cache or [None] * len(self.blocks), strict=True):
             x = block(x, angles, None if mask.all() else mask, memory)
-        x = self.norm(x[:, max(self.text_length - held, 0):])
+        x = self.norm(x[:, max(self.text_length - held, 0) :])
         number = torch.zeros(x.shape[1], dtype=torch.int64, device=x.device)
         return self.head(x, x.new_zeros(()), number, self.latent_scale)
 
-    def loss(self, images: Tensor, text: Tensor, generator: torch.Generator | None = None
-             ) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, images: Tensor, text: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """As `Hart.loss`: cross-entropy of the codes, and the head's own loss."""
         with torch.no_grad():
             latent = self.tokenizer.encode(images)
@@ -88,10 +102,19 @@ class RasterAR(nn.Module):
         return loss, {name: value.detach() for name, value in parts.items()}
 
     @torch.no_grad()
-    def generate(self, captions: Tensor, steps: int | None = None, guidance: float = 1.0,
-                 seed: int | Sequence[int] = 0,
-                 on_step: Callable[[int, Tensor], None] | None = None, *, cache: bool = True,
-                 temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0) -> Tensor:
+    def generate(
+        self,
+        captions: Tensor,
+        steps: int | None = None,
+        guidance: float = 1.0,
+        seed: int | Sequence[int] = 0,
+        on_step: Callable[[int, Tensor], None] | None = None,
+        *,
+        cache: bool = True,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+    ) -> Tensor:
         """As `Hart.generate`. There are as many steps as tokens, and `steps` is ignored."""
         quantizer = self.tokenizer.quantizer
         draws = Draws(seed, len(captions))
@@ -109,6 +132,6 @@ class RasterAR(nn.Module):
             if on_step is not None:
                 rest = codes.new_zeros(len(codes), self.tokens - step - 1)
                 so_far = quantizer.accumulate(torch.cat([codes, rest], dim=1))
-                so_far.flatten(2)[..., step + 1:] = 0
+                so_far.flatten(2)[..., step + 1 :] = 0
                 on_step(step, to_images(self.tokenizer.decode(so_far)))
         return to_images(self.tokenizer.decode(quantizer.accumulate(codes)))
