@@ -76,19 +76,3 @@ class Batch:
             if isinstance(getattr(self, entry.name), torch.Tensor)
         }
         return replace(self, **tensors)
-
-    def regroup(self, groups: Sequence[str]) -> Batch:
-        """Coarser classes: `groups[c]` is the new name of class c; captions stay as they are.
-
-        Raises:
-            ValueError: not one name for every class.
-        """
-        if len(groups) != len(self.classes):
-            raise ValueError(
-                f"groups has {len(groups)} names, but needs one for each of the "
-                f"{len(self.classes)} classes"
-            )
-        names = tuple(dict.fromkeys(groups))
-        # One entry more, at the end, so that the padding label -1 stays -1.
-        table = torch.tensor([names.index(g) for g in groups] + [-1], device=self.labels.device)
-        return replace(self, labels=table[self.labels], classes=names)

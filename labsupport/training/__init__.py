@@ -1,6 +1,7 @@
 """Training: the optimiser loop, its schedule, and weights in files.
 
-Rooms: `fit` (the one loop, classifiers), `schedule` (learning rates), `checkpoints` (safetensors).
+Rooms: `loop` (the one optimiser loop; classifiers), `schedule` (learning rates), `precision` (bfloat16 where
+it is faster), `checkpoints` (safetensors).
 """
 
 from labsupport.training.checkpoints import (
@@ -9,7 +10,8 @@ from labsupport.training.checkpoints import (
     read_metadata,
     save_checkpoint,
 )
-from labsupport.training.fit import History, train_classifier
+from labsupport.training.loop import History, fit, train_classifier
+from labsupport.training.precision import autocast
 from labsupport.training.schedule import learning_rate_factor
 
 __all__ = [

@@ -178,11 +178,7 @@ def test_module_has_the_published_integers(dim, head_dim, attention, module, mac
 
 @pytest.mark.parametrize(
     "inputs, outputs, stride, fewer_norm, parameters",
-    [
-        (16, 32, 2, False, 3_968),
-        (32, 32, 1, False, 9_920),
-        (64, 128, 2, True, 52_224),
-    ],
+    [(16, 32, 2, False, 3_968), (32, 32, 1, False, 9_920), (64, 128, 2, True, 52_224)],
 )
 def test_mbconv_has_the_published_integers(inputs, outputs, stride, fewer_norm, parameters):
     block = MBConv(inputs, outputs, stride, 4, fewer_norm).eval()

@@ -4,12 +4,7 @@ import pytest
 import torch
 import torchvision
 
-from labsupport.models.cnn import (
-    TOLERANCE,
-    PlainCNN,
-    cnn_parameter_count,
-    cnn_with_parameters,
-)
+from labsupport.models.cnn import TOLERANCE, PlainCNN, cnn_parameter_count, cnn_with_parameters
 from labsupport.models.vit import (
     VARIANTS,
     MultiHeadAttention,

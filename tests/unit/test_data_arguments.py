@@ -1,4 +1,4 @@
-"""Batches can be cut and regrouped; bad arguments are explained in one line."""
+"""Batches can be cut; bad arguments are explained in one line."""
 
 import pytest
 import torch
@@ -6,18 +6,12 @@ import torch
 from labsupport.data import scenes, singles
 
 
-def test_batch_slices_and_regroups():
+def test_batch_slices():
     batch = scenes(10, 16, concepts=4)
     assert torch.equal(batch[[2, 5]].images, batch[torch.tensor([2, 5])].images)
     assert len(batch[3]) == 1 and batch[3].captions == [batch.captions[3]]
     chosen = batch[batch.labels[:, 0] == 0]
     assert (chosen.labels[:, 0] == 0).all()
-    coarse = batch.regroup(["animal", "food", "vehicle", "animal"])
-    assert coarse.classes == ("animal", "food", "vehicle")
-    assert torch.equal(coarse.labels == -1, batch.labels == -1)
-    assert (coarse.labels[batch.labels == 3] == 0).all()
-    with pytest.raises(ValueError, match="^groups has 1 names, but needs one for each of the 4"):
-        batch.regroup(["animal"])
 
 
 @pytest.mark.parametrize(

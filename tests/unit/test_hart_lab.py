@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from labsupport.data import stickers
-from labsupport.labs.lab09.painter import Painter, larger_tokenizer, loss_by_scale, plug_in
+from labsupport.labs.lab09.painter import Painter, larger_tokenizer, plug_in
 from labsupport.models.hart.diffusion import Diffusion
 from labsupport.models.hart.generator import Hart
 from labsupport.models.hart.positions import block_causal_mask, grid_angles, rotate
@@ -129,8 +129,3 @@ def test_larger_tokenizer_keeps_codes_and_smoothing(hart, text):
     torch.testing.assert_close(phi[2].weight, known[1].weight)  # the last that there is
     assert hart.generate(text, 2, tokenizer=large).shape == (3, 3, 36, 36)
     assert hart.tokenizer.size == 24  # the tokenizer itself is as it was
-
-
-def test_loss_by_scale():
-    log = [{"codes 1": 2.0, "codes 2": 3.0}, {"codes 1": 1.0, "codes 2": 2.5}]
-    assert loss_by_scale(log, (1, 2)) == {"1 × 1": [2.0, 1.0], "2 × 2": [3.0, 2.5]}

@@ -1,16 +1,14 @@
 """Training learns, repeats and leaves the global state alone; checkpoints load whole or not."""
 
 import itertools
-import random
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from labsupport.metrics.classification import accuracy
 from labsupport.training.checkpoints import load_checkpoint, read_metadata, save_checkpoint
-from labsupport.training.fit import seed_everything, shuffled_batches, train_classifier
+from labsupport.training.loop import shuffled_batches, train_classifier
 from labsupport.training.schedule import learning_rate_factor
 
 
@@ -106,14 +104,6 @@ def test_a_diverging_run_stops_with_a_reason():
         train_classifier(
             model(), images * float("inf"), labels, steps=3, batch_size=4, lr=1.0, progress=False
         )
-
-
-def test_seed_everything_repeats_three_libraries():
-    def draw():
-        seed_everything(11)
-        return random.random(), np.random.rand(), torch.rand(1).item()
-
-    assert draw() == draw()
 
 
 def test_checkpoint_round_trip_with_notes(tmp_path):

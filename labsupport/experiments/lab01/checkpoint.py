@@ -18,7 +18,7 @@ from labsupport.metrics.classification import accuracy
 from labsupport.models.vit import VisionTransformer
 from labsupport.profiling.counts import count_parameters
 from labsupport.training.checkpoints import save_checkpoint
-from labsupport.training.fit import train_classifier
+from labsupport.training.loop import train_classifier
 
 VIT = {"patch_size": 4, "dim": 64, "depth": 4, "heads": 4, "mlp_ratio": 2}
 IMAGES_PER_CLASS = 1024

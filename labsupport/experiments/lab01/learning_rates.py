@@ -16,7 +16,7 @@ from labsupport.experiments.lab01.data_scaling import make_cnn, make_vit
 from labsupport.experiments.record import write_result
 from labsupport.labs.lab01 import data_scaling as studies
 from labsupport.metrics.classification import accuracy
-from labsupport.training.fit import train_classifier
+from labsupport.training.loop import train_classifier
 
 CANDIDATES = {"ViT": (1.5e-3, 3e-3, 6e-3), "CNN": (1.5e-3, 3e-3, 6e-3)}
 IMAGES_PER_CLASS = 128

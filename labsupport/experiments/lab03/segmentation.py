@@ -26,7 +26,7 @@ from labsupport.models.efficientvit.heads import SegmentationHead, Segmenter
 from labsupport.models.segformer import SegFormerLike
 from labsupport.profiling.counts import count_macs, count_parameters
 from labsupport.training.checkpoints import save_checkpoint
-from labsupport.training.fit import train_classifier
+from labsupport.training.loop import train_classifier
 
 WIDTHS, DEPTHS, HEAD_DIM, HEAD_WIDTH = (16, 32, 48, 64), (1, 1, 1, 1), 16, 32
 SIZE = 96

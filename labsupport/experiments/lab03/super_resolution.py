@@ -21,7 +21,7 @@ from labsupport.models.efficientvit.heads import SuperResolution
 from labsupport.models.swinir import SwinIRLike
 from labsupport.profiling.counts import count_macs, count_parameters
 from labsupport.training.checkpoints import save_checkpoint
-from labsupport.training.fit import train_classifier
+from labsupport.training.loop import train_classifier
 
 SIZE, SCALE = 64, 2
 TRAIN_IMAGES, TEST_IMAGES = 2000, 200

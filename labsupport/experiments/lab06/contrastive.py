@@ -25,7 +25,7 @@ from labsupport.models.clip.model import CLIP, small_clip
 from labsupport.models.clip.words import tokenize
 from labsupport.profiling.counts import count_parameters
 from labsupport.training.checkpoints import save_checkpoint
-from labsupport.training.fit import train_classifier
+from labsupport.training.loop import train_classifier
 
 TRAIN_IMAGES = 12000
 STEPS, BATCH_SIZE, LR = 200, 128, 2e-3

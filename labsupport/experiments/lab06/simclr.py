@@ -21,7 +21,7 @@ from labsupport.experiments.record import resume
 from labsupport.metrics.classification import accuracy
 from labsupport.models.clip.losses import nt_xent
 from labsupport.models.clip.model import small_clip
-from labsupport.training.fit import train_classifier
+from labsupport.training.loop import train_classifier
 
 IMAGES, STEPS, BATCH_SIZE, LR, TEMPERATURE = 8000, 150, 128, 2e-3, 0.2
 LABELLED, LABEL_STEPS, LABEL_LR = (80, 400), 150, 2e-3  # 2 or 10 images of each of 40 things

@@ -22,7 +22,7 @@ from labsupport.models.mae import MAEDecoder, MAEEncoder, MaskedAutoencoder, Poo
 from labsupport.models.masking import random_noise
 from labsupport.profiling.counts import count_macs, count_parameters
 from labsupport.training.checkpoints import save_checkpoint
-from labsupport.training.fit import train_classifier
+from labsupport.training.loop import train_classifier
 
 PATCH = 4
 ENCODER = {"dim": 96, "depth": 4, "heads": 3, "mlp_ratio": 2}

@@ -10,12 +10,7 @@ from labsupport.grading.report.data import LabResults, read_results
 from labsupport.grading.report.mistakes import mistakes
 from labsupport.grading.report.page import number, percent, plural, render
 from labsupport.grading.report.statistics import ItemStatistics, item_statistics, spread
-from labsupport.grading.report.tables import (
-    exercise_rows,
-    replace,
-    write_exercises,
-    write_students,
-)
+from labsupport.grading.report.tables import exercise_rows, replace, write_exercises, write_students
 
 
 def write_reports(

@@ -9,7 +9,7 @@ from labsupport import data
 from labsupport.data.transforms import normalize
 from labsupport.metrics.classification import accuracy
 from labsupport.profiling.counts import count_parameters
-from labsupport.training.fit import train_classifier
+from labsupport.training.loop import train_classifier
 
 # Settings of lab 01's data scaling; the peak learning rates are the best of a sweep
 # (`labs experiment 01 learning_rates`, kept in data/results/01_learning_rates.json).

@@ -5,16 +5,13 @@ batch, where each would be counted as wrong for the other's image.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from time import perf_counter
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from labsupport.data.pairs import SIZE, fact, pair_scenes, showcase, split_caption, swapped
-from labsupport.training.fit import BETAS, History
-from labsupport.training.schedule import learning_rate_factor
+from labsupport.training.loop import BETAS, History, fit
 
 __all__ = [
     "SIZE",
@@ -68,19 +65,18 @@ def train_pairs(
     Returns the history, and exp(model.logit_scale) after every step (1 where there is none).
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr, betas=BETAS, weight_decay=weight_decay)
-    losses, rates, scales = [], [], []
-    start = perf_counter()
-    model.train()
-    title = progress if isinstance(progress, str) else "training"
     batches = distinct_batches(keys, batch_size, steps, seed)
-    with tqdm(batches, total=steps, disable=not progress, desc=title) as bar:
-        for number, batch in enumerate(bar):
-            rates.append(lr * learning_rate_factor(number, steps))
-            for group in optimizer.param_groups:
-                group["lr"] = rates[-1]
-            losses.append(step(model, optimizer, *(values[batch] for values in inputs)))
-            scale = getattr(model, "logit_scale", torch.zeros(()))
-            scales.append(scale.detach().exp().item())
-            bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+    scales: list[float] = []
+
+    def one_step(_: int) -> float:
+        batch = next(batches)
+        return step(model, optimizer, *(values[batch] for values in inputs))
+
+    def note_scale(_: int, loss: float) -> None:
+        scale = getattr(model, "logit_scale", torch.zeros(()))
+        scales.append(scale.detach().exp().item())
+
+    model.train()
+    history = fit(one_step, optimizer, steps=steps, after=note_scale, progress=progress)
     model.eval()
-    return History(losses, rates, perf_counter() - start), scales
+    return history, scales

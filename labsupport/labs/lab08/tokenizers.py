@@ -13,7 +13,7 @@ from labsupport.data.stickers import stickers
 from labsupport.data.transforms import normalize
 from labsupport.models.judges import JudgeNet
 from labsupport.training.checkpoints import load_checkpoint
-from labsupport.training.fit import History
+from labsupport.training.loop import History
 from labsupport.training.schedule import learning_rate_factor
 
 REVIVE_EVERY, REVIVE_UNTIL = 20, 0.75  # steps; share of the run

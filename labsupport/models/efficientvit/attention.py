@@ -6,13 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labsupport.models.efficientvit.layers import (
-    B_SERIES,
-    ConvNormAct,
-    MBConv,
-    Residual,
-    Style,
-)
+from labsupport.models.efficientvit.layers import B_SERIES, ConvNormAct, MBConv, Residual, Style
 
 EPS = 1e-15  # the published code's; timm's is 1e-5
 

@@ -44,7 +44,7 @@ PRELOADED = (
     "labsupport.notebook.environment",
     "labsupport.notebook.profile",
     "labsupport.profiling.counts",
-    "labsupport.training.fit",
+    "labsupport.training.loop",
     "labsupport.labs.lab01.data_scaling",
 )
 

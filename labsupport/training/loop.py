@@ -39,6 +39,60 @@ def shuffled_batches(
         waiting = waiting[batch_size:]
 
 
+def fit(
+    step: Callable[[int], Tensor | float],
+    optimizer: torch.optim.Optimizer,
+    *,
+    steps: int,
+    first: int = 0,
+    schedule: Callable[[int, int], float] = learning_rate_factor,
+    clip: float | None = None,
+    after: Callable[[int, float], None] | None = None,
+    progress: bool | str = True,
+) -> History:
+    """The one loop: steps `first` to `steps` of `optimizer`; the loss and the learning rate of each.
+
+    `step(number)` returns the loss of a step, from which the loop takes the gradients, clips them
+    to the norm `clip` where that is given, and moves the weights. A step that has moved them
+    itself (a student's) returns a plain number. The rate is the optimizer's own, as it comes, times
+    `schedule(number, steps)`. `after(number, loss)` is called when the weights have moved.
+    `progress` shows a bar, with a text as its title.
+
+    Raises FloatingPointError when a loss is not finite.
+    """
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    learned = [p for group in optimizer.param_groups for p in group["params"]]
+    losses: list[float] = []
+    rates: list[float] = []
+    start = perf_counter()
+    title = progress if isinstance(progress, str) else "training"
+    numbers = range(first, steps)
+    with tqdm(numbers, initial=first, total=steps, disable=not progress, desc=title) as bar:
+        for number in bar:
+            factor = schedule(number, steps)
+            for group, peak in zip(optimizer.param_groups, peaks):
+                group["lr"] = peak * factor
+            rates.append(optimizer.param_groups[0]["lr"])
+            loss = step(number)
+            if isinstance(loss, Tensor):
+                optimizer.zero_grad()
+                loss.backward()
+                if clip is not None:
+                    nn.utils.clip_grad_norm_(learned, clip)
+                optimizer.step()
+                loss = loss.item()
+            losses.append(loss)
+            if not math.isfinite(loss):
+                raise FloatingPointError(
+                    f"the loss became {loss} at step {number + 1}; try a smaller lr than "
+                    f"{peaks[0]:g}"
+                )
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            if after:
+                after(number, loss)
+    return History(losses, rates, perf_counter() - start)
+
+
 def train_classifier(
     model: nn.Module,
     images: Tensor,
@@ -67,32 +121,16 @@ def train_classifier(
         raise ValueError(f"steps={steps} and batch_size={batch_size} must be at least 1")
     device = next(model.parameters()).device
     optimizer = torch.optim.AdamW(model.parameters(), lr, betas=BETAS, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: learning_rate_factor(step, steps)
-    )
     generator = torch.Generator().manual_seed(seed)
     batches = shuffled_batches(len(images), batch_size, steps, generator)
-    losses, rates = [], []
-    start = perf_counter()
+
+    def step(number: int) -> Tensor:
+        batch = next(batches)
+        return loss_of(model(images[batch].to(device)), labels[batch].to(device))
+
     model.train()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        title = progress if isinstance(progress, str) else "training"
-        with tqdm(batches, total=steps, disable=not progress, desc=title) as bar:
-            for batch in bar:
-                logits = model(images[batch].to(device))  # (batch, classes)
-                loss = loss_of(logits, labels[batch].to(device))
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                losses.append(loss.item())
-                rates.append(schedule.get_last_lr()[0])
-                schedule.step()
-                if not math.isfinite(losses[-1]):
-                    raise FloatingPointError(
-                        f"the loss became {losses[-1]} at step {len(losses)}; try a smaller lr "
-                        f"than {lr:g}"
-                    )
-                bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+        history = fit(step, optimizer, steps=steps, progress=progress)
     model.eval()
-    return History(losses, rates, perf_counter() - start)
+    return history
