@@ -15,6 +15,8 @@ from labsupport.training.precision import autocast
 from labsupport.training.schedule import learning_rate_factor
 
 __all__ = [
+    "autocast",
+    "fit",
     "History",
     "checkpoint_path",
     "learning_rate_factor",
