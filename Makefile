@@ -4,15 +4,20 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 COURSE ?=
+CODE    = labsupport tests
 
-.PHONY: env demo test lab bench build clean help
+.PHONY: env demo test test-fast lint format lab bench build clean help
 
 help:
 	@echo "make demo [COURSE=DIR]  a whole class, from source to grades.csv"
 	@echo "make test               every test"
 	@echo "make lab                JupyterLab on a working copy of the notebooks"
 	@echo "make bench              benchmarks, side by side in one run"
-	@echo "make build              rebuild notebooks/ and solutions/*.ipynb from solutions/*.py"
+	@echo "make build              rebuild notebooks/, solutions/*.ipynb and environment.yml"
+	@echo "For whoever changes the code (CONTRIBUTING.md):"
+	@echo "make test-fast          what needs no kernel, in less than two minutes"
+	@echo "make lint               style, layout, floors, types"
+	@echo "make format             bring the code into its layout"
 
 env: $(READY)
 
@@ -30,6 +35,19 @@ demo: $(READY)
 # two processes on two cores, one thread each: torch's threads would wait for one another
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-fast: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/unit tests/parity
+
+lint: $(READY)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix --exit-zero --quiet $(CODE)
+	$(BIN)/ruff format $(CODE)
 
 lab: $(READY)
 	$(BIN)/labs start
