@@ -1,10 +1,11 @@
-"""Training: the optimiser loop, its schedule, and weights in files.
+"""Training: the optimiser loop and its schedule.
 
-Rooms: `loop` (the one optimiser loop; classifiers), `schedule` (learning rates), `precision` (bfloat16 where
-it is faster), `checkpoints` (safetensors).
+Rooms: `loop` (the one optimiser loop; classifiers), `schedule` (learning rates), `precision`
+(bfloat16 where it is faster). Weights in files are in `labsupport.models.weights`, and handed on
+here.
 """
 
-from labsupport.training.checkpoints import (
+from labsupport.models.weights import (
     checkpoint_path,
     load_checkpoint,
     read_metadata,

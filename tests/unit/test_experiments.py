@@ -15,8 +15,8 @@ from labsupport.experiments.lab01 import checkpoint, data_scaling
 from labsupport.experiments.record import resume, write_result
 from labsupport.labs.lab01 import data_scaling as studies
 from labsupport.metrics.classification import accuracy
+from labsupport.models.weights import checkpoint_path, load_checkpoint, read_metadata
 from labsupport.profiling.counts import count_parameters
-from labsupport.training.checkpoints import checkpoint_path, load_checkpoint, read_metadata
 
 
 def linear(hidden=4):

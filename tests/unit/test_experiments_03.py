@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from labsupport.data.locate import data_path
-from labsupport.data.rules import CLASSES, rule_scenes
+from labsupport.data.rule_scenes import CLASSES, rule_scenes
 from labsupport.data.transforms import normalize
 from labsupport.experiments.lab03 import race, segmentation, super_resolution
 from labsupport.labs.lab03.dense_prediction import downscale, psnr
 from labsupport.metrics.segmentation import mean_iou, predict
 from labsupport.models.efficientvit.heads import SuperResolution
+from labsupport.models.weights import checkpoint_path, load_checkpoint, read_metadata
 from labsupport.profiling.counts import count_parameters
-from labsupport.training.checkpoints import checkpoint_path, load_checkpoint, read_metadata
 
 
 def stored(name):

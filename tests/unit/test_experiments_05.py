@@ -10,7 +10,7 @@ from labsupport.data.locate import data_path
 from labsupport.experiments.lab05 import sparse_search, sparsity
 from labsupport.models.layouts import every_layout
 from labsupport.models.sparsevit import SparseSwin, dense_layout
-from labsupport.training.checkpoints import checkpoint_path, load_checkpoint, read_metadata
+from labsupport.models.weights import checkpoint_path, load_checkpoint, read_metadata
 
 
 def stored(name):

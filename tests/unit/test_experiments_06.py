@@ -9,7 +9,7 @@ import torch
 from labsupport.data.locate import data_path
 from labsupport.experiments.lab06 import contrastive, simclr, word_order
 from labsupport.models.clip.model import small_clip
-from labsupport.training.checkpoints import checkpoint_path, load_checkpoint, read_metadata
+from labsupport.models.weights import checkpoint_path, load_checkpoint, read_metadata
 
 
 def stored(name):

@@ -9,7 +9,7 @@ import pytest
 from labsupport.data.locate import data_path
 from labsupport.experiments.lab07 import mask_ratio, masked_pretraining, natural_colours
 from labsupport.models.mae import MaskedAutoencoder
-from labsupport.training.checkpoints import checkpoint_path, load_checkpoint, read_metadata
+from labsupport.models.weights import checkpoint_path, load_checkpoint, read_metadata
 
 
 def stored(name):

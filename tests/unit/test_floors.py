@@ -62,9 +62,7 @@ def test_a_planted_import_is_caught(copy, room, planted, contract):
 
 def test_a_private_name_of_another_module_is_refused(root, tmp_path):
     planted = tmp_path / "planted.py"
-    planted.write_text(
-        "from labsupport.training.checkpoints import _shortened\n\nprint(_shortened)\n"
-    )
+    planted.write_text("from labsupport.models.weights import _shortened\n\nprint(_shortened)\n")
     ruff = [Path(sys.executable).with_name("ruff"), "check", "--config", root / "pyproject.toml"]
     done = subprocess.run([*ruff, planted], capture_output=True, text=True)
     assert done.returncode == 1 and "Private name import" in done.stdout

@@ -15,7 +15,7 @@ from labsupport.experiments.lab08.hart_tokenizer import (
     train_tokenizer,
 )
 from labsupport.models.hart.tokenizer import HybridTokenizer
-from labsupport.training.checkpoints import load_checkpoint, save_checkpoint
+from labsupport.models.weights import load_checkpoint, save_checkpoint
 
 
 def tiny(**more):

@@ -6,7 +6,7 @@ from labsupport.data import data_path
 from labsupport.data.stickers import CHOICES, stickers
 from labsupport.experiments.lab08.hart_judges import JUDGES, judge_net, right, train_judge, worsen
 from labsupport.models.judges import judge
-from labsupport.training.checkpoints import load_checkpoint
+from labsupport.models.weights import load_checkpoint
 
 
 def test_a_judge_learns_the_easy_words_in_a_few_steps():

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from labsupport.metrics.classification import accuracy
-from labsupport.training.checkpoints import load_checkpoint, read_metadata, save_checkpoint
+from labsupport.models.weights import load_checkpoint, read_metadata, save_checkpoint
 from labsupport.training.loop import shuffled_batches, train_classifier
 from labsupport.training.schedule import learning_rate_factor
 

@@ -16,8 +16,8 @@ from labsupport.experiments.record import write_result
 from labsupport.labs.lab01 import data_scaling as studies
 from labsupport.metrics.classification import accuracy
 from labsupport.models.vit import VisionTransformer
+from labsupport.models.weights import save_checkpoint
 from labsupport.profiling.counts import count_parameters
-from labsupport.training.checkpoints import save_checkpoint
 from labsupport.training.loop import train_classifier
 
 VIT = {"patch_size": 4, "dim": 64, "depth": 4, "heads": 4, "mlp_ratio": 2}

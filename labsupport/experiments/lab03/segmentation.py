@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labsupport.data.rules import CLASSES, rule_scenes
+from labsupport.data.rule_scenes import CLASSES, rule_scenes
 from labsupport.data.transforms import normalize
 from labsupport.experiments.record import write_result
 from labsupport.metrics.segmentation import class_iou, predict
@@ -24,8 +24,8 @@ from labsupport.models.efficientvit.attention import MultiScaleAttention, softma
 from labsupport.models.efficientvit.backbone import b_backbone
 from labsupport.models.efficientvit.heads import SegmentationHead, Segmenter
 from labsupport.models.segformer import SegFormerLike
+from labsupport.models.weights import save_checkpoint
 from labsupport.profiling.counts import count_macs, count_parameters
-from labsupport.training.checkpoints import save_checkpoint
 from labsupport.training.loop import train_classifier
 
 WIDTHS, DEPTHS, HEAD_DIM, HEAD_WIDTH = (16, 32, 48, 64), (1, 1, 1, 1), 16, 32

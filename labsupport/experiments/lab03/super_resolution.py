@@ -19,8 +19,8 @@ from labsupport.labs.lab03.dense_prediction import downscale, psnr, ssim
 from labsupport.metrics.segmentation import predict
 from labsupport.models.efficientvit.heads import SuperResolution
 from labsupport.models.swinir import SwinIRLike
+from labsupport.models.weights import save_checkpoint
 from labsupport.profiling.counts import count_macs, count_parameters
-from labsupport.training.checkpoints import save_checkpoint
 from labsupport.training.loop import train_classifier
 
 SIZE, SCALE = 64, 2

@@ -38,8 +38,8 @@ from labsupport.models.layouts import (
     random_layout,
 )
 from labsupport.models.sparsevit import SparseSwin, centred, dense_layout, sparse_stage
+from labsupport.models.weights import load_checkpoint
 from labsupport.profiling.clock import measure_in_turns
-from labsupport.training.checkpoints import load_checkpoint
 
 VALIDATION_SEED, VALIDATION_IMAGES, TEST_IMAGES = 2_000_000, 32, 120
 SCORE = "centred"

@@ -34,9 +34,9 @@ from labsupport.models.sparsevit import (
     magnitude,
     window_scores,
 )
+from labsupport.models.weights import load_checkpoint, save_checkpoint
 from labsupport.profiling.clock import measure_in_turns
 from labsupport.profiling.counts import count_macs, count_parameters
-from labsupport.training.checkpoints import load_checkpoint, save_checkpoint
 from labsupport.training.loop import train_classifier
 
 DIM, DEPTHS, HEADS, WINDOW, PATCH = 32, (2, 4), (2, 4), 4, 4

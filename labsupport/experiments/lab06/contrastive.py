@@ -23,8 +23,8 @@ from labsupport.metrics.retrieval import better, top1
 from labsupport.models.clip import losses
 from labsupport.models.clip.model import CLIP, small_clip
 from labsupport.models.clip.words import tokenize
+from labsupport.models.weights import save_checkpoint
 from labsupport.profiling.counts import count_parameters
-from labsupport.training.checkpoints import save_checkpoint
 from labsupport.training.loop import train_classifier
 
 TRAIN_IMAGES = 12000

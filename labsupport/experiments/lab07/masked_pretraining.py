@@ -20,8 +20,8 @@ from labsupport.metrics.classification import accuracy
 from labsupport.metrics.probe import features, linear_probe
 from labsupport.models.mae import MAEDecoder, MAEEncoder, MaskedAutoencoder, PooledClassifier
 from labsupport.models.masking import random_noise
+from labsupport.models.weights import save_checkpoint
 from labsupport.profiling.counts import count_macs, count_parameters
-from labsupport.training.checkpoints import save_checkpoint
 from labsupport.training.loop import train_classifier
 
 PATCH = 4

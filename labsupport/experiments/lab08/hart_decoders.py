@@ -28,7 +28,7 @@ from labsupport.metrics.judges import opinion, share_right
 from labsupport.models.apply import in_parts
 from labsupport.models.hart.tokenizer import HybridTokenizer
 from labsupport.models.judges import JudgeNet
-from labsupport.training.checkpoints import load_checkpoint
+from labsupport.models.weights import load_checkpoint
 from labsupport.training.schedule import learning_rate_factor
 
 NET = {

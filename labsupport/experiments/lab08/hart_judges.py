@@ -18,7 +18,7 @@ from labsupport.data.stickers import CHOICES, Stickers, stickers
 from labsupport.data.transforms import normalize
 from labsupport.experiments.record import write_result
 from labsupport.models.judges import JudgeNet, judge
-from labsupport.training.checkpoints import save_checkpoint
+from labsupport.models.weights import save_checkpoint
 from labsupport.training.schedule import learning_rate_factor
 
 STEPS, BATCH_SIZE, LR, SIZE, JITTER = 1500, 64, 3e-3, 48, 1.5

@@ -20,7 +20,7 @@ from labsupport.data.stickers import stickers
 from labsupport.data.transforms import normalize
 from labsupport.experiments.record import write_result
 from labsupport.models.hart.tokenizer import HybridTokenizer
-from labsupport.training.checkpoints import save_checkpoint
+from labsupport.models.weights import save_checkpoint
 from labsupport.training.schedule import learning_rate_factor
 
 BATCH_SIZE, LR, BETAS, WEIGHT_DECAY, CLIP = 32, 2e-3, (0.9, 0.99), 0.01, 1.0

@@ -26,7 +26,7 @@ from labsupport.experiments.lab08.hart_judges import JITTER, SIZE, worsen
 from labsupport.experiments.record import write_result
 from labsupport.models.clip.losses import clamp_scale, clip_loss
 from labsupport.models.clip.model import CLIP, clip
-from labsupport.training.checkpoints import load_checkpoint, save_checkpoint
+from labsupport.models.weights import load_checkpoint, save_checkpoint
 from labsupport.training.schedule import learning_rate_factor
 
 STEPS, BATCH_SIZE, LR, SEED = 1500, 128, 2e-3, 0

@@ -31,7 +31,7 @@ from labsupport.models.hart.sampling import guided
 from labsupport.models.hart.tokenizer import HybridTokenizer
 from labsupport.models.hart.transformer import HartTransformer
 from labsupport.models.judges import JudgeNet, judge
-from labsupport.training.checkpoints import load_checkpoint
+from labsupport.models.weights import load_checkpoint
 
 DIM, DEPTH, HEADS, WIDTH = 128, 6, 4, 128
 STEPS, BATCH_SIZE, LR, SEED = 16_500, 16, 2.5e-3, 0

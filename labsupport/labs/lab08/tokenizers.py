@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from labsupport.data.stickers import stickers
 from labsupport.data.transforms import normalize
 from labsupport.models.judges import JudgeNet
-from labsupport.training.checkpoints import load_checkpoint
+from labsupport.models.weights import load_checkpoint
 from labsupport.training.loop import History
 from labsupport.training.schedule import learning_rate_factor
 

@@ -1,13 +1,23 @@
-"""Weights of a model in a file: safetensors, tensors only, nothing that can run code."""
+"""Weights of networks: in files of this project, and in other libraries' under their own names.
+
+Files are safetensors: tensors only, nothing that can run code. Whatever is loaded fits every name
+and every shape, or changes nothing.
+"""
 
 import json
+import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
+from labsupport.data.files import write_whole
 from labsupport.data.locate import data_path
+
+# A pattern in another library's state dict, and what it is here (as `re.sub` takes it)
+Names = Iterable[tuple[str, str | Callable[[re.Match[str]], str]]]
 
 
 def save_checkpoint(
@@ -18,11 +28,10 @@ def save_checkpoint(
     `metadata` are short notes kept in the file's header, text to text. Returns the path.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     state = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     # One header entry, because several come out in random order: the same model, the same bytes
     header = {"notes": json.dumps(metadata or {}, sort_keys=True)}
-    path.write_bytes(save(state, header))  # `save_file` would let only the owner read it
+    write_whole(path, save(state, header))  # `save_file` would let only the owner read it
     return path
 
 
@@ -55,9 +64,27 @@ def load_checkpoint(model: nn.Module, source: str | Path) -> None:
         state = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path.name} is not a readable safetensors file: {error}") from None
+    _load(model, state, path.name, "the file")
+
+
+def load_renamed(model: nn.Module, state_dict: Mapping[str, Tensor], names: Names) -> None:
+    """Load the weights of another library's model of the same size into `model`.
+
+    `names` are replaced in every name, in their order; no tensor is changed. Raises ValueError
+    naming the missing, the unknown and the misshapen entries; `model` is then left as it was.
+    """
+    state = {}
+    for name, tensor in state_dict.items():
+        for theirs, ours in names:
+            name = re.sub(theirs, ours, name)
+        state[name] = tensor
+    _load(model, state, "state_dict", "it")
+
+
+def _load(model: nn.Module, state: Mapping[str, Tensor], source: str, place: str) -> None:
     own = model.state_dict()
     faults = {
-        "missing from the file": [name for name in own if name not in state],
+        f"missing from {place}": [name for name in own if name not in state],
         "not in the model": [name for name in state if name not in own],
         "of another shape": [
             f"{name} {tuple(state[name].shape)}, in the model {tuple(own[name].shape)}"
@@ -67,7 +94,7 @@ def load_checkpoint(model: nn.Module, source: str | Path) -> None:
     }
     found = [f"{kind}: {_shortened(names)}" for kind, names in faults.items() if names]
     if found:
-        raise ValueError(f"{path.name} does not fit the model; {'; '.join(found)}")
+        raise ValueError(f"{source} does not fit the model; {'; '.join(found)}")
     model.load_state_dict(state)
 
 
