@@ -8,7 +8,7 @@
 #   number: "01"
 #   title: "Vision Transformer: an image is a sentence of patches"
 #   minutes: 180
-#   masks: ["models/vit.py"]
+#   masks: ["models/vit.py", "models/layers.py"]
 # ---
 
 # %% [markdown]

@@ -8,7 +8,7 @@
 #   number: "02"
 #   title: "What attention costs: windows, sparse windows, linear attention"
 #   minutes: 180
-#   masks: ["models/attention.py", "models/windows.py", "models/swin.py",
+#   masks: ["models/attention.py", "models/layers.py", "models/windows.py", "models/swin.py",
 #           "models/efficientvit/attention.py"]
 # ---
 

@@ -10,7 +10,7 @@
 #   minutes: 180
 #   masks:
 #     - models/attention.py
-#     - models/efficientvit/layers.py
+#     - models/efficientvit/convolutions.py
 #     - models/efficientvit/attention.py
 #     - models/efficientvit/backbone.py
 #     - models/efficientvit/heads.py
@@ -79,7 +79,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from labsupport.data import data_path, held_out, normalize, scenes
-from labsupport.data.rules import CLASSES, rule_scenes
+from labsupport.data.rule_scenes import CLASSES, rule_scenes
 from labsupport.labs.lab03 import dense_prediction as dense
 from labsupport.labs.lab03 import diagrams as blueprints
 from labsupport.labs.lab03.resolution_widget import resolution_explorer

@@ -22,17 +22,13 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])).softmax(dim=-1) @ v
 
 
-def relu_quadratic(q: Tensor, k: Tensor, v: Tensor, eps: float = EPS) -> Tensor:
-    """ReLU linear attention in the order (Q Kᵀ) V: N² · d multiplications, twice."""
-    shares = F.relu(q) @ F.relu(k).transpose(-2, -1)  # (batch, heads, queries, keys)
-    return (shares / (shares.sum(dim=-1, keepdim=True) + eps)) @ v
-
-
 def relu_linear(q: Tensor, k: Tensor, v: Tensor, eps: float = EPS) -> Tensor:
     """ReLU linear attention in the order Q (Kᵀ V): N · d² multiplications, twice.
 
     A. Katharopoulos et al., "Transformers are RNNs" (ICML 2020), equation 6, with the ReLU of
-    H. Cai et al., "EfficientViT" (ICCV 2023), equations 2 and 3.
+    H. Cai et al., "EfficientViT" (ICCV 2023), equations 2 and 3. Written as lab 02 counts it,
+    N · d · (2 d + 1) multiplications a head; `labsupport.models.efficientvit.attention` has the
+    published code's form, which pads the values, may take the other order, and counts otherwise.
     """
     q, k = F.relu(q), F.relu(k)
     summary = k.transpose(-2, -1) @ v  # (batch, heads, head_dim, head_dim)

@@ -79,7 +79,7 @@ def evolve(
     if not tried:
         raise ValueError(f"start has no layout that takes at most {most:g} seconds")
     for _ in range(rounds):
-        best = sorted(tried, key=tried.get, reverse=True)[:parents]
+        best = sorted(tried, key=tried.__getitem__, reverse=True)[:parents]
         wanted = len(tried) + population
         for _ in range(50 * population):
             child = child_of(best)
@@ -87,4 +87,4 @@ def evolve(
                 tried[child] = quality(child)
             if len(tried) == wanted:
                 break
-    return max(tried, key=tried.get), tried
+    return max(tried, key=tried.__getitem__), tried

@@ -12,6 +12,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from labsupport.models.layers import initialise_xavier
 from labsupport.models.masking import random_noise
 from labsupport.models.vit import NORM_EPS, EncoderBlock, PatchEmbedding
 
@@ -89,6 +90,8 @@ class MAEEncoder(nn.Module):
     """A ViT that sees only what the mask leaves: images (batch, channels, side, side) to latents
     (batch, kept + 1, dim) with the class token first, mask and restore as of `random_masking`."""
 
+    positions: Tensor
+
     def __init__(
         self,
         image_size: int = 224,
@@ -107,7 +110,7 @@ class MAEEncoder(nn.Module):
         self.register_buffer("positions", sincos_table(side, side, dim), persistent=False)
         self.blocks = nn.ModuleList(EncoderBlock(dim, heads, mlp_ratio) for _ in range(depth))
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
-        initialise(self)
+        initialise_xavier(self)
         nn.init.normal_(self.cls_token, std=0.02)
 
     def forward(
@@ -128,6 +131,8 @@ class MAEDecoder(nn.Module):
     """Latents (batch, kept + 1, encoder_dim) and restore (batch, tokens) to a prediction for every
     patch, (batch, tokens, values)."""
 
+    positions: Tensor
+
     def __init__(
         self,
         grid: tuple[int, int] = (14, 14),
@@ -145,7 +150,7 @@ class MAEDecoder(nn.Module):
         self.blocks = nn.ModuleList(EncoderBlock(dim, heads, mlp_ratio) for _ in range(depth))
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
         self.pred = nn.Linear(dim, values)
-        initialise(self)
+        initialise_xavier(self)
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, latents: Tensor, restore: Tensor) -> Tensor:
@@ -203,11 +208,3 @@ class PooledClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         latents = self.encoder(images, 0.0)[0]
         return self.head(self.norm(latents[:, 1:].mean(dim=1)))
-
-
-def initialise(module: nn.Module) -> None:
-    """Xavier-uniform matrices, the patch convolution's as the linear layer it is, zero biases."""
-    for part in module.modules():
-        if isinstance(part, nn.Linear | nn.Conv2d):
-            nn.init.xavier_uniform_(part.weight.view(part.weight.shape[0], -1))
-            nn.init.zeros_(part.bias)

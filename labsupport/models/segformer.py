@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from labsupport.models.layers import check_heads, initialise_xavier
+
 
 class ReducedAttention(nn.Module):
     """Softmax attention, (batch, dim, height, width) to the same shape.
@@ -22,13 +24,12 @@ class ReducedAttention(nn.Module):
 
     def __init__(self, dim: int, heads: int, reduction: int = 1):
         super().__init__()
-        if heads < 1 or dim % heads:
-            raise ValueError(f"heads={heads} must divide dim={dim} without remainder")
+        check_heads(dim, heads)
         self.heads = heads
         self.q = nn.Conv2d(dim, dim, 1)
         self.kv = nn.Conv2d(dim, 2 * dim, 1)
         self.proj = nn.Conv2d(dim, dim, 1)
-        self.reduce = nn.Identity()
+        self.reduce: nn.Module = nn.Identity()
         if reduction > 1:
             self.reduce = nn.Sequential(
                 nn.Conv2d(dim, dim, reduction, reduction), nn.GroupNorm(1, dim)
@@ -110,24 +111,11 @@ class SegFormerLike(nn.Module):
             nn.Conv2d(len(dims) * width, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
         )
         self.output = nn.Conv2d(width, num_classes, 1)
-        self.initialise()
-
-    def initialise(self) -> None:
-        """Xavier-uniform weights (depthwise ones normal) and zero biases.
-
-        With PyTorch's smaller defaults the attention stays uniform for long.
-        """
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                if module.groups == 1:
-                    nn.init.xavier_uniform_(module.weight.view(module.out_channels, -1))
-                else:
-                    nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        initialise_xavier(self)  # with PyTorch's smaller weights attention stays uniform for long
 
     def forward(self, images: Tensor) -> Tensor:
-        x, parts = images, []
+        x = images
+        parts: list[Tensor] = []
         for stage, linear in zip(self.stages, self.linears):
             x = stage(x)
             y = linear(x)

@@ -8,7 +8,8 @@ The share of windows that a pair of blocks (regular and shifted) skips is its ra
 every pair of every stage its ratio, `((0.2, 0.4), (0.0, 0.6))`, not decreasing within a stage.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -111,7 +112,7 @@ def sparse_stage(
         raise ValueError(f"ratios={tuple(ratios)} must not fall: a window once left out stays out")
     orders: dict[int, Tensor] = {}
     scores = None
-    for i, block in enumerate(stage.blocks):
+    for i, block in enumerate(cast("Iterable[SwinBlock]", stage.blocks)):
         ratio = ratios[i // 2]
         if ratio == 0:
             x = block(x)
@@ -139,17 +140,23 @@ class SparseSwin(Swin):
     to (batch, rows, columns).
     """
 
-    def __init__(self, *args, importance: Callable[[Tensor], Tensor] = magnitude, **kwargs):
+    def __init__(
+        self, *args: Any, importance: Callable[[Tensor], Tensor] = magnitude, **kwargs: Any
+    ):
         super().__init__(*args, **kwargs)
-        self.layout: Layout = dense_layout([len(stage.blocks) for stage in self.layers])
+        self.layout: Layout = dense_layout([len(stage.blocks) for stage in self.stages()])
         self.importance = importance
+
+    def stages(self) -> "Iterable[Stage]":
+        """The stages, the one of the finest map first."""
+        return cast("Iterable[Stage]", self.layers)
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """The output of every stage, largest first."""
         if len(self.layout) != len(self.layers):
             raise ValueError(f"layout has {len(self.layout)} stages, the net {len(self.layers)}")
         x, maps = self.patch_embed(images), []
-        for stage, ratios in zip(self.layers, self.layout):
+        for stage, ratios in zip(self.stages(), self.layout):
             x = sparse_stage(stage, x, ratios, self.importance)
             maps.append(x)
         return maps
@@ -172,9 +179,9 @@ class SparseSegmenter(SparseSwin):
         dim: int,
         depths: Sequence[int],
         heads: Sequence[int],
-        *args,
+        *args: Any,
         width: int = 48,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(num_classes, dim, tuple(depths), tuple(heads), *args, **kwargs)
         del self.norm

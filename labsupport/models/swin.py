@@ -4,12 +4,15 @@ Follows Z. Liu et al., "Swin Transformer: Hierarchical Vision Transformer using 
 (ICCV 2021), section 3 and its released code. Names of parameters are those of timm.
 """
 
+import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labsupport.models.vit import MLP
+from labsupport.models.layers import MLP
+from labsupport.models.weights import Names, load_renamed
 from labsupport.models.windows import WindowAttention, shifted_window_attention
 
 
@@ -30,7 +33,10 @@ VARIANTS = {
 
 class PatchEmbedding(nn.Module):
     """Patches to tokens, then a layer norm: (batch, channels, height, width) to (batch, rows,
-    columns, dim). Zeros are added below and to the right where patches do not fit."""
+    columns, dim). Zeros are added below and to the right where patches do not fit.
+
+    Not ViT's, which takes images of one size only and gives a sequence without a norm.
+    """
 
     def __init__(self, patch_size: int, in_channels: int, dim: int):
         super().__init__()
@@ -138,7 +144,7 @@ class Swin(nn.Module):
         )
         last = dim * 2 ** (len(depths) - 1)
         self.norm = nn.LayerNorm(last)
-        self.head = Head(last, num_classes)
+        self.head: nn.Module = Head(last, num_classes)
         self.apply(_initialise)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -160,27 +166,28 @@ def swin(name: str, num_classes: int = 1000) -> Swin:
     return Swin(num_classes, dim, depths, heads)
 
 
-def from_torchvision(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a torchvision `SwinTransformer` under the names used here.
+def _part(found: re.Match[str]) -> str:
+    """torchvision counts in one list: stages have odd numbers, the mergings before them even."""
+    stage, is_stage = divmod(int(found[1]), 2)
+    return f"layers.{stage}.{'blocks' if is_stage else 'downsample'}."
 
-    torchvision counts embedding, stages and mergings in one list and keeps the index of the bias
-    table, which follows from the window. Nothing is reordered.
+
+TORCHVISION_NAMES: Names = (  # a pattern in torchvision's state dict, what it is here; in order
+    (r"^features\.0\.0\.", "patch_embed.proj."),
+    (r"^features\.0\.2\.", "patch_embed.norm."),
+    (r"^features\.(\d+)\.", _part),
+    (r"^head\.", "head.fc."),
+    (r"\.mlp\.0\.", ".mlp.fc1."),
+    (r"\.mlp\.3\.", ".mlp.fc2."),
+)
+
+
+def load_torchvision_weights(model: Swin, state_dict: Mapping[str, Tensor]) -> None:
+    """Copy the weights of a torchvision `SwinTransformer` of the same size into `model`.
+
+    Only names change. The index of the bias table, which torchvision keeps, follows from the
+    window. Raises ValueError where a name or a shape does not fit; `model` is then left as it was.
     """
-    renamed = {}
-    for name, tensor in state_dict.items():
-        if name.endswith("relative_position_index"):
-            continue
-        for theirs, ours in (
-            ("features.0.0.", "patch_embed.proj."),
-            ("head.", "head.fc."),
-            ("features.0.2.", "patch_embed.norm."),
-            (".mlp.0.", ".mlp.fc1."),
-            (".mlp.3.", ".mlp.fc2."),
-        ):
-            name = name.replace(theirs, ours)
-        if name.startswith("features."):
-            _, place, rest = name.split(".", 2)
-            stage, part = divmod(int(place), 2)  # odd: blocks of a stage; even: a merging
-            name = f"layers.{stage}.{'blocks' if part else 'downsample'}.{rest}"
-        renamed[name] = tensor
-    return renamed
+    index = "relative_position_index"
+    weights = {name: value for name, value in state_dict.items() if not name.endswith(index)}
+    load_renamed(model, weights, TORCHVISION_NAMES)

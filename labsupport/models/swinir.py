@@ -39,8 +39,8 @@ class SwinIRLike(nn.Module):
         self.shallow = nn.Conv2d(3, dim, 3, padding=1)
         self.body = nn.Sequential(*(SwinGroup(dim, heads, window) for _ in range(groups)))
         self.tail = nn.Conv2d(dim, 3 * scale**2, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)
+        for parameter in self.tail.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, images: Tensor) -> Tensor:
         base = F.interpolate(images, scale_factor=self.scale, mode="bicubic", align_corners=False)

@@ -4,11 +4,21 @@ Follows A. Dosovitskiy et al., "An Image is Worth 16x16 Words" (ICLR 2021), sect
 table 1; ViT-Ti and ViT-S are the sizes of H. Touvron et al., "DeiT" (ICML 2021), table 1.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from labsupport.models.layers import (
+    MLP,
+    check_heads,
+    initialise_xavier,
+    patches_a_side,
+    self_attention,
+    split_heads,
+)
+from labsupport.models.weights import load_renamed
 
 NORM_EPS = 1e-6  # the value of the original implementation; PyTorch's default is 1e-5
 
@@ -40,13 +50,9 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, image_size: int, patch_size: int, in_channels: int, dim: int):
         super().__init__()
-        if patch_size < 1 or image_size % patch_size:
-            raise ValueError(
-                f"patch_size={patch_size} must divide image_size={image_size} without remainder"
-            )
         self.image_size = image_size
         self.patch_size = patch_size
-        self.tokens = (image_size // patch_size) ** 2
+        self.tokens = patches_a_side(image_size, patch_size) ** 2
         self.proj = nn.Conv2d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -69,45 +75,22 @@ class MultiHeadAttention(nn.Module):
 
     def __init__(self, dim: int, heads: int):
         super().__init__()
-        if heads < 1 or dim % heads:
-            raise ValueError(f"heads={heads} must divide dim={dim} without remainder")
+        check_heads(dim, heads)
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def split_heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of `x`, each (batch, heads, tokens, dim / heads)."""
-        batch, tokens, dim = x.shape
-        qkv = self.qkv(x).view(batch, tokens, 3, self.heads, dim // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # 3 x (batch, heads, tokens, head_dim)
-        return q, k, v
-
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.split_heads(x)
-        x = F.scaled_dot_product_attention(q, k, v)  # (batch, heads, tokens, head_dim)
-        x = x.transpose(1, 2).flatten(2)  # (batch, tokens, dim)
-        return self.proj(x)
+        return self.proj(self_attention(self.qkv(x), self.heads))
 
     def weights(self, x: Tensor) -> Tensor:
         """Attention weights (batch, heads, query, key) for input `x`; each row sums to 1.
 
         The fused attention of `forward` never stores them, so they are computed again here.
         """
-        q, k, _ = self.split_heads(x)
+        q, k, _ = split_heads(self.qkv(x), self.heads)
         scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5  # (batch, heads, tokens, tokens)
         return scores.softmax(dim=-1)
-
-
-class MLP(nn.Module):
-    """Two linear layers with the exact (erf) GELU between, applied to every token alone."""
-
-    def __init__(self, dim: int, hidden: int):
-        super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class EncoderBlock(nn.Module):
@@ -151,11 +134,7 @@ class VisionTransformer(nn.Module):
 
     def initialise(self) -> None:
         """Xavier-uniform matrices and zero biases; positions and head normal with std 0.02."""
-        for module in self.modules():
-            if isinstance(module, (nn.Linear, nn.Conv2d)):
-                # One row per output, so that the patch convolution counts as the linear layer it is
-                nn.init.xavier_uniform_(module.weight.view(module.weight.shape[0], -1))
-                nn.init.zeros_(module.bias)
+        initialise_xavier(self)
         nn.init.normal_(self.pos_embed, std=0.02)
         nn.init.normal_(self.head.weight, std=0.02)
 
@@ -182,7 +161,7 @@ class VisionTransformer(nn.Module):
         """
         x = self.embed(images)
         maps = []
-        for block in self.blocks:
+        for block in cast("Iterable[EncoderBlock]", self.blocks):
             maps.append(block.attn.weights(block.norm1(x)))
             x = block(x)
         return torch.stack(maps)
@@ -219,39 +198,25 @@ def parameter_count(
     return patch_embed + embeddings + depth * (attention + mlp + norms) + 2 * dim + head
 
 
-TORCHVISION_NAMES = (  # in torchvision's state dict -> here; replaced in this order
-    ("conv_proj.", "patch_embed.proj."),
-    ("class_token", "cls_token"),
-    ("encoder.pos_embedding", "pos_embed"),
-    ("encoder.layers.encoder_layer_", "blocks."),
-    ("encoder.ln.", "norm."),
-    ("heads.head.", "head."),
-    (".ln_1.", ".norm1."),
-    (".ln_2.", ".norm2."),
-    (".self_attention.in_proj_", ".attn.qkv."),
-    (".self_attention.out_proj.", ".attn.proj."),
-    (".mlp.0.", ".mlp.fc1."),
-    (".mlp.3.", ".mlp.fc2."),
+TORCHVISION_NAMES = (  # a pattern in torchvision's state dict, what it is here; in this order
+    (r"^conv_proj\.", "patch_embed.proj."),
+    (r"^class_token$", "cls_token"),
+    (r"^encoder\.pos_embedding$", "pos_embed"),
+    (r"^encoder\.layers\.encoder_layer_", "blocks."),
+    (r"^encoder\.ln\.", "norm."),
+    (r"^heads\.head\.", "head."),
+    (r"\.ln_([12])\.", r".norm\1."),
+    (r"\.self_attention\.in_proj_", ".attn.qkv."),
+    (r"\.self_attention\.out_proj\.", ".attn.proj."),
+    (r"\.mlp\.0\.", ".mlp.fc1."),
+    (r"\.mlp\.3\.", ".mlp.fc2."),
 )
 
 
-def load_torchvision_weights(model: VisionTransformer, state_dict: dict[str, Tensor]) -> None:
+def load_torchvision_weights(model: VisionTransformer, state_dict: Mapping[str, Tensor]) -> None:
     """Copy the weights of a torchvision `VisionTransformer` of the same size into `model`.
 
-    Both order the joint projection (query | key | value), so only names change. Raises
-    ValueError when a name or a shape does not fit; `model` is then left as it was.
+    Both order the joint projection (query | key | value), so only names change. Raises ValueError
+    where a name or a shape does not fit; `model` is then left as it was.
     """
-    renamed = {}
-    for name, tensor in state_dict.items():
-        for theirs, ours in TORCHVISION_NAMES:
-            name = name.replace(theirs, ours)
-        renamed[name] = tensor
-    shapes = {name: tuple(tensor.shape) for name, tensor in renamed.items()}
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    wrong = sorted(n for n in shapes | expected if shapes.get(n) != expected.get(n))
-    if wrong:
-        raise ValueError(
-            f"state_dict does not fit the model: {len(wrong)} entries differ, first {wrong[0]!r}: "
-            f"{shapes.get(wrong[0], 'absent')}, expected {expected.get(wrong[0], 'no such entry')}"
-        )
-    model.load_state_dict(renamed)
+    load_renamed(model, state_dict, TORCHVISION_NAMES)

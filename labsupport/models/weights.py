@@ -6,7 +6,7 @@ and every shape, or changes nothing.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -17,7 +17,7 @@ from labsupport.data.files import write_whole
 from labsupport.data.locate import data_path
 
 # A pattern in another library's state dict, and what it is here (as `re.sub` takes it)
-Names = Iterable[tuple[str, str | Callable[[re.Match[str]], str]]]
+Names = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
 
 
 def save_checkpoint(

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from labsupport.models.layers import check_heads, self_attention
+
 BLOCKED = -100.0  # added to a score: exp(-100) is as good as nothing, and no row can become NaN
 
 
@@ -79,10 +81,11 @@ class WindowAttention(nn.Module):
     """Multi-head attention within each window, with a learned bias for every relative position
     (equation 4): (batch * windows, window², dim) to the same shape."""
 
+    relative_position_index: Tensor
+
     def __init__(self, dim: int, window: int, heads: int):
         super().__init__()
-        if heads < 1 or dim % heads:
-            raise ValueError(f"heads={heads} must divide dim={dim} without remainder")
+        check_heads(dim, heads)
         self.window, self.heads = window, heads
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
@@ -99,15 +102,11 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """`mask` is that of `shift_mask`, (windows, window², window²), or None."""
-        windows, tokens, dim = x.shape
-        qkv = self.qkv(x).view(windows, tokens, 3, self.heads, dim // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # 3 x (batch * windows, heads, window², head_dim)
-        bias = self.bias()[None]
+        bias = self.bias()[None]  # (1, heads, window², window²)
         if mask is not None:
             bias = bias + mask[:, None]  # (windows of one image, heads, window², window²)
-            bias = bias.repeat(windows // len(mask), 1, 1, 1)
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        return self.proj(x.transpose(1, 2).reshape(windows, tokens, dim))
+            bias = bias.repeat(len(x) // len(mask), 1, 1, 1)
+        return self.proj(self_attention(self.qkv(x), self.heads, bias))
 
 
 def shifted_window_attention(x: Tensor, attention: nn.Module, window: int, shift: int) -> Tensor:

@@ -5,12 +5,13 @@ import torch
 import torch.nn.functional as F
 
 from labsupport.models.attention import (
+    EPS,
     relu_linear,
-    relu_quadratic,
     softmax_attention,
     sparse_groups,
     sparse_window_attention,
 )
+from labsupport.models.efficientvit.attention import relu_linear_attention
 from labsupport.profiling.counts import count_macs
 
 BATCH, HEADS, TOKENS, DIM = 2, 3, 11, 4
@@ -21,6 +22,12 @@ def qkv(tokens=TOKENS, dtype=torch.float64):
     return [
         torch.randn(BATCH, HEADS, tokens, DIM, generator=generator, dtype=dtype) for _ in range(3)
     ]
+
+
+def relu_quadratic(q, k, v, eps=EPS):
+    """In the order (Q Kᵀ) V, with the table of shares in memory: what the linear order equals."""
+    shares = F.relu(q) @ F.relu(k).transpose(-2, -1)  # (batch, heads, queries, keys)
+    return (shares / (shares.sum(dim=-1, keepdim=True) + eps)) @ v
 
 
 def test_softmax_attention_equals_torch():
@@ -34,6 +41,13 @@ def test_both_orders_of_linear_attention_agree_and_cost_what_they_should():
     all_heads = BATCH * HEADS
     assert count_macs(relu_quadratic, q, k, v) == all_heads * 2 * TOKENS**2 * DIM
     assert count_macs(relu_linear, q, k, v) == all_heads * TOKENS * (2 * DIM**2 + DIM)
+
+
+@pytest.mark.parametrize("tokens", [DIM, TOKENS])  # either order of the published code
+def test_the_formula_equals_the_form_of_efficientvit_s_code(tokens):
+    q, k, v = qkv(tokens)
+    padded = relu_linear_attention(q, k, v, eps=EPS)
+    torch.testing.assert_close(relu_linear(q, k, v), padded)
 
 
 @pytest.mark.parametrize("attention", [relu_linear, relu_quadratic])

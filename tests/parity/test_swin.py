@@ -5,7 +5,7 @@ import torch
 import torchvision
 from torchvision.models.swin_transformer import ShiftedWindowAttention, SwinTransformer
 
-from labsupport.models.swin import PatchMerging, Swin, from_torchvision, swin
+from labsupport.models.swin import PatchMerging, Swin, load_torchvision_weights, swin
 from labsupport.models.windows import (
     WindowAttention,
     relative_position_index,
@@ -43,7 +43,7 @@ def test_logits_equal_torchvision_swin_t():
     theirs = torchvision.models.swin_t(weights=None).eval()
     shake(theirs)
     ours = swin("T").eval()
-    ours.load_state_dict(from_torchvision(theirs.state_dict()))
+    load_torchvision_weights(ours, theirs.state_dict())
     images = torch.rand(1, 3, 224, 224)
     torch.testing.assert_close(ours(images), theirs(images), rtol=1e-4, atol=1e-4)
 
@@ -65,10 +65,20 @@ def test_logits_equal_torchvision_where_windows_and_patches_do_not_fit(size):
     theirs = SwinTransformer([2, 2], 24, [2, 2], [2, 4], [4, 4], num_classes=5).eval()
     shake(theirs)
     ours = Swin(5, 24, (2, 2), (2, 4), window=4, patch_size=2).eval()
-    ours.load_state_dict(from_torchvision(theirs.state_dict()))
+    load_torchvision_weights(ours, theirs.state_dict())
     even = tuple(side + side % 2 for side in size)  # torchvision drops what fills no patch
     images = torch.rand(2, 3, *even)
     torch.testing.assert_close(ours(images), theirs(images), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_weights_of_another_size_are_refused_and_change_nothing():
+    ours = Swin(5, 24, (2, 2), (2, 4), window=4, patch_size=2)
+    before = {name: value.clone() for name, value in ours.state_dict().items()}
+    theirs = SwinTransformer([2, 2], 24, [2, 2, 2], [2, 4, 8], [4, 4], num_classes=5)
+    with pytest.raises(ValueError, match=r"state_dict does not fit the model; not in the model: l"):
+        load_torchvision_weights(ours, theirs.state_dict())
+    assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
 
 
 @pytest.mark.parametrize("shift", [0, 3])

@@ -1,7 +1,10 @@
 """The transformer block of both of CLIP's towers."""
 
-import torch.nn.functional as F
+from typing import Any
+
 from torch import Tensor, nn
+
+from labsupport.models.layers import check_heads, self_attention
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -17,8 +20,7 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, causal: bool = False):
         super().__init__()
-        if heads < 1 or width % heads:
-            raise ValueError(f"heads={heads} must divide width={width} without remainder")
+        check_heads(width, heads, "width")
         self.heads, self.causal = heads, causal
         self.ln_1 = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
@@ -33,16 +35,15 @@ class Block(nn.Module):
 
     def attention(self, x: Tensor) -> Tensor:
         """Multi-head self-attention without the shortcut."""
-        qkv = self.qkv(x).unflatten(2, (3, self.heads, -1))  # (batch, tokens, 3, heads, head_dim)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # 3 x (batch, heads, tokens, head_dim)
-        x = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        return self.out(x.transpose(1, 2).flatten(2))
+        return self.out(self_attention(self.qkv(x), self.heads, causal=self.causal))
 
 
-def initialise(tower: nn.Module) -> None:
+def initialise(tower: Any) -> None:
     """Fill an image or text tower as CLIP's code does (`initialize_parameters`): normal numbers.
 
-    The spread falls with width, and for what is added to the stream with depth too.
+    The spread falls with width, and for what is added to the stream with depth too. A tower is any
+    module with `blocks`, `proj`, `positional_embedding`, and `token_embedding` or
+    `class_embedding`.
     """
     width, depth = tower.proj.in_features, len(tower.blocks)
     spread = width**-0.5

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from labsupport.models.clip.blocks import Block, initialise
+from labsupport.models.layers import patches_a_side
 
 
 class ImageEncoder(nn.Module):
@@ -26,11 +27,7 @@ class ImageEncoder(nn.Module):
         stem: nn.Module | None = None,
     ):
         super().__init__()
-        if patch_size < 1 or image_size % patch_size:
-            raise ValueError(
-                f"patch_size={patch_size} must divide image_size={image_size} without remainder"
-            )
-        tokens = (image_size // patch_size) ** 2
+        tokens = patches_a_side(image_size, patch_size) ** 2
         self.patch_embed = stem or nn.Conv2d(3, width, patch_size, patch_size, bias=False)
         self.class_embedding = nn.Parameter(torch.empty(width))
         self.positional_embedding = nn.Parameter(torch.empty(tokens + 1, width))

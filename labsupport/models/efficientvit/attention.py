@@ -6,7 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labsupport.models.efficientvit.layers import B_SERIES, ConvNormAct, MBConv, Residual, Style
+from labsupport.models.efficientvit.convolutions import (
+    B_SERIES,
+    ConvNormAct,
+    MBConv,
+    Residual,
+    Style,
+)
 
 EPS = 1e-15  # the published code's; timm's is 1e-5
 
@@ -20,6 +26,8 @@ def relu_linear_attention(q: Tensor, k: Tensor, v: Tensor, eps: float = EPS) -> 
     linear in the tokens, unless there are no more keys than d: then queries-with-keys first is
     cheaper. A query without a positive entry gets zeros. Half precision is computed in float32,
     because a sum over thousands of keys would overflow.
+
+    The formula alone, in one order and without padding, is `labsupport.models.attention`'s.
     """
     dtype = v.dtype
     if dtype in (torch.float16, torch.bfloat16):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from labsupport.models.efficientvit.attention import EfficientViTModule
-from labsupport.models.efficientvit.layers import (
+from labsupport.models.efficientvit.convolutions import (
     B_SERIES,
     L_SERIES,
     ConvBlock,
@@ -106,6 +106,7 @@ def l_backbone(widths: Sequence[int], depths: Sequence[int], head_dim: int = 32)
     stages = []
     for i in range(1, len(widths)):
         before, dim = widths[i - 1], widths[i]
+        blocks: list[nn.Module]
         if i <= 2:
             blocks = [FusedMBConv(before, dim, 2, 16, style)]
             blocks += [Residual(FusedMBConv(dim, dim, 1, 4, style)) for _ in range(depths[i])]

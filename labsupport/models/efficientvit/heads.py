@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from labsupport.models.efficientvit.attention import EfficientViTModule
 from labsupport.models.efficientvit.backbone import Backbone, backbone, style_of
-from labsupport.models.efficientvit.layers import (
+from labsupport.models.efficientvit.convolutions import (
     B_SERIES,
     ConvNormAct,
     FusedMBConv,
@@ -92,7 +92,7 @@ class SegmentationHead(nn.Module):
             *(Residual(block(width, width, expand=expand, style=style)) for _ in range(depth))
         )
         wide = round(width * (final_expand or 1))
-        self.widen = nn.Identity()
+        self.widen: nn.Module = nn.Identity()
         if final_expand:
             self.widen = ConvNormAct(width, wide, norm=style.norm_eps, act=style.act)
         self.output = nn.Conv2d(wide, num_classes, 1)
@@ -152,8 +152,8 @@ class SuperResolution(nn.Module):
         self.shallow = nn.Conv2d(3, dim, 3, padding=1)
         self.body = nn.Sequential(*(EfficientViTModule(dim, head_dim) for _ in range(depth)))
         self.tail = nn.Conv2d(dim, 3 * scale**2, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)
+        for parameter in self.tail.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, images: Tensor) -> Tensor:
         base = F.interpolate(images, scale_factor=self.scale, mode="bicubic", align_corners=False)

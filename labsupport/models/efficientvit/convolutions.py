@@ -107,9 +107,13 @@ class MBConv(nn.Module):
     ):
         super().__init__()
         hidden = round(in_channels * expand)
-        first = dict(bias=fewer_norm, norm=None if fewer_norm else style.norm_eps, act=style.act)
-        self.inverted_conv = ConvNormAct(in_channels, hidden, **first)
-        self.depth_conv = ConvNormAct(hidden, hidden, 3, stride, groups=hidden, **first)
+        norm = None if fewer_norm else style.norm_eps
+        self.inverted_conv = ConvNormAct(
+            in_channels, hidden, bias=fewer_norm, norm=norm, act=style.act
+        )
+        self.depth_conv = ConvNormAct(
+            hidden, hidden, 3, stride, hidden, bias=fewer_norm, norm=norm, act=style.act
+        )
         self.point_conv = ConvNormAct(hidden, out_channels, norm=style.norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
