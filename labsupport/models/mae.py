@@ -192,6 +192,18 @@ class MaskedAutoencoder(nn.Module):
         return masked_loss(predicted, target, mask), predicted, mask
 
 
+def small_mae(
+    mask_ratio: float = 0.75,
+    normalise: bool = True,
+    draw: Callable[[int, tuple[int, int]], Tensor] = random_noise,
+) -> MaskedAutoencoder:
+    """The masked autoencoder of lab 07, untrained: 32 x 32 pixels, 64 patches, 350,000
+    parameters. Trained it is `labsupport.models.pretrained("07_mae")`."""
+    encoder = MAEEncoder(32, 4, dim=96, depth=4, heads=3, mlp_ratio=2)
+    decoder = MAEDecoder(encoder.grid, 96, 3 * 4**2, dim=64, depth=1, heads=2, mlp_ratio=2)
+    return MaskedAutoencoder(encoder, decoder, mask_ratio, normalise, draw)
+
+
 class PooledClassifier(nn.Module):
     """Logits (batch, classes) from a copy of an encoder that sees every patch: the mean of its
     patch tokens, normalised (the encoder's own last norm is left out), and a linear layer."""

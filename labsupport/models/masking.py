@@ -1,4 +1,4 @@
-"""Which patches to hide: noise that, sorted, gives random, block and grid masks.
+"""Masks of patches: noise that, sorted, hides random ones, a block or a grid.
 
 A masked autoencoder keeps the tokens whose noise is smallest, so a way of masking is a way of
 drawing noise. All take the number of images and the grid (rows, columns) of patches, and return

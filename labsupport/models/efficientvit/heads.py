@@ -1,15 +1,15 @@
-"""What is built on the backbone: a classifier, a segmentation head, and super-resolution.
+"""Heads for the backbone: a classifier, a segmentation head, and super-resolution.
 
 The published code has no super-resolution network; that one is this project's own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labsupport.models.efficientvit.attention import EfficientViTModule
-from labsupport.models.efficientvit.backbone import Backbone, backbone, style_of
+from labsupport.models.efficientvit.backbone import Backbone, b_backbone, backbone, style_of
 from labsupport.models.efficientvit.convolutions import (
     B_SERIES,
     ConvNormAct,
@@ -173,6 +173,17 @@ def classifier(name: str, num_classes: int = 1000) -> Classifier:
         body,
         ClassificationHead(body.widths[-1], CLASSIFIER_WIDTHS[name], num_classes, style_of(name)),
     )
+
+
+def small_segmenter(
+    context: Callable[[int], nn.Module | None] = lambda dim: None, num_classes: int = 4
+) -> Segmenter:
+    """The segmentation network of lab 03, untrained: one stage less than B0 has, so that 96
+    pixels give attention 12 x 12 and 6 x 6 tokens. `context` is as of `b_backbone`. Trained it is
+    `labsupport.models.pretrained("03_efficientvit")`."""
+    widths = (16, 32, 48, 64)
+    body = b_backbone(widths, (1, 1, 1, 1), context=context)
+    return Segmenter(body, SegmentationHead(widths[1:], 32, num_classes))
 
 
 def segmenter(name: str, dataset: str, enlarge: bool = False) -> Segmenter:

@@ -1,0 +1,72 @@
+"""Registry of the trained networks that come with the labs: by name, ready to be used.
+
+`data/checkpoints/README.md` says how each was trained and what it can do. HART and its tokenizer
+are made by `labsupport.models.hart`. A network's module is imported when it is asked for: the one
+that holds a lab's answer is hidden while that lab is graded, and the others have to work without.
+"""
+
+import pkgutil
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from labsupport.models.weights import load_checkpoint
+
+
+class Entry(NamedTuple):
+    """What builds a network: "module:name" below `labsupport.models`, and its arguments."""
+
+    maker: str
+    arguments: Mapping[str, Any] = {}
+
+
+SPARSEVIT = Entry(
+    "sparsevit:SparseSegmenter",
+    {"num_classes": 9, "dim": 32, "depths": (2, 4), "heads": (2, 4), "window": 4, "patch_size": 4},
+)
+NETWORKS = {
+    "01_vit": Entry(
+        "vit:VisionTransformer",
+        {
+            "image_size": 32,
+            "patch_size": 4,
+            "num_classes": 40,
+            "dim": 64,
+            "depth": 4,
+            "heads": 4,
+            "mlp_ratio": 2,
+        },
+    ),
+    "03_efficientvit": Entry("efficientvit.heads:small_segmenter"),
+    "03_segformer": Entry(
+        "segformer:SegFormerLike",
+        {"num_classes": 4, "dims": (16, 32, 64), "reductions": (1, 1, 1), "width": 48},
+    ),
+    "03_super_resolution": Entry("efficientvit.heads:SuperResolution", {"depth": 2}),
+    "05_sparsevit": SPARSEVIT,
+    "05_sparsevit_dense": SPARSEVIT,
+    "06_clip": Entry("clip.model:small_clip"),
+    "07_mae": Entry("mae:small_mae"),
+    "08_judge_a": Entry("judges:sticker_judge", {"name": "a"}),
+    "08_judge_b": Entry("judges:sticker_judge", {"name": "b"}),
+    "09_clip": Entry("clip.model:sticker_clip"),
+}
+
+
+def untrained(name: str) -> nn.Module:
+    """The network of a shipped checkpoint as it begins. Raises ValueError for an unknown name."""
+    if name not in NETWORKS:
+        raise ValueError(f"name={name!r} is no shipped network; choose from {', '.join(NETWORKS)}")
+    maker, arguments = NETWORKS[name]
+    return pkgutil.resolve_name(f"labsupport.models.{maker}")(**arguments)
+
+
+def pretrained(name: str) -> nn.Module:
+    """The network of a shipped checkpoint, trained, in eval mode: `pretrained("01_vit")`.
+
+    Images are in [-1, 1], but for "03_super_resolution". Raises ValueError for an unknown name.
+    """
+    model = untrained(name)
+    load_checkpoint(model, name)
+    return model.eval()
