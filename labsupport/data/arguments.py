@@ -1,4 +1,4 @@
-"""Checks of arguments shared by the data functions; every error is one line."""
+"""Arguments of the data functions, and checks of them; every error is one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two random views of each image, for contrastive learning without captions.
+"""Augmentation: two random views of each image, for contrastive learning without captions.
 
 The augmentations of SimCLR (T. Chen et al., ICML 2020, appendix A) for a batch at once: a random
 crop, resized and perhaps mirrored; a change of brightness, contrast and colour; now and then grey.

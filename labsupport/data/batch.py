@@ -1,9 +1,10 @@
-"""What the data functions return."""
+"""Batches: images with everything that is known about them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 
@@ -59,7 +60,7 @@ class Batch:
         """The chosen images as a smaller batch; a single number gives a batch of one."""
         rows = torch.arange(len(self), device=self.images.device)[index].reshape(-1)
         chosen = rows.tolist()
-        changes = {}
+        changes: dict[str, Any] = {}
         for entry in fields(self):
             value = getattr(self, entry.name)
             if isinstance(value, torch.Tensor):
@@ -70,9 +71,9 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with its tensors on `device`."""
-        tensors = {
-            entry.name: getattr(self, entry.name).to(device)
-            for entry in fields(self)
-            if isinstance(getattr(self, entry.name), torch.Tensor)
-        }
-        return replace(self, **tensors)
+        changes: dict[str, Any] = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, torch.Tensor):
+                changes[entry.name] = value.to(device)
+        return replace(self, **changes)

@@ -1,24 +1,52 @@
-"""What singles() and scenes() have in common: from labels and geometry to a Batch."""
+"""Drawings: what singles() and scenes() have in common, from labels and geometry to a Batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 
-from .backgrounds import BackgroundPainter
+from . import arguments as check
+from .backgrounds import BACKGROUNDS, BackgroundPainter
 from .batch import Batch
+from .concepts import concept_names
 from .layout import Layout, make_layout
 from .render import composite, sprite_bank
-from .splits import stream
+from .splits import check_split, stream
 
 _CHUNK = 256  # images drawn at a time: bounds the memory for patches, changes no result
 MAX_IMAGES = 1_000_000
 SIZES = (8, 512)
 SCALES = (0.05, 1.0)
 MAX_ROTATION = 3.1416
+
+
+def drawn_from(
+    n: int,
+    size: int,
+    *,
+    concepts: int | Sequence[str],
+    style: str | Sequence[str],
+    split: str,
+    background: str,
+    scale: tuple[float, float],
+    rotation: float,
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[float, float]]:
+    """The classes, the drawing styles and the scale that the arguments mean, once all are checked.
+
+    Raises ValueError for a bad argument; the message names it and what is allowed.
+    """
+    check.whole("n", n, 1, MAX_IMAGES)
+    check.whole("size", size, *SIZES)
+    styles = check.style_names(style)
+    check_split(split)
+    check.one_of("background", background, BACKGROUNDS)
+    scale = check.span("scale", scale, *SCALES)
+    check.number("rotation", rotation, 0.0, MAX_ROTATION)
+    return concept_names(concepts), styles, scale
 
 
 @contextmanager
@@ -48,7 +76,7 @@ def draw(
     *,
     place: Callable[[Layout], Layout] | None = None,
     avoid: np.ndarray | None = None,
-    **geometry,
+    **geometry: Any,
 ) -> tuple[Batch, Layout]:
     """Render objects with the given labels; the captions are left empty.
 

@@ -1,4 +1,4 @@
-"""Where the objects of each image are: size, angle, mirroring, position, depth."""
+"""Layout: where the objects of each image are: size, angle, mirroring, position, depth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the repository's data files are, in a checkout and in an installed package."""
+"""Paths of the repository's data files, in a checkout and in an installed package."""
 
 from __future__ import annotations
 

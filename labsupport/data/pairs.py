@@ -1,4 +1,4 @@
-"""Images of two things with captions: what lab 06 trains on, and what it tests.
+"""Pairs of things in captioned images: what lab 06 trains on, and what it tests.
 
 Some pairs of things never occur in training, so that a test on them asks for combinations that
 the network has never seen.
@@ -86,7 +86,7 @@ def showcase(n: int = 8) -> Batch:
     """n held-out scenes in which no thing occurs twice, to show every image with every caption."""
     batch = pair_scenes(200, held_out=True, split="test", seed=7, distinct=True)
     used: set[int] = set()
-    chosen = []
+    chosen: list[int] = []
     for index, labels in enumerate(batch.labels.tolist()):
         if len(chosen) < n and not used & set(labels):
             used |= set(labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import Dataset
@@ -49,6 +50,14 @@ PUBLIC = {
 }
 
 
+class _Pictures(Protocol):
+    """What torchvision's data sets are: so many pairs of a PIL image and a label."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> tuple[Any, Any]: ...
+
+
 class PublicImages(Dataset):
     """A public data set as (image, label) pairs.
 
@@ -57,7 +66,7 @@ class PublicImages(Dataset):
     Batch as the embedded data, without masks and boxes.
     """
 
-    def __init__(self, source: Dataset, classes: tuple[str, ...], size: int):
+    def __init__(self, source: _Pictures, classes: tuple[str, ...], size: int):
         self.source, self.classes, self.size = source, classes, size
 
     def __len__(self) -> int:
@@ -139,7 +148,7 @@ def public(
     return PublicImages(dataset, _class_names(dataset), size)
 
 
-def _class_names(dataset: Dataset) -> tuple[str, ...]:
+def _class_names(dataset: _Pictures) -> tuple[str, ...]:
     """Lower-case names with spaces; torchvision spells them in several ways."""
     # Flowers102 has had names only since a later torchvision than the oldest one supported.
     names = getattr(dataset, "classes", None) or [f"flower {i + 1}" for i in range(102)]

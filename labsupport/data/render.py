@@ -1,4 +1,4 @@
-"""The compositing core: places sprites on backgrounds and records who covers which pixel."""
+"""Pixels: places sprites on backgrounds and records who covers which pixel."""
 
 from __future__ import annotations
 

@@ -9,12 +9,10 @@ import numpy as np
 import torch
 
 from . import arguments as check
-from .backgrounds import BACKGROUNDS
 from .batch import Batch
 from .captions import with_article
-from .concepts import concept_names
-from .drawing import MAX_IMAGES, MAX_ROTATION, SCALES, SIZES, draw
-from .splits import check_split, stream
+from .drawing import draw, drawn_from
+from .splits import stream
 
 PLACES = ("random", "centre")
 
@@ -60,15 +58,17 @@ def singles(
     Raises:
         ValueError: a bad argument; the message names it and what is allowed.
     """
-    check.whole("n", n, 1, MAX_IMAGES)
-    check.whole("size", size, *SIZES)
-    styles = check.style_names(style)
-    check_split(split)
     check.one_of("place", place, PLACES)
-    check.one_of("background", background, BACKGROUNDS)
-    scale = check.span("scale", scale, *SCALES)
-    check.number("rotation", rotation, 0.0, MAX_ROTATION)
-    classes = concept_names(concepts)
+    classes, styles, scale = drawn_from(
+        n,
+        size,
+        concepts=concepts,
+        style=style,
+        split=split,
+        background=background,
+        scale=scale,
+        rotation=rotation,
+    )
     if labels is None:
         chosen = _balanced_labels(n, len(classes), seed, split)
     else:

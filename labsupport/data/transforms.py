@@ -1,4 +1,4 @@
-"""Between images as they are drawn, in [0, 1], and as networks take them, in [-1, 1]."""
+"""Ranges of pixel values: as images are drawn, [0, 1], and as networks take them, [-1, 1]."""
 
 from torch import Tensor
 

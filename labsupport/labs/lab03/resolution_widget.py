@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from labsupport.data.rules import CLASSES, RuleScenes
+from labsupport.data.rule_scenes import CLASSES, RuleScenes
 from labsupport.data.transforms import normalize
 from labsupport.metrics.segmentation import class_iou
 from labsupport.notebook.plot.images import pixels

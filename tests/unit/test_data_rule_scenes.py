@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from labsupport.data import rules
-from labsupport.data.rules import CLASSES, FAR, NEAR, rule_scenes
+from labsupport.data import rule_scenes as module
+from labsupport.data.rule_scenes import CLASSES, FAR, NEAR, rule_scenes
 
 
 def test_same_arguments_same_scenes_and_a_beginning_is_a_beginning():
@@ -53,9 +53,9 @@ def test_the_thing_alone_does_not_tell_its_name():
 def test_the_background_does_not_tell_the_sign():
     """The same draws with the other sign have the same background."""
     scenes = rule_scenes(40, 48, seed=8, background="plain")
-    other = rules.SIGNS[::-1]
+    other = module.SIGNS[::-1]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rules, "SIGNS", other)
+        patch.setattr(module, "SIGNS", other)
         exchanged = rule_scenes(40, 48, seed=8, background="plain")
     empty = (scenes.targets == 0) & (exchanged.targets == 0)
     inside = F.avg_pool2d(empty.float()[:, None], 5, 1, 2)[:, 0] > 0.99  # no soft edges

@@ -1,4 +1,4 @@
-"""Scenes in which the class of an object depends on another object, far away from it."""
+"""Scenes with a rule: the class of an object depends on another object, far away from it."""
 
 from __future__ import annotations
 
