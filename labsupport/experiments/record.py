@@ -1,15 +1,21 @@
-"""The form in which every experiment keeps its results."""
+"""Records: how every experiment keeps its results, and goes on after it was killed."""
 
 import json
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
+from torch import nn
+
+from labsupport.data.files import write_whole
+from labsupport.data.results import DATE, Result, read_result
+from labsupport.models.weights import save_checkpoint
 
 PACKAGES = ("torch", "torchvision", "numpy", "labsupport")
 
@@ -42,51 +48,77 @@ def write_result(
     path: Path,
     *,
     command: str,
-    settings: dict,
-    records: list[dict],
+    settings: Mapping[str, Any],
+    records: list[dict[str, Any]],
     seconds: float,
-    **more_records: list[dict],
+    **more: Any,
 ) -> Path:
-    """Write `records` to the JSON file `path` with all that is needed to make them again.
+    """Write `records` to the JSON file `path` with all that is needed to make them again: a
+    `labsupport.data.results.Result`, of which date, machine and versions are those of now.
 
-    `seconds` is the wall time of the experiment, other work on the machine included. Records that
-    do not belong on the same curve go under a name of their own, as further keywords.
+    Records that do not belong on the same curve go under a name of their own, as further keywords.
     """
-    result = {
-        "command": command,
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "machine": {
+    result = Result(
+        command=command,
+        date=datetime.now(timezone.utc).strftime(DATE),
+        machine={
             "cpu": cpu_model(),
             "threads": torch.get_num_threads(),
             "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
-        "versions": package_versions(),
-        "seconds": round(seconds),
-        "settings": settings,
-        "records": records,
-    } | more_records
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+        versions=package_versions(),
+        seconds=round(seconds),
+        settings=settings,
+        records=records,
+        more=more,
+    )
+    write_whole(path, result.to_json())
     return path
 
 
-def resume(path: Path, *, command: str, settings: dict) -> tuple[list[dict], Callable[..., Path]]:
-    """The records of a run with these settings that was killed, none if there was none; and
-    keep(records, **more_records), which writes what there is by now as `write_result` does, the
-    seconds of killed runs included."""
-    start = perf_counter()
-    before = json.loads(path.read_text()) if path.is_file() else {}
-    if before.get("settings") != json.loads(json.dumps(settings)):
-        before = {}
+class Run:
+    """A run of an experiment from its beginning, on one thread, which writes under `root`/data.
 
-    def keep(records: list[dict], **more_records: list[dict]) -> Path:
+    `module` is the experiment's `__name__`: the command and the file are named after it.
+    `records` and `more` are what a killed run has left, for a run made by `resume`; else empty.
+    """
+
+    def __init__(self, root: Path, module: str, settings: Mapping[str, Any]):
+        torch.set_num_threads(1)
+        *_, lab, name = module.split(".")
+        number = lab.removeprefix("lab")
+        self.root, self.settings = root, settings
+        self.command = f"labs experiment {number} {name}"
+        self.path = root / f"data/results/{number}_{name}.json"
+        self.records: list[dict[str, Any]] = []
+        self.more: dict[str, Any] = {}
+        self.seconds_before, self.start = 0.0, perf_counter()
+
+    def keep(self, records: list[dict[str, Any]], **more: Any) -> Path:
+        """Write what there is by now, as `write_result` does, the seconds of killed runs
+        included."""
         return write_result(
-            path,
-            command=command,
-            settings=settings,
+            self.path,
+            command=self.command,
+            settings=self.settings,
             records=records,
-            seconds=before.get("seconds", 0) + perf_counter() - start,
-            **more_records,
+            seconds=self.seconds_before + perf_counter() - self.start,
+            **more,
         )
 
-    return before.get("records", []), keep
+    def ship(self, net: nn.Module, checkpoint: str, **notes: str) -> Path:
+        """Save `net` as a checkpoint of the labs ("05_sparsevit"), with the command and `notes` in
+        its header."""
+        path = self.root / f"data/checkpoints/{checkpoint}.safetensors"
+        return save_checkpoint(net, path, {"command": self.command, **notes})
+
+
+def resume(root: Path, module: str, settings: Mapping[str, Any]) -> Run:
+    """The `Run` that goes on where one with the same settings was killed, if there was one. Raises
+    LabError where the file of that run is no result file."""
+    run = Run(root, module, settings)
+    before = read_result(run.path) if run.path.is_file() else None
+    if before and before.settings == json.loads(json.dumps(settings)):  # tuples are lists there
+        run.records, run.more = before.records, dict(before.more)
+        run.seconds_before = before.seconds
+    return run

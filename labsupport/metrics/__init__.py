@@ -1,7 +1,8 @@
-"""How good an answer is, in numbers.
+"""Metrics: how good an answer is, in numbers.
 
-Rooms: `classification` (accuracy), `images` (PSNR, SSIM), `segmentation` (IoU), `retrieval`,
-`frechet` (distance of two sets of images), `probe` (linear probes), `judges` (is a caption drawn right).
+Rooms: `classification` (accuracy), `segmentation` (IoU), `images` (PSNR, SSIM), `frechet` (distance
+of two sets of images), `judges` (is a caption drawn right), `probe` (what frozen features are
+worth), `retrieval` (is the right one found).
 A name is imported when it is first used: the room that holds a lab's answer is hidden while that
 lab is graded, and the others have to work without it.
 """
@@ -13,9 +14,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "classification": ["accuracy"],
         "frechet": ["frechet_distance"],
-        "images": ["psnr", "ssim"],
+        "images": ["brightness_psnr", "brightness_ssim", "psnr", "ssim"],
         "judges": ["opinion", "share_right"],
-        "probe": ["features", "linear_probe"],
+        "probe": ["linear_probe"],
         "retrieval": ["better", "top1"],
         "segmentation": ["class_iou", "mean_iou"],
     },

@@ -1,4 +1,4 @@
-"""The Fréchet distance between two sets of feature vectors.
+"""Fréchet distance between two sets of feature vectors.
 
 M. Heusel et al., "GANs Trained by a Two Time-Scale Update Rule" (NeurIPS 2017), section 3, there
 with the features of an Inception network (FID). With other features values mean something else,

@@ -1,4 +1,4 @@
-"""What a judge network makes of images: features, and whether every word of a caption is right."""
+"""Opinions of a judge network on images: features, and whether every word of a caption is right."""
 
 import torch.nn.functional as F
 from torch import Tensor

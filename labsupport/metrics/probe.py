@@ -1,16 +1,8 @@
-"""What frozen features are worth: a linear classifier on them."""
-
-from collections.abc import Callable
+"""Linear probes: what frozen features are worth to a linear classifier."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-
-@torch.no_grad()
-def features(encode: Callable[[Tensor], Tensor], images: Tensor, batch_size: int = 250) -> Tensor:
-    """`encode` of all `images` (n, channels, height, width), in batches: (n, dim)."""
-    return torch.cat([encode(part) for part in images.split(batch_size)])
 
 
 def linear_probe(

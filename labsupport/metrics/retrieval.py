@@ -1,4 +1,4 @@
-"""How often the right one is found, or scored above a wrong one."""
+"""Retrieval: how often the right one is found, or scored above a wrong one."""
 
 import torch
 from torch import Tensor

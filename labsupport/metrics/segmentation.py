@@ -1,10 +1,10 @@
-"""Intersection over union of segmentations."""
+"""Segmentation: intersection over union of classes."""
 
 import torch
 from torch import Tensor, nn
 
 from labsupport.data.arguments import equally_many
-from labsupport.models.apply import predict
+from labsupport.models.apply import in_parts, predict
 
 
 def class_iou(predicted: Tensor, targets: Tensor, classes: int) -> Tensor:
@@ -32,7 +32,5 @@ def mean_iou(
     `images` are what the model takes, `targets` (n, height, width) integers.
     """
     equally_many(images=images, targets=targets)
-    total = torch.cat(
-        [predict(model, part, batch_size).argmax(1) for part in images.split(batch_size)]
-    )
-    return class_iou(total, targets, classes).nanmean().item()
+    answers = in_parts(lambda part: predict(model, part, batch_size).argmax(1), images, batch_size)
+    return class_iou(answers, targets, classes).nanmean().item()

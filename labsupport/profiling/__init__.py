@@ -1,4 +1,4 @@
-"""What a model costs.
+"""Profiling: what a model costs.
 
 Rooms: `counts` (parameters, multiply-accumulates), `clock` (seconds, of functions that take
 turns), `memory` (what a call takes and gives back).

@@ -32,7 +32,8 @@ def measure_in_turns(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        names, times = list(functions), {name: [] for name in functions}
+        names = list(functions)
+        times: dict[str, list[float]] = {name: [] for name in functions}
         start = perf_counter()
         for name in names:
             functions[name](*inputs)

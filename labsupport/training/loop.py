@@ -25,6 +25,10 @@ class History:
     lr: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
+    def last_loss(self, steps: int) -> float:
+        """Mean loss of the last `steps` steps, or of all where there are fewer."""
+        return sum(self.loss[-steps:]) / len(self.loss[-steps:])
+
 
 def shuffled_batches(
     n: int, batch_size: int, steps: int, generator: torch.Generator

@@ -7,11 +7,11 @@ import time
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from labsupport.profiling.clock import measure_seconds
+from labsupport.profiling.clock import measure_in_turns, measure_seconds
 from labsupport.profiling.counts import count_macs, count_parameters
 from labsupport.profiling.memory import memory_events
 
@@ -115,9 +115,23 @@ def test_memory_events_are_what_tensors_take_and_give_back():
 
 def test_the_profiler_writes_nothing_on_stderr():
     code = (
-        "import torch\nfrom labsupport.profiling.counts import memory_events\n"
+        "import torch\nfrom labsupport.profiling.memory import memory_events\n"
         "print(memory_events(torch.neg, torch.ones(100)))"
     )
     quiet = {k: v for k, v in os.environ.items() if k != "KINETO_LOG_LEVEL"}
     done = subprocess.run([sys.executable, "-c", code], env=quiet, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[400]\n", "")
+
+
+def test_turns_are_fair_and_threads_are_given_back():
+    calls = []
+    before = torch.get_num_threads()
+    times = measure_in_turns(
+        {"a": lambda x: calls.append("a"), "b": lambda x: calls.append("b")},
+        0,
+        seconds=0.01,
+        rounds=(4, 4),
+    )
+    assert calls == list("ab" + "ba" + "ab" + "ba" + "ab")
+    assert set(times) == {"a", "b"} and min(times.values()) >= 0
+    assert torch.get_num_threads() == before

@@ -6,17 +6,15 @@ Patches of 4 x 4 pixels give 8 x 8 tokens, a grid on which attention maps show s
 """
 
 from pathlib import Path
-from time import perf_counter
 
 import torch
 
 from labsupport import data
 from labsupport.data.transforms import normalize
-from labsupport.experiments.record import write_result
+from labsupport.experiments.record import Run
 from labsupport.labs.lab01 import data_scaling as studies
 from labsupport.metrics.classification import accuracy
 from labsupport.models.vit import VisionTransformer
-from labsupport.models.weights import save_checkpoint
 from labsupport.profiling.counts import count_parameters
 from labsupport.training.loop import train_classifier
 
@@ -60,8 +58,7 @@ def run(
         seed=SEED,
         progress=progress,
     )
-    last = history.loss[-50:]
-    record = {"loss": round(sum(last) / len(last), 4), "seconds": round(history.seconds, 1)}
+    record = {"loss": round(history.last_loss(50), 4), "seconds": round(history.seconds, 1)}
     for name, style in (("test", "noto"), ("other_style", "twemoji")):
         test = data.singles(
             studies.TEST_IMAGES,
@@ -77,9 +74,6 @@ def run(
 
 def main(root: Path) -> None:
     """Run it on one thread; write the checkpoint and data/results/01_checkpoint.json."""
-    torch.set_num_threads(1)
-    start = perf_counter()
-    model, record = run()
     settings = {
         "image_size": studies.IMAGE_SIZE,
         "concepts": studies.CONCEPTS,
@@ -92,15 +86,9 @@ def main(root: Path) -> None:
         "weight_decay": studies.WEIGHT_DECAY,
         "seed": SEED,
         "test_images": studies.TEST_IMAGES,
-        "vit": VIT | {"parameters": count_parameters(model)},
+        "vit": VIT | {"parameters": count_parameters(make_vit())},
     }
-    command = "labs experiment 01 checkpoint"
-    notes = {"command": command, "seed": str(SEED), "test_accuracy": f"{record['test']:.4f}"}
-    save_checkpoint(model, root / "data/checkpoints/01_vit.safetensors", notes)
-    write_result(
-        root / "data/results/01_checkpoint.json",
-        command=command,
-        settings=settings,
-        records=[record],
-        seconds=perf_counter() - start,
-    )
+    this = Run(root, __name__, settings)
+    model, record = run()
+    this.ship(model, "01_vit", seed=str(SEED), test_accuracy=f"{record['test']:.4f}")
+    this.keep([record])

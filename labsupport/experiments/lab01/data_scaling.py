@@ -5,11 +5,10 @@ labs experiment 01 data_scaling
 
 from collections.abc import Sequence
 from pathlib import Path
-from time import perf_counter
 
 import torch
 
-from labsupport.experiments.record import write_result
+from labsupport.experiments.record import Run
 from labsupport.labs.lab01 import data_scaling as studies
 from labsupport.models.cnn import PlainCNN, cnn_with_parameters
 from labsupport.models.vit import VisionTransformer
@@ -99,14 +98,6 @@ def run(
 
 def main(root: Path) -> None:
     """Run it all on one thread and write data/results/01_data_scaling.json."""
-    torch.set_num_threads(1)
-    start = perf_counter()
-    used, records, longer = run()
-    write_result(
-        root / "data/results/01_data_scaling.json",
-        command="labs experiment 01 data_scaling",
-        settings=used,
-        records=records,
-        seconds=perf_counter() - start,
-        longer=longer,
-    )
+    this = Run(root, __name__, settings(studies.STEPS, studies.TEST_IMAGES))
+    _, records, longer = run()
+    this.keep(records, longer=longer)

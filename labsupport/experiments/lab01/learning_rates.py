@@ -6,14 +6,13 @@ Judged on validation renders that neither `data_scaling` nor its tests use.
 """
 
 from pathlib import Path
-from time import perf_counter
 
 import torch
 
 from labsupport import data
 from labsupport.data.transforms import normalize
 from labsupport.experiments.lab01.data_scaling import make_cnn, make_vit
-from labsupport.experiments.record import write_result
+from labsupport.experiments.record import Run
 from labsupport.labs.lab01 import data_scaling as studies
 from labsupport.metrics.classification import accuracy
 from labsupport.training.loop import train_classifier
@@ -60,7 +59,7 @@ def run(progress: bool = True) -> list[dict]:
                 {
                     "model": name,
                     "lr": lr,
-                    "loss": round(sum(history.loss[-20:]) / len(history.loss[-20:]), 4),
+                    "loss": round(history.last_loss(20), 4),
                     "validation": accuracy(
                         model, normalize(validation.images[:2000]), validation.labels[:2000]
                     ),
@@ -71,9 +70,6 @@ def run(progress: bool = True) -> list[dict]:
 
 def main(root: Path) -> None:
     """Run it on one thread and write data/results/01_learning_rates.json."""
-    torch.set_num_threads(1)
-    start = perf_counter()
-    records = run()
     settings = {
         "images_per_class": IMAGES_PER_CLASS,
         "steps": studies.STEPS,
@@ -81,10 +77,5 @@ def main(root: Path) -> None:
         "weight_decay": studies.WEIGHT_DECAY,
         "seed": SEED,
     }
-    write_result(
-        root / "data/results/01_learning_rates.json",
-        command="labs experiment 01 learning_rates",
-        settings=settings,
-        records=records,
-        seconds=perf_counter() - start,
-    )
+    this = Run(root, __name__, settings)
+    this.keep(run())

@@ -11,11 +11,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labsupport.experiments.record import write_result
+from labsupport.experiments.record import Run
 from labsupport.labs.lab02.cost_study import FILLED, cost_sweep, map_of_tokens, series
 from labsupport.models.attention import (
     relu_linear,
@@ -123,9 +122,6 @@ def run(
 
 def main(root: Path) -> None:
     """Run it on one thread and write data/results/02_attention_cost.json."""
-    torch.set_num_threads(1)
-    start = time.perf_counter()
-    records, exponents = run()
     settings = {
         "dim": DIM,
         "heads": HEADS,
@@ -135,11 +131,6 @@ def main(root: Path) -> None:
         "fitted_from_tokens": LARGE,
         "clock": "processor time, smallest median of all rounds",
     }
-    write_result(
-        root / "data/results/02_attention_cost.json",
-        command="labs experiment 02 attention_cost",
-        settings=settings,
-        records=records,
-        seconds=time.perf_counter() - start,
-        exponents=exponents,
-    )
+    this = Run(root, __name__, settings)
+    records, exponents = run()
+    this.keep(records, exponents=exponents)

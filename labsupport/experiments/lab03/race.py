@@ -9,13 +9,12 @@ those of the papers.
 
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 
 import torch
 import torchvision
 from torch import nn
 
-from labsupport.experiments.record import package_versions, write_result
+from labsupport.experiments.record import Run, package_versions
 from labsupport.models.efficientvit.heads import classifier, segmenter
 from labsupport.profiling.clock import measure_in_turns
 from labsupport.profiling.counts import count_macs, count_parameters
@@ -132,9 +131,6 @@ def run_streets(seconds: float = 60) -> list[dict]:
 
 def main(root: Path) -> None:
     """Run it on one thread and write data/results/03_race.json."""
-    torch.set_num_threads(1)
-    start = perf_counter()
-    versions = package_versions()
     import timm
     import transformers
 
@@ -143,14 +139,8 @@ def main(root: Path) -> None:
         "threads": 1,
         "timm": timm.__version__,
         "absent": ABSENT,
-        "torch": versions["torch"],
+        "torch": package_versions()["torch"],
         "transformers": transformers.__version__,
     }
-    write_result(
-        root / "data/results/03_race.json",
-        command="labs experiment 03 race",
-        settings=settings,
-        records=run(),
-        streets=run_streets(),
-        seconds=perf_counter() - start,
-    )
+    this = Run(root, __name__, settings)
+    this.keep(run(), streets=run_streets())

@@ -7,10 +7,8 @@ the first seed. Results are written after every net; started again with the same
 on where it stopped.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from time import perf_counter
 
 import torch
 import torch.nn.functional as F
@@ -18,13 +16,13 @@ from torch import Tensor, nn
 
 from labsupport.data.rule_scenes import CLASSES, rule_scenes
 from labsupport.data.transforms import normalize
-from labsupport.experiments.record import write_result
-from labsupport.metrics.segmentation import class_iou, predict
+from labsupport.experiments.record import resume
+from labsupport.metrics.segmentation import class_iou
+from labsupport.models.apply import predict
 from labsupport.models.efficientvit.attention import MultiScaleAttention, softmax_attention
 from labsupport.models.efficientvit.backbone import b_backbone
 from labsupport.models.efficientvit.heads import SegmentationHead, Segmenter
 from labsupport.models.segformer import SegFormerLike
-from labsupport.models.weights import save_checkpoint
 from labsupport.profiling.counts import count_macs, count_parameters
 from labsupport.training.loop import train_classifier
 
@@ -145,14 +143,13 @@ def run(
             )
             found = predict(net, normalize(test.images)).argmax(1)
             iou = class_iou(found, test.targets, len(CLASSES))
-            last = history.loss[-20:]
             records.append(
                 {
                     "net": name,
                     "seed": seed,
                     "miou": round(iou.nanmean().item(), 4),
                     "iou": [round(v, 4) for v in iou.tolist()],
-                    "loss": round(sum(last) / len(last), 4),
+                    "loss": round(history.last_loss(20), 4),
                     "seconds": round(history.seconds, 1),
                 }
             )
@@ -163,30 +160,13 @@ def run(
 
 def main(root: Path) -> None:
     """Run it on one thread; write two checkpoints and data/results/03_segmentation.json."""
-    torch.set_num_threads(1)
-    start = perf_counter()
-    command = "labs experiment 03 segmentation"
-    path = root / "data/results/03_segmentation.json"
-    before = json.loads(path.read_text()) if path.is_file() else {}
-    if before.get("settings") != json.loads(json.dumps(settings())):
-        before = {}
+    this = resume(root, __name__, settings())
 
     def keep(name: str, net: nn.Module, records: list[dict]) -> None:
         record = records[-1]
         if name in CHECKPOINTS and record["seed"] == SEEDS[0]:
-            notes = {
-                "command": command,
-                "net": name,
-                "seed": str(SEEDS[0]),
-                "miou": f"{record['miou']:.4f}",
-            }
-            save_checkpoint(net, root / f"data/checkpoints/{CHECKPOINTS[name]}.safetensors", notes)
-        write_result(
-            path,
-            command=command,
-            settings=settings(),
-            records=records,
-            seconds=before.get("seconds", 0) + perf_counter() - start,
-        )
+            notes = {"net": name, "seed": str(SEEDS[0]), "miou": f"{record['miou']:.4f}"}
+            this.ship(net, CHECKPOINTS[name], **notes)
+        this.keep(records)
 
-    run(done=before.get("records", ()), keep=keep)
+    run(done=this.records, keep=keep)

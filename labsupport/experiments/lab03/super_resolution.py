@@ -7,19 +7,18 @@ Also writes data/checkpoints/03_super_resolution.safetensors, the EfficientViT o
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from time import perf_counter
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from labsupport import data
-from labsupport.experiments.record import write_result
-from labsupport.labs.lab03.dense_prediction import downscale, psnr, ssim
-from labsupport.metrics.segmentation import predict
+from labsupport.experiments.record import Run
+from labsupport.labs.lab03.dense_prediction import downscale
+from labsupport.metrics.images import brightness_psnr, brightness_ssim
+from labsupport.models.apply import predict
 from labsupport.models.efficientvit.heads import SuperResolution
 from labsupport.models.swinir import SwinIRLike
-from labsupport.models.weights import save_checkpoint
 from labsupport.profiling.counts import count_macs, count_parameters
 from labsupport.training.loop import train_classifier
 
@@ -97,8 +96,8 @@ def run(
         found = {}
         for style, end in (("noto", ""), ("twemoji", "_other_style")):
             outputs = enlarge(downscale(tests[style], SCALE))
-            found["psnr" + end] = round(psnr(outputs, tests[style], SCALE), 3)
-            found["ssim" + end] = round(ssim(outputs, tests[style], SCALE), 4)
+            found["psnr" + end] = round(brightness_psnr(outputs, tests[style], SCALE), 3)
+            found["ssim" + end] = round(brightness_ssim(outputs, tests[style], SCALE), 4)
         return found
 
     bicubic = score(lambda x: F.interpolate(x, scale_factor=SCALE, mode="bicubic"))
@@ -132,20 +131,11 @@ def run(
 
 def main(root: Path) -> None:
     """Run it on one thread; write the checkpoint and data/results/03_super_resolution.json."""
-    torch.set_num_threads(1)
-    start = perf_counter()
-    command = "labs experiment 03 super_resolution"
+    this = Run(root, __name__, settings())
 
     def keep(name: str, net: nn.Module, record: dict) -> None:
         if name == "EfficientViT":
-            notes = {"command": command, "seed": str(SEEDS[0]), "psnr": f"{record['psnr']:.3f}"}
-            save_checkpoint(net, root / "data/checkpoints/03_super_resolution.safetensors", notes)
+            notes = {"seed": str(SEEDS[0]), "psnr": f"{record['psnr']:.3f}"}
+            this.ship(net, "03_super_resolution", **notes)
 
-    records = run(keep=keep)
-    write_result(
-        root / "data/results/03_super_resolution.json",
-        command=command,
-        settings=settings(),
-        records=records,
-        seconds=perf_counter() - start,
-    )
+    this.keep(run(keep=keep))

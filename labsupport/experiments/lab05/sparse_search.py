@@ -11,7 +11,6 @@ takes. What they find is tested on other scenes, and its time is measured.
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter
 
 import torch
 from torch import Tensor
@@ -27,7 +26,7 @@ from labsupport.experiments.lab05.sparsity import (
     uniform,
     with_layout,
 )
-from labsupport.experiments.record import write_result
+from labsupport.experiments.record import Run
 from labsupport.models.layouts import (
     CHOICES,
     Layout,
@@ -196,13 +195,5 @@ def run(
 
 def main(root: Path) -> None:
     """Run it on one thread; write data/results/05_sparse_search.json."""
-    torch.set_num_threads(1)
-    start = perf_counter()
-    result = run()
-    write_result(
-        root / "data/results/05_sparse_search.json",
-        command="labs experiment 05 sparse_search",
-        settings=settings(),
-        seconds=perf_counter() - start,
-        **result,
-    )
+    this = Run(root, __name__, settings())
+    this.keep(**run())

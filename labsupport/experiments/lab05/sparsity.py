@@ -11,11 +11,9 @@ same after sparsity-aware training with the centred score. Results are written a
 started again with the same settings, it goes on where it stopped.
 """
 
-import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +21,7 @@ from torch import Tensor, nn
 
 from labsupport.data import scenes, singles
 from labsupport.data.transforms import normalize
-from labsupport.experiments.record import write_result
+from labsupport.experiments.record import resume
 from labsupport.metrics.segmentation import class_iou
 from labsupport.models.layouts import CHOICES, random_layout
 from labsupport.models.sparsevit import (
@@ -34,7 +32,7 @@ from labsupport.models.sparsevit import (
     magnitude,
     window_scores,
 )
-from labsupport.models.weights import load_checkpoint, save_checkpoint
+from labsupport.models.weights import load_checkpoint
 from labsupport.profiling.clock import measure_in_turns
 from labsupport.profiling.counts import count_macs, count_parameters
 from labsupport.training.loop import train_classifier
@@ -288,7 +286,7 @@ def run(
                     "task": task,
                     "seed": seed,
                     "training": name,
-                    "loss": round(sum(history.loss[-10:]) / len(history.loss[-10:]), 4),
+                    "loss": round(history.last_loss(10), 4),
                     "seconds": round(history.seconds, 1),
                     "quality": qualities(net, test),
                     "auc": foreground_auc(net, test[0], test[2]),
@@ -338,32 +336,18 @@ def latencies(seconds: float = 30.0, batch: int = 8) -> list[dict]:
 
 
 def main(root: Path) -> None:
-    """Run it on one thread; write a checkpoint and data/results/05_sparsity.json."""
-    torch.set_num_threads(1)
-    start = perf_counter()
-    command = "labs experiment 05 sparsity"
-    path = root / "data/results/05_sparsity.json"
-    before = json.loads(path.read_text()) if path.is_file() else {}
-    if before.get("settings") != json.loads(json.dumps(settings())):
-        before = {}
-    times = before.get("latency") or latencies()
+    """Run it on one thread; write two checkpoints and data/results/05_sparsity.json."""
+    this = resume(root, __name__, settings())
+    times = this.more.get("latency") or latencies()
 
     def keep(net: SparseSwin, records: list[dict]) -> None:
         last = records[-1]
         name = CHECKPOINTS.get((last["task"], last["seed"], last["training"]))
         if name:
-            notes = {"command": command, "miou": str(last["quality"]["dense"])}
-            save_checkpoint(net, root / f"data/checkpoints/{name}.safetensors", notes)
-        write_result(
-            path,
-            command=command,
-            settings=settings(),
-            records=records,
-            seconds=before.get("seconds", 0) + perf_counter() - start,
-            latency=times,
-        )
+            this.ship(net, name, miou=str(last["quality"]["dense"]))
+        this.keep(records, latency=times)
 
-    run(done=before.get("records", ()), keep=keep)
+    run(done=this.records, keep=keep)
 
 
 def _resized(images: Tensor, size: int) -> Tensor:

@@ -6,24 +6,23 @@ Also writes data/checkpoints/06_clip.safetensors: CLIP trained for longer. Resul
 after every net; started again with the same settings, it goes on where it stopped.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labsupport.data import CONCEPTS, pairs, singles
+from labsupport.data import CONCEPTS, Batch, pairs, singles
 from labsupport.data.captions import with_article
 from labsupport.data.transforms import normalize
-from labsupport.experiments.record import write_result
+from labsupport.experiments.record import resume
+from labsupport.labs.lab06.pairs import train_pairs
 from labsupport.metrics.retrieval import better, top1
+from labsupport.models.apply import in_parts
 from labsupport.models.clip import losses
 from labsupport.models.clip.model import CLIP, small_clip
 from labsupport.models.clip.words import tokenize
-from labsupport.models.weights import save_checkpoint
 from labsupport.profiling.counts import count_parameters
 from labsupport.training.loop import train_classifier
 
@@ -106,27 +105,19 @@ def settings() -> dict:
     }
 
 
-def step_with(loss_of: Callable[..., Tensor]) -> Callable[..., float]:
-    """A step of training for `pairs.train_pairs`, with wrong captions where it is given them."""
+def loss_with(loss_of: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The loss of a batch for `train_pairs`, with wrong captions where it is given them."""
 
-    def step(
-        model: CLIP, optimizer: torch.optim.Optimizer, images: Tensor, *tokens: Tensor
-    ) -> float:
+    def step(model: CLIP, _: object, images: Tensor, *tokens: Tensor) -> Tensor:
         texts = model.text(torch.cat(tokens)).chunk(len(tokens))
-        loss = loss_of(model.image(images), *texts, model.logit_scale)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.clamp_scale(model.logit_scale)
-        return loss.item()
+        return loss_of(model.image(images), *texts, model.logit_scale)
 
     return step
 
 
 def vectors(encode: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """`encode` applied to images in [0, 1], a few hundred at a time."""
-    with torch.no_grad():
-        return torch.cat([encode(normalize(part)) for part in images.split(250)])
+    return in_parts(lambda part: encode(normalize(part)), images)
 
 
 def measure(
@@ -214,9 +205,9 @@ def train_net(
         inputs = [pictures, tokenize(train.captions)]
         if name == "hard negatives":
             inputs.append(tokenize([pairs.swapped(caption) for caption in train.captions]))
-        history, scales = pairs.train_pairs(
+        history, scales = train_pairs(
             net,
-            step_with(LOSSES.get(name, losses.clip_loss)),
+            loss_with(LOSSES.get(name, losses.clip_loss)),
             inputs,
             [pairs.fact(caption) for caption in train.captions],
             steps=steps,
@@ -224,11 +215,12 @@ def train_net(
             lr=LR,
             seed=seed,
             progress=title,
+            after=lambda _: losses.clamp_scale(net.logit_scale),
         )
     record = {
         "net": name,
         "seed": seed,
-        "loss": round(sum(history.loss[-20:]) / 20, 4),
+        "loss": round(history.last_loss(20), 4),
         "scale": round(scales[-1], 2) if scales else None,
         "seconds": round(history.seconds, 1),
     }
@@ -297,42 +289,24 @@ def run(
 
 def main(root: Path) -> None:
     """Run it on one thread; write the checkpoint and data/results/06_contrastive.json."""
-    torch.set_num_threads(1)
-    start = perf_counter()
-    command = "labs experiment 06 contrastive"
-    path = root / "data/results/06_contrastive.json"
-    before = json.loads(path.read_text()) if path.is_file() else {}
-    if before.get("settings") != json.loads(json.dumps(settings())):
-        before = {}
-    shipped, showcase = before.get("shipped", []), before.get("showcase", [])
-
-    def keep(records: list[dict]) -> None:
-        write_result(
-            path,
-            command=command,
-            settings=settings(),
-            records=records,
-            seconds=before.get("seconds", 0) + perf_counter() - start,
-            shipped=shipped,
-            showcase=showcase,
-        )
-
-    if not shipped:
+    this = resume(root, __name__, settings())
+    further = this.more
+    if not further:
         net, record = train_net(SHIPPED_NET, 0, SHIPPED_IMAGES, SHIPPED_STEPS)
-        shipped = [record | measure_clip(net)]
-        example = pairs.showcase()
-        with torch.no_grad():
-            cosines = (
-                net.encode_text(tokenize(example.captions))
-                @ net.encode_image(normalize(example.images)).T
-            )
-        showcase = [
-            {
-                "captions": example.captions,
-                "cosines": [[round(v, 3) for v in row] for row in cosines.tolist()],
-            }
-        ]
-        notes = {"command": command, "seed": "0", "unseen pairs": str(shipped[0]["unseen pairs"])}
-        save_checkpoint(net, root / "data/checkpoints/06_clip.safetensors", notes)
-        keep(list(before.get("records", ())))
-    run(done=before.get("records", ()), keep=keep)
+        shipped = record | measure_clip(net)
+        further = {"shipped": [shipped], "showcase": [cosines_of(net, pairs.showcase())]}
+        this.ship(net, "06_clip", **{"seed": "0", "unseen pairs": str(shipped["unseen pairs"])})
+        this.keep(this.records, **further)
+    run(done=this.records, keep=lambda records: this.keep(records, **further))
+
+
+@torch.no_grad()
+def cosines_of(model: CLIP, batch: Batch) -> dict:
+    """The captions of `batch`, and the cosine of each with every image."""
+    cosines = (
+        model.encode_text(tokenize(batch.captions)) @ model.encode_image(normalize(batch.images)).T
+    )
+    return {
+        "captions": batch.captions,
+        "cosines": [[round(v, 3) for v in row] for row in cosines.tolist()],
+    }

@@ -9,7 +9,6 @@ started, views that differ in their crop only, and the whole tower trained on th
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import mean
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from labsupport.data import CONCEPTS, Batch, pairs, singles
 from labsupport.data.augment import two_views
 from labsupport.data.transforms import normalize
+from labsupport.experiments.lab06.contrastive import vectors
 from labsupport.experiments.record import resume
 from labsupport.metrics.classification import accuracy
 from labsupport.models.clip.losses import nt_xent
@@ -71,16 +71,10 @@ def settings() -> dict:
     }
 
 
-@torch.no_grad()
-def features(tower: nn.Module, images: Tensor) -> Tensor:
-    """The tower's vectors of images in [0, 1], a few hundred at a time: (n, 64)."""
-    return torch.cat([tower(normalize(part)) for part in images.split(250)])
-
-
 def probe(tower: nn.Module, seed: int, labels: int) -> float:
     """Accuracy of a linear layer on the frozen, standardised vectors, from `labels` images."""
     train, test = labelled(labels, seed), held_out()
-    x, held = features(tower, train.images), features(tower, test.images)
+    x, held = vectors(tower, train.images), vectors(tower, test.images)
     centre, deviation = x.mean(0), x.std(0) + 1e-6
     layer = nn.Linear(64, len(CONCEPTS))
     train_classifier(
@@ -127,7 +121,7 @@ def train_tower(name: str, seed: int, progress: bool = True) -> tuple[nn.Module,
             progress=title,
             loss_of=lambda z, _: nt_xent(*z, TEMPERATURE),
         )
-        record |= {"loss": round(mean(history.loss[-20:]), 4), "seconds": round(history.seconds, 1)}
+        record |= {"loss": round(history.last_loss(20), 4), "seconds": round(history.seconds, 1)}
     return tower.eval(), record
 
 
@@ -178,10 +172,5 @@ def run(
 
 def main(root: Path) -> None:
     """Run it on one thread and write data/results/06_simclr.json; it goes on where it stopped."""
-    torch.set_num_threads(1)
-    done, keep = resume(
-        root / "data/results/06_simclr.json",
-        command="labs experiment 06 simclr",
-        settings=settings(),
-    )
-    run(done=done, keep=keep)
+    this = resume(root, __name__, settings())
+    run(done=this.records, keep=this.keep)

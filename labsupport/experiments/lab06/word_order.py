@@ -12,8 +12,9 @@ import torch
 
 from labsupport.data import pairs
 from labsupport.data.transforms import normalize
-from labsupport.experiments.lab06.contrastive import step_with, vectors
+from labsupport.experiments.lab06.contrastive import loss_with, vectors
 from labsupport.experiments.record import resume
+from labsupport.labs.lab06.pairs import train_pairs
 from labsupport.metrics.retrieval import better
 from labsupport.models.clip import losses
 from labsupport.models.clip.model import CLIP, small_clip
@@ -66,23 +67,20 @@ def order(model: CLIP, held_out: bool, images: int, style: str = "noto") -> floa
     return round(better((found * true).sum(1), (found * wrong).sum(1)), 4)
 
 
-def watched(
-    step: Callable[..., float], curve: dict[str, list], every: int, test_images: int
-) -> Callable[..., float]:
-    """The same step, which also notes word order in `curve` after every so many calls."""
-    calls = 0
+def watch(
+    model: CLIP, curve: dict[str, list], every: int, test_images: int
+) -> Callable[[int], None]:
+    """What happens after a step: the scale is clamped, and after every so many steps word order is
+    noted in `curve`."""
 
-    def noted(model: CLIP, *given) -> float:
-        nonlocal calls
-        calls += 1
-        loss = step(model, *given)
-        if calls % every == 0:
-            curve["at"].append(calls)
+    def after(number: int) -> None:
+        losses.clamp_scale(model.logit_scale)
+        if (number + 1) % every == 0:
+            curve["at"].append(number + 1)
             curve["seen"].append(order(model, False, test_images))
             curve["unseen"].append(order(model, True, test_images))
-        return loss
 
-    return noted
+    return after
 
 
 def run(
@@ -109,10 +107,9 @@ def run(
             torch.manual_seed(seed)
             model = small_clip()
             curve: dict[str, list] = {"at": [], "seen": [], "unseen": []}
-            step = watched(step_with(loss_of), curve, max(1, steps // MEASUREMENTS), test_images)
-            history, _ = pairs.train_pairs(
+            history, _ = train_pairs(
                 model,
-                step,
+                loss_with(loss_of),
                 inputs,
                 [key(caption) for caption in train.captions],
                 steps=steps,
@@ -120,6 +117,7 @@ def run(
                 lr=LR,
                 seed=seed,
                 progress=f"{name}, seed {seed}" if progress else False,
+                after=watch(model, curve, max(1, steps // MEASUREMENTS), test_images),
             )
             records.append(
                 {
@@ -127,7 +125,7 @@ def run(
                     "seed": seed,
                     **curve,
                     "unseen style": order(model, False, test_images, "twemoji"),
-                    "loss": round(sum(history.loss[-20:]) / 20, 4),
+                    "loss": round(history.last_loss(20), 4),
                     "seconds": round(history.seconds, 1),
                 }
             )
@@ -138,10 +136,5 @@ def run(
 
 def main(root: Path) -> None:
     """Run it on one thread; write data/results/06_word_order.json."""
-    torch.set_num_threads(1)
-    done, keep = resume(
-        root / "data/results/06_word_order.json",
-        command="labs experiment 06 word_order",
-        settings=settings(),
-    )
-    run(done=done, keep=keep)
+    this = resume(root, __name__, settings())
+    run(done=this.records, keep=this.keep)

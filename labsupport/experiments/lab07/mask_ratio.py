@@ -69,7 +69,7 @@ def run(
                 net = base.make_mae(ratio, normalised, DRAWS[draw])
             title = f"{draw}, {ratio:.0%}, seed {seed}" if progress else False
             start = perf_counter()
-            loss = base.pretrain(net, x, min(STEPS, most_steps), seed, title)
+            history = base.pretrain(net, x, min(STEPS, most_steps), seed, title)
             seconds = perf_counter() - start
             classifier = base.fine_tune(
                 net.encoder,
@@ -87,7 +87,7 @@ def run(
                     "seed": seed,
                     "probe": base.probe(net.encoder, x[:LABELS], y[:LABELS], test, test_labels),
                     "fine_tuned": accuracy(classifier, test, test_labels),
-                    "loss": round(sum(loss[-50:]) / len(loss[-50:]), 4),
+                    "loss": round(history.last_loss(50), 4),
                     "seconds": round(seconds, 1),
                 }
             )
@@ -98,10 +98,5 @@ def run(
 
 def main(root: Path) -> None:
     """Run it on one thread; write data/results/07_mask_ratio.json."""
-    torch.set_num_threads(1)
-    done, keep = resume(
-        root / "data/results/07_mask_ratio.json",
-        command="labs experiment 07 mask_ratio",
-        settings=settings(),
-    )
-    run(done=done, keep=keep)
+    this = resume(root, __name__, settings())
+    run(done=this.records, keep=this.keep)

@@ -17,12 +17,12 @@ from labsupport.data.hues import CONCEPTS, SIZE, shapes
 from labsupport.data.transforms import normalize
 from labsupport.experiments.record import resume
 from labsupport.metrics.classification import accuracy
-from labsupport.metrics.probe import features, linear_probe
+from labsupport.metrics.probe import linear_probe
+from labsupport.models.apply import in_parts
 from labsupport.models.mae import MAEDecoder, MAEEncoder, MaskedAutoencoder, PooledClassifier
 from labsupport.models.masking import random_noise
-from labsupport.models.weights import save_checkpoint
 from labsupport.profiling.counts import count_macs, count_parameters
-from labsupport.training.loop import train_classifier
+from labsupport.training.loop import History, train_classifier
 
 PATCH = 4
 ENCODER = {"dim": 96, "depth": 4, "heads": 3, "mlp_ratio": 2}
@@ -52,8 +52,8 @@ def make_mae(
 
 def pretrain(
     net: MaskedAutoencoder, images: Tensor, steps: int, seed: int, progress: bool | str = False
-) -> list[float]:
-    """Train `net` in place on `images` without labels; the loss of every step. Seeded."""
+) -> History:
+    """Train `net` in place on `images` without labels. Seeded."""
     nothing = torch.zeros(len(images))
     return train_classifier(
         net,
@@ -66,7 +66,7 @@ def pretrain(
         seed=seed,
         progress=progress,
         loss_of=lambda outputs, _: outputs[0],
-    ).loss
+    )
 
 
 def fine_tune(
@@ -101,7 +101,7 @@ def probe(
 ) -> float:
     """Accuracy of a linear probe on the mean of the patch tokens of a frozen encoder."""
     found = [
-        features(lambda part: encoder(part, 0.0)[0][:, 1:].mean(1), some) for some in (images, test)
+        in_parts(lambda part: encoder(part, 0.0)[0][:, 1:].mean(1), some) for some in (images, test)
     ]
     return linear_probe(found[0], labels, found[1], test_labels)
 
@@ -189,7 +189,7 @@ def run(
         net, start = fresh(seed), perf_counter()
         few = x[:PROBE_LABELS], y[:PROBE_LABELS], test, test_labels
         untrained = probe(net.encoder, *few)
-        loss = pretrain(
+        history = pretrain(
             net, x, min(STEPS, most_steps), seed, f"pretraining, seed {seed}" if progress else False
         )
         nets[seed] = net
@@ -199,7 +199,7 @@ def run(
                     "start": "pretraining",
                     "labels": 0,
                     "seed": seed,
-                    "loss": round(sum(loss[-50:]) / len(loss[-50:]), 4),
+                    "loss": round(history.last_loss(50), 4),
                     "test_loss": round(held_out_loss(net, test), 4),
                     "probe_untrained": untrained,
                     "probe": probe(net.encoder, *few),
@@ -264,20 +264,12 @@ def held_out_loss(net: MaskedAutoencoder, images: Tensor, seed: int = 0) -> floa
 
 def main(root: Path) -> None:
     """Run it on one thread; write the checkpoint and data/results/07_masked_pretraining.json."""
-    torch.set_num_threads(1)
-    command = "labs experiment 07 masked_pretraining"
-    done, write = resume(
-        root / "data/results/07_masked_pretraining.json", command=command, settings=settings()
-    )
+    this = resume(root, __name__, settings())
 
     def keep(seed: int, net: nn.Module | None, records: list[dict]) -> None:
         if net is not None and seed == SEEDS[0]:
-            notes = {
-                "command": command,
-                "seed": str(seed),
-                "test_loss": f"{records[-1]['test_loss']:.4f}",
-            }
-            save_checkpoint(net, root / f"data/checkpoints/{CHECKPOINT}.safetensors", notes)
-        write(records)
+            notes = {"seed": str(seed), "test_loss": f"{records[-1]['test_loss']:.4f}"}
+            this.ship(net, CHECKPOINT, **notes)
+        this.keep(records)
 
-    run(done=done, keep=keep)
+    run(done=this.records, keep=keep)

@@ -88,10 +88,5 @@ def run(
 
 def main(root: Path) -> None:
     """Run it on one thread; write data/results/07_natural_colours.json."""
-    torch.set_num_threads(1)
-    done, keep = resume(
-        root / "data/results/07_natural_colours.json",
-        command="labs experiment 07 natural_colours",
-        settings=settings(),
-    )
-    run(done=done, keep=keep)
+    this = resume(root, __name__, settings())
+    run(done=this.records, keep=this.keep)

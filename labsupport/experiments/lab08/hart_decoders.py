@@ -1,4 +1,4 @@
-"""Lab 08: decoders trained on discrete latents only, and on both kinds; three seeds.
+"""Decoders of lab 08: trained on discrete latents only, and on both kinds; three seeds.
 
     labs experiment 08 hart_decoders
 
@@ -15,30 +15,24 @@ from time import perf_counter
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from labsupport.data.stickers import Stickers, stickers
 from labsupport.data.transforms import normalize, to_unit
 from labsupport.experiments.lab08 import hart_judges, hart_tokenizer
 from labsupport.experiments.lab08.hart_tokenizer import reconstruction_loss, train_tokenizer
 from labsupport.experiments.record import resume
+from labsupport.labs.lab08.tokenizers import SMALL
 from labsupport.metrics.frechet import frechet_distance
 from labsupport.metrics.images import psnr, ssim
 from labsupport.metrics.judges import opinion, share_right
 from labsupport.models.apply import in_parts
+from labsupport.models.hart.shipped import untrained
 from labsupport.models.hart.tokenizer import HybridTokenizer
 from labsupport.models.judges import JudgeNet
 from labsupport.models.weights import load_checkpoint
-from labsupport.training.schedule import learning_rate_factor
+from labsupport.training.loop import fit
+from labsupport.training.precision import autocast
 
-NET = {
-    "size": 32,
-    "dim": 8,
-    "codebook_size": 256,
-    "scales": (1, 2, 4, 8),
-    "widths": (16, 32, 64),
-    "blocks": 1,
-}
 STEPS, CONTINUOUS = 1200, 0.5
 DECODER_STEPS, DECODER_LR = 400, 1e-3
 TEST_IMAGES, TEST_SEED = 1000, 88
@@ -52,7 +46,7 @@ JUDGE = "a"
 def settings() -> dict:
     """All that a record depends on, for the result file."""
     return {
-        "net": NET,
+        "net": SMALL,
         "steps": STEPS,
         "continuous": CONTINUOUS,
         "decoder_steps": DECODER_STEPS,
@@ -82,32 +76,22 @@ def train_decoder(
     optimizer = torch.optim.AdamW(
         tokenizer.decoder.parameters(), DECODER_LR, betas=hart_tokenizer.BETAS
     )
-    batch_size = hart_tokenizer.BATCH_SIZE
-    number = round(continuous * batch_size)
-    title = progress if isinstance(progress, str) else "decoder"
-    tokenizer.train()
-    for step in tqdm(range(steps), disable=not progress, desc=title):
-        for group in optimizer.param_groups:
-            group["lr"] = DECODER_LR * learning_rate_factor(step, steps)
-        images = normalize(
-            stickers(
-                batch_size,
-                tokenizer.size,
-                jitter=hart_tokenizer.JITTER,
-                seed=seed * 10_000_000 + 5_000_000 + step,
-            ).images
-        )
+    batch_size, size = hart_tokenizer.BATCH_SIZE, tokenizer.size
+    number, jitter = round(continuous * batch_size), hart_tokenizer.JITTER
+
+    def step(at: int) -> Tensor:
+        drawn = stickers(batch_size, size, jitter=jitter, seed=seed * 10_000_000 + 5_000_000 + at)
+        images = normalize(drawn.images)
         with torch.no_grad():
             latent = tokenizer.encode(images)
             discrete = tokenizer.quantizer(latent).discrete
-        shown = torch.cat([latent[:number], discrete[number:]])
-        with torch.autocast("cpu", torch.bfloat16):
-            made = tokenizer.decode(shown).float()
-        loss = reconstruction_loss(made, images)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(tokenizer.decoder.parameters(), hart_tokenizer.CLIP)
-        optimizer.step()
+        with autocast():
+            made = tokenizer.decode(torch.cat([latent[:number], discrete[number:]])).float()
+        return reconstruction_loss(made, images)
+
+    tokenizer.train()
+    title = "decoder" if progress is True else progress
+    fit(step, optimizer, steps=steps, clip=hart_tokenizer.CLIP, progress=title)
     tokenizer.eval()
 
 
@@ -141,7 +125,7 @@ def measure(tokenizer: HybridTokenizer, judge: JudgeNet, batch: Stickers) -> dic
 def family(name: str, seed: int, progress: bool) -> Iterator[tuple[str, HybridTokenizer]]:
     """A net of WHOLE, trained; and where it is the discrete one, the nets of FROZEN after it."""
     torch.manual_seed(seed)
-    tokenizer = HybridTokenizer(**NET)
+    tokenizer = HybridTokenizer(**SMALL)
     train_tokenizer(
         tokenizer,
         steps=STEPS,
@@ -171,7 +155,7 @@ def run(
     `keep(records)` is called after every net."""
     records = list(done)
     tests = {
-        title: stickers(TEST_IMAGES, NET["size"], split=split, seed=TEST_SEED)
+        title: stickers(TEST_IMAGES, SMALL["size"], split=split, seed=TEST_SEED)
         for title, split in SPLITS.items()
     }
     for seed in seeds:
@@ -205,7 +189,7 @@ def ceiling(judge: JudgeNet) -> list[dict]:
     """What the judge finds in the test images themselves, one record a split."""
     found = []
     for title, split in SPLITS.items():
-        batch = stickers(TEST_IMAGES, NET["size"], split=split, seed=TEST_SEED)
+        batch = stickers(TEST_IMAGES, SMALL["size"], split=split, seed=TEST_SEED)
         _, words = opinion(judge, batch.images, hart_judges.SIZE)
         found.append({"split": title, "right": round(share_right(words, batch.attributes), 4)})
     return found
@@ -214,13 +198,8 @@ def ceiling(judge: JudgeNet) -> list[dict]:
 def main(root: Path) -> None:
     """Run it on one thread and write data/results/08_hart_decoders.json; it goes on where it
     stopped."""
-    torch.set_num_threads(1)
-    done, keep = resume(
-        root / "data/results/08_hart_decoders.json",
-        command="labs experiment 08 hart_decoders",
-        settings=settings(),
-    )
-    judge = hart_judges.judge_net(JUDGE)
+    this = resume(root, __name__, settings())
+    judge = untrained(f"judge {JUDGE}")
     load_checkpoint(judge, root / f"data/checkpoints/08_judge_{JUDGE}.safetensors")
     images = ceiling(judge.eval())
-    run(judge, done=done, keep=lambda records: keep(records, images=images))
+    run(judge, done=this.records, keep=lambda records: this.keep(records, images=images))

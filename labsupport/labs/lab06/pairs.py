@@ -1,4 +1,4 @@
-"""Lab 06's pairs of things: their scenes, and training on batches without two equal captions.
+"""Pairs of things, lab 06's: their scenes, and training on batches without two equal captions.
 
 Two captions that say the same ("a cat left of a dog", "a dog right of a cat") never meet in a
 batch, where each would be counted as wrong for the other's image.
@@ -48,7 +48,7 @@ def distinct_batches(
 
 def train_pairs(
     model: nn.Module,
-    step: Callable[..., float],
+    step: Callable[..., Tensor | float],
     inputs: Sequence[Tensor],
     keys: Sequence[str],
     *,
@@ -58,9 +58,12 @@ def train_pairs(
     weight_decay: float = 0.05,
     seed: int = 0,
     progress: bool | str = True,
+    after: Callable[[int], None] | None = None,
 ) -> tuple[History, list[float]]:
     """Train `model` in place with `step(model, optimizer, *inputs of a batch)`, which returns the
-    loss; AdamW and the schedule of `labsupport.training.fit`. Entries of a batch differ in `keys`.
+    loss, a number where it has moved the weights itself; AdamW and the schedule of
+    `labsupport.training.fit`. Entries of a batch differ in `keys`. `after(number)` is called when
+    the weights have moved.
 
     Returns the history, and exp(model.logit_scale) after every step (1 where there is none).
     """
@@ -68,11 +71,13 @@ def train_pairs(
     batches = distinct_batches(keys, batch_size, steps, seed)
     scales: list[float] = []
 
-    def one_step(_: int) -> float:
+    def one_step(_: int) -> Tensor | float:
         batch = next(batches)
         return step(model, optimizer, *(values[batch] for values in inputs))
 
-    def note_scale(_: int, loss: float) -> None:
+    def note_scale(number: int, loss: float) -> None:
+        if after:
+            after(number)
         scale = getattr(model, "logit_scale", torch.zeros(()))
         scales.append(scale.detach().exp().item())
 

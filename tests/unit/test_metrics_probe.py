@@ -2,7 +2,8 @@
 
 import torch
 
-from labsupport.metrics.probe import features, linear_probe
+from labsupport.metrics.probe import linear_probe
+from labsupport.models.apply import in_parts
 
 
 def groups(n, dim=4, seed=0):
@@ -14,7 +15,7 @@ def groups(n, dim=4, seed=0):
 
 def test_features_are_those_of_all_images_in_order():
     images = torch.randn(7, 3, 2, 2)
-    found = features(lambda part: part.flatten(1) * 2, images, batch_size=3)
+    found = in_parts(lambda part: part.flatten(1) * 2, images, batch_size=3)
     assert torch.equal(found, images.flatten(1) * 2) and not found.requires_grad
 
 
