@@ -1,34 +1,23 @@
-"""Lab 02's helpers: what a sweep records, who hears whom, the widget, and the stored long run."""
+"""Lab 02's rooms: what a sweep records, who hears whom, and the widget."""
 
-import json
 from itertools import accumulate
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import pytest
 import torch
 from torch import nn
 
-from labsupport.data.locate import data_path
-from labsupport.experiments.lab02 import attention_cost
 from labsupport.labs.lab02 import cost_figures, footprints
 from labsupport.labs.lab02 import cost_study as study
 from labsupport.labs.lab02.cost_widget import cost_explorer
 from labsupport.models.windows import WindowAttention, shifted_window_attention
+from tests.unit.widgets import parts
+
+pytestmark = pytest.mark.usefixtures("no_windows")
 
 FILLED = torch.zeros(6, 6, dtype=torch.bool)
 FILLED[0, :5] = FILLED[4, 4] = True
 IMAGE = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture(autouse=True)
-def quiet_and_clean(monkeypatch):
-    monkeypatch.setattr(plt, "show", lambda: None)
-    yield
-    plt.close("all")
 
 
 def test_a_sweep_takes_turns_and_keeps_the_fastest_round():
@@ -107,13 +96,6 @@ def test_figures_draw_a_panel_for_everything():
     assert [t.get_text() for ax in plt.gcf().axes for t in ax.texts] == ["N = 12"]
 
 
-def parts(widget, kind):
-    found = [widget] if type(widget).__name__ == kind else []
-    for child in getattr(widget, "children", ()):
-        found += parts(child, kind)
-    return found
-
-
 def test_every_control_of_the_cost_explorer_changes_the_picture():
     def costs(side, window):
         return {v: (1000.0 * side * window, 5000.0 * side) for v in footprints.VARIANTS}
@@ -128,33 +110,3 @@ def test_every_control_of_the_cost_explorer_changes_the_picture():
         control.value = value
         assert bytes(picture.value) not in seen
         seen.add(bytes(picture.value))
-
-
-def test_the_experiment_counts_exactly_and_its_figure_can_be_drawn():
-    records, exponents = attention_cost.run(few=(14, 28), many=(14, 28), large=0, rounds=1)
-    for name, fit in exponents.items():
-        assert fit["attention"] == pytest.approx(2 if "softmax" in name else 1, abs=0.01)
-    fits = {
-        name: {key: (value, 1.0) for key, value in fit.items()} for name, fit in exponents.items()
-    }
-    cost_figures.show_costs(records, fits, 300)
-    assert len(plt.gcf().axes) == 3
-
-
-def test_the_stored_run_holds_what_the_lab_claims():
-    stored = json.loads(data_path("results", "02_attention_cost.json").read_text())
-    settings = stored["settings"]
-    sizes = settings["dim"], settings["heads"], settings["window"], settings["fitted_from_tokens"]
-    assert sizes == (
-        attention_cost.DIM,
-        attention_cost.HEADS,
-        attention_cost.WINDOW,
-        attention_cost.LARGE,
-    )
-    expected = {"softmax": (2, 2, 2), "softmax, fused": (2, 1, 2)}
-    assert set(stored["exponents"]) == set(attention_cost.makers())
-    for name, fit in stored["exponents"].items():
-        macs, memory, time = expected.get(name, (1, 1, 1))
-        assert fit["attention"] == pytest.approx(macs, abs=0.01)
-        assert fit["bytes"] == pytest.approx(memory, abs=0.1)
-        assert fit["seconds"] == pytest.approx(time, abs=0.2)

@@ -1,4 +1,4 @@
-"""Widgets: the picture follows the controls, and there is a still one to fall back on."""
+"""Lab 01's rooms: widgets whose picture follows the controls, and growing training sets."""
 
 import base64
 
@@ -6,19 +6,14 @@ import pytest
 import torch
 from torch import nn
 
+from labsupport.labs.lab01 import data_scaling as studies
 from labsupport.labs.lab01 import widgets
-from labsupport.notebook.environment import report
+from labsupport.notebook.widgets import VIEW
+from labsupport.profiling.counts import count_parameters
+from tests.unit.widgets import parts
 
 IMAGES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 PNG = b"\x89PNG"
-
-
-def parts(widget, kind: str) -> list:
-    """All widgets of a class below `widget`, in order."""
-    found = [widget] if type(widget).__name__ == kind else []
-    for child in getattr(widget, "children", ()):
-        found += parts(child, kind)
-    return found
 
 
 @pytest.fixture
@@ -30,7 +25,7 @@ def explorer():
 def test_a_playable_carries_the_widget_and_a_still_picture():
     shown = widgets.patch_slider(IMAGES[0], (2, 4))
     bundle = shown._repr_mimebundle_()
-    assert bundle[widgets.VIEW]["model_id"] == shown.widget.model_id
+    assert bundle[VIEW]["model_id"] == shown.widget.model_id
     assert base64.b64decode(bundle["image/png"]).startswith(PNG)
 
 
@@ -112,10 +107,36 @@ def test_attention_maps_come_from_each_block_in_the_stated_layout():
     assert not model.blocks[0].attn.qkv._forward_hooks
 
 
-def test_the_environment_report_has_a_line_for_everything(capsys, monkeypatch):
-    assert report()
-    lines = capsys.readouterr().out.splitlines()
-    assert all(line.startswith("[OK]") for line in lines) and len(lines) > 8
-    monkeypatch.setattr("labsupport.notebook.environment.NEEDED", ("no-such-library",))
-    assert not report()
-    assert "[FAIL] no-such-library" in capsys.readouterr().out
+def linear(hidden=4):
+    pixels = 3 * studies.IMAGE_SIZE**2
+    return nn.Sequential(nn.Flatten(), nn.Linear(pixels, hidden), nn.Linear(hidden, 40))
+
+
+def test_balanced_labels_begin_with_a_smaller_balanced_set():
+    labels = studies.balanced_labels(5, classes=3)
+    for images_per_class in range(1, 6):
+        counts = torch.bincount(labels[: 3 * images_per_class])
+        assert counts.tolist() == [images_per_class] * 3
+
+
+def test_data_scaling_run_gives_one_record_a_run_and_repeats():
+    def run():
+        records = studies.data_scaling_run(
+            linear, linear, sizes=[1, 2], seeds=[0, 1], steps=2, test_images=40, progress=False
+        )
+        return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        records = run()
+        assert run() == records  # whatever the global seed was
+    keys = {(r["model"], r["images_per_class"], r["seed"]) for r in records}
+    assert len(records) == len(keys) == 8
+    for record in records:
+        assert record["parameters"] == count_parameters(linear())
+        assert all(0 <= record[name] <= 1 for name in ("train", "test", "other_style"))
+
+
+def test_data_scaling_run_refuses_unequal_parameters():
+    with pytest.raises(ValueError, match="make_cnn gives .* they must agree within 2%"):
+        studies.data_scaling_run(linear, lambda: linear(5), sizes=[1], seeds=[0], steps=1)

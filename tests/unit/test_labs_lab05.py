@@ -1,11 +1,8 @@
 """Pictures and widget of kept windows."""
 
-import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 import torch
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 from labsupport.labs.lab05 import kept_windows
 from labsupport.labs.lab05.sparsity_widget import sparsity_explorer
