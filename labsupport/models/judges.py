@@ -4,13 +4,11 @@ No system of their own: convolutions with batch normalisation (S. Ioffe and C. S
 vector of features, and a linear layer for each kind of word.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-
-from labsupport.data.stickers import CHOICES
 
 
 class Verdict(NamedTuple):
@@ -52,18 +50,6 @@ class JudgeNet(nn.Module):
     def forward(self, images: Tensor) -> Verdict:
         features = self.neck(self.backbone(images))  # (batch, dim)
         return Verdict(features, [head(features) for head in self.heads])
-
-
-STICKER_JUDGES: Mapping[str, Mapping[str, Any]] = {
-    "a": {"kernel": 3},
-    "b": {"kernel": 5, "widths": (16, 48, 64, 128)},
-}
-
-
-def sticker_judge(name: str) -> JudgeNet:
-    """Judge "a" or "b" of stickers of 48 x 48 pixels, untrained. Trained they are
-    `labsupport.models.pretrained("08_judge_a")` and "08_judge_b"."""
-    return JudgeNet([len(words) for words in CHOICES], size=48, **STICKER_JUDGES[name])
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
 """Registry of the trained networks that come with the labs: by name, ready to be used.
 
-`data/checkpoints/README.md` says how each was trained and what it can do. HART and its tokenizer
-are made by `labsupport.models.hart`. A network's module is imported when it is asked for: the one
-that holds a lab's answer is hidden while that lab is graded, and the others have to work without.
+`data/checkpoints/README.md` says how each was trained and what it can do. A network's module is
+imported when it is asked for: the one that holds a lab's answer is hidden while that lab is
+graded, and the others have to work without.
 """
 
 import pkgutil
@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from labsupport.models import hart
+from labsupport.models.hart.shipped import CHECKPOINTS
 from labsupport.models.weights import load_checkpoint
 
 
@@ -48,16 +50,18 @@ NETWORKS = {
     "05_sparsevit_dense": SPARSEVIT,
     "06_clip": Entry("clip.model:small_clip"),
     "07_mae": Entry("mae:small_mae"),
-    "08_judge_a": Entry("judges:sticker_judge", {"name": "a"}),
-    "08_judge_b": Entry("judges:sticker_judge", {"name": "b"}),
-    "09_clip": Entry("clip.model:sticker_clip"),
 }
+# of labs 08 and 09, which HART's own face calls by what they are
+OF_HART = {file: name for name, file in CHECKPOINTS.items()}
 
 
 def untrained(name: str) -> nn.Module:
     """The network of a shipped checkpoint as it begins. Raises ValueError for an unknown name."""
+    if name in OF_HART:
+        return hart.untrained(OF_HART[name])
     if name not in NETWORKS:
-        raise ValueError(f"name={name!r} is no shipped network; choose from {', '.join(NETWORKS)}")
+        known = ", ".join(sorted([*NETWORKS, *OF_HART]))
+        raise ValueError(f"name={name!r} is no shipped network; choose from {known}")
     maker, arguments = NETWORKS[name]
     return pkgutil.resolve_name(f"labsupport.models.{maker}")(**arguments)
 
@@ -67,6 +71,8 @@ def pretrained(name: str) -> nn.Module:
 
     Images are in [-1, 1], but for "03_super_resolution". Raises ValueError for an unknown name.
     """
+    if name in OF_HART:
+        return hart.pretrained(OF_HART[name])
     model = untrained(name)
     load_checkpoint(model, name)
     return model.eval()

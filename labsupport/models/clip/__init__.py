@@ -14,7 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "losses": ["clip_loss", "hard_negative_loss", "nt_xent"],
-        "model": ["CLIP", "small_clip", "sticker_clip"],
+        "model": ["CLIP", "small_clip"],
         "towers": ["ImageEncoder", "TextEncoder"],
         "words": ["tokenize"],
     },

@@ -6,13 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labsupport.data import stickers
 from labsupport.models.clip.losses import clip_logits
 from labsupport.models.clip.towers import ImageEncoder, TextEncoder
 from labsupport.models.clip.words import CONTEXT, VOCABULARY
 
 LOG_SCALE = math.log(1 / 0.07)  # logit_scale at the start
-SMALL = {
+SMALL = {  # of labs 06 and 09
     "width": 64,
     "depth": 3,
     "heads": 4,
@@ -77,10 +76,3 @@ def small_clip() -> CLIP:
     """The CLIP of lab 06, untrained: images of 32 x 32 pixels in [-1, 1], the vocabulary of
     `words`, 270,000 parameters. Trained it is `labsupport.models.pretrained("06_clip")`."""
     return clip(32, 4, len(VOCABULARY), CONTEXT, **SMALL)
-
-
-def sticker_clip() -> CLIP:
-    """The same for stickers, untrained: images of 48 x 48 pixels in [-1, 1] and the tokens of
-    `labsupport.data.stickers.tokenize`. Its text tower reads at the largest number of a caption:
-    the ground, which comes last. Trained it is `labsupport.models.pretrained("09_clip")`."""
-    return clip(48, 6, len(stickers.VOCABULARY), stickers.TEXT_LENGTH, **SMALL)
