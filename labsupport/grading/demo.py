@@ -15,8 +15,10 @@ from nbformat.notebooknode import NotebookNode
 from nbgrader.api import Gradebook
 
 from labsupport.course.build import dump
-from labsupport.course.source import BEGIN, END, Lab, read_lab, solution_code
-from labsupport.grading.ledger.course_directory import CourseError, load_config
+from labsupport.course.lab import BEGIN, END, Lab, solution_code
+from labsupport.course.source import read_lab
+from labsupport.errors import CourseError
+from labsupport.grading.ledger.course_directory import load_config
 from labsupport.grading.ledger.grades import db_url
 
 DUE = datetime.datetime(2026, 1, 31, 23, 59)

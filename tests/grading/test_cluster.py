@@ -15,7 +15,7 @@ import pytest
 from dask.distributed import Client
 from small_class import ROOT, make_course, recorded, results, until
 
-from labsupport.grading.ledger.course_directory import CourseError
+from labsupport.errors import CourseError
 from labsupport.grading.ledger.grades import grade_course
 from labsupport.grading.workers import fanout
 
@@ -180,15 +180,15 @@ def test_two_workers_without_the_course_grade_it(course, cluster):
 
 def test_where_the_scheduler_goes_away_what_is_done_stays_done(course, cluster, monkeypatch):
     monkeypatch.setattr(fanout, "ANSWER_SECONDS", 5)  # it would wait for it to come back
-    spread, before = fanout.spread, {p: p.stat().st_mtime_ns for p in results(course)}
+    perform_all, before = fanout.perform_all, {p: p.stat().st_mtime_ns for p in results(course)}
 
     def interrupted(*about):
-        for count, item in enumerate(spread(*about)):
+        for count, item in enumerate(perform_all(*about)):
             yield item
             if count == 0:
                 cluster.end(cluster.scheduler)
 
-    monkeypatch.setattr("labsupport.grading.ledger.grades.spread", interrupted)
+    monkeypatch.setattr("labsupport.grading.ledger.grades.perform_all", interrupted)
     with pytest.raises(CourseError, match="the Dask scheduler .* is gone: what is done stays done"):
         grade_course(course, scheduler=cluster.address, again=True)
     done = [p for p in results(course) if p.stat().st_mtime_ns != before[p]]
@@ -196,9 +196,9 @@ def test_where_the_scheduler_goes_away_what_is_done_stays_done(course, cluster, 
 
     def spread_here(tasks, jobs, scheduler=""):
         asked.extend(tasks := list(tasks))
-        return spread(tasks, jobs)
+        return perform_all(tasks, jobs)
 
-    monkeypatch.setattr("labsupport.grading.ledger.grades.spread", spread_here)
+    monkeypatch.setattr("labsupport.grading.ledger.grades.perform_all", spread_here)
     rows = grade_course(course, jobs=1)
     assert done and len(asked) + len(done) == len(SCORES)
     assert {row.student: row.score for row in rows if not row.error} == SCORES

@@ -18,10 +18,11 @@ from typer.testing import CliRunner
 from labsupport.cli import app
 from labsupport.course.build import dump, student_notebook
 from labsupport.course.source import read_lab
-from labsupport.grading.collect.archive import Limits, Refused, open_source, safe_parts
+from labsupport.errors import CourseError
+from labsupport.grading.collect.archive import ArchiveLimits, Refused, open_source, safe_parts
 from labsupport.grading.collect.collect import collect
 from labsupport.grading.collect.ids import safe_id
-from labsupport.grading.ledger.course_directory import CourseError, init_course
+from labsupport.grading.ledger.course_directory import init_course
 from labsupport.grading.ledger.store import only_run
 
 STEM = "90_mini"
@@ -653,7 +654,7 @@ def test_entries_that_overlap_cannot_unpack_without_end(course, tmp_path):
     path = tmp_path / "a.zip"
     path.write_bytes(raw + listed + end)
     assert path.stat().st_size < 20_000
-    few = Limits(total=8 << 20, ratio=2000)
+    few = ArchiveLimits(total=8 << 20, ratio=2000)
     result = collect(course, path, "90", limits=few)
     # newer zipfile modules refuse all but one of these by themselves
     reasons = {line.note for line in result.lines if not line.good}
@@ -664,8 +665,8 @@ def test_entries_that_overlap_cannot_unpack_without_end(course, tmp_path):
 @pytest.mark.parametrize(
     "limits, message",
     [
-        (Limits(entries=3), "has 6 files: at most 3 are read"),
-        (Limits(directory=100), "list of entries is too long"),
+        (ArchiveLimits(entries=3), "has 6 files: at most 3 are read"),
+        (ArchiveLimits(directory=100), "list of entries is too long"),
     ],
 )
 def test_an_archive_beyond_the_limits_is_refused_whole(course, work, tmp_path, limits, message):
@@ -677,7 +678,7 @@ def test_an_archive_beyond_the_limits_is_refused_whole(course, work, tmp_path, l
 
 def test_a_total_beyond_the_limit_stops_the_reading(course, work, tmp_path):
     bundle = pack(tmp_path / "a.zip", [(f"x_{n}_1_90_mini.ipynb", work("x")) for n in range(6)])
-    result = collect(course, bundle, "90", limits=Limits(total=2 * len(work("x")) + 100))
+    result = collect(course, bundle, "90", limits=ArchiveLimits(total=2 * len(work("x")) + 100))
     assert [line.outcome for line in result.lines] == ["filed"] * 2 + ["not filed"] * 4
     assert "larger than one source may be" in result.lines[-1].note
 

@@ -7,11 +7,12 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from labsupport.cli import _progress, app
+from labsupport.cli import app
+from labsupport.cli.grading_output import progress
+from labsupport.errors import CourseError, SandboxError
 from labsupport.grading.ledger import grades as course_grades
-from labsupport.grading.ledger.course_directory import CourseError, init_course
+from labsupport.grading.ledger.course_directory import init_course
 from labsupport.grading.ledger.grades import Row
-from labsupport.grading.running.sandbox.visible import SandboxError
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_what_its_user_can_mend_is_one_line_and_status_1(course, monkeypatch, er
 def test_progress_in_a_log_is_a_few_lines_with_rate_and_time_left(capsys, monkeypatch):
     seconds = iter(range(0, 10_000, 10))
     monkeypatch.setattr("tqdm.std.time", lambda: next(seconds))
-    assert list(_progress(iter(range(40)), desc="executing", total=40)) == list(range(40))
+    assert list(progress(iter(range(40)), desc="executing", total=40)) == list(range(40))
     said = capsys.readouterr().err
     lines = said.splitlines()
     assert "\r" not in said and "0/40" in lines[0] and "40/40" in lines[-1]
@@ -68,5 +69,5 @@ def test_progress_in_a_log_is_a_few_lines_with_rate_and_time_left(capsys, monkey
 
 def test_progress_on_a_terminal_stays_on_its_line(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    assert list(_progress(iter("ab"), desc="executing", total=2)) == ["a", "b"]
+    assert list(progress(iter("ab"), desc="executing", total=2)) == ["a", "b"]
     assert capsys.readouterr().err.count("\n") <= 1

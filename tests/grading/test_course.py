@@ -14,11 +14,11 @@ from nbgrader.api import Gradebook
 
 from labsupport.course.build import dump, student_notebook
 from labsupport.course.source import read_lab
+from labsupport.errors import CourseError, SandboxError
 from labsupport.grading.demo import grade_answers_by_hand, make_class, set_due_date
-from labsupport.grading.ledger.course_directory import CourseError, init_course, release
+from labsupport.grading.ledger.course_directory import init_course, release
 from labsupport.grading.ledger.grades import export, grade_course, read_rows, submissions
 from labsupport.grading.ledger.store import ResultStore, only_run
-from labsupport.grading.running.sandbox.visible import SandboxError
 
 STEM = "90_mini"
 SANDBOX = shutil.which("bwrap") is not None
@@ -119,12 +119,12 @@ def test_ungraded_points_are_refused_without_execution(course, rows):
 def test_what_is_graded_is_not_graded_twice_and_a_change_is_noticed(course, rows, monkeypatch):
     asked = []
 
-    def spread(tasks, jobs, scheduler):
+    def perform_all(tasks, jobs, scheduler):
         for label, task in tasks:
             asked.append(task.seed.split("/")[-1])
             yield label, RuntimeError("a worker was lost\ntwice")
 
-    monkeypatch.setattr("labsupport.grading.ledger.grades.spread", spread)
+    monkeypatch.setattr("labsupport.grading.ledger.grades.perform_all", perform_all)
     grade_course(course, sandbox=SANDBOX)
     assert asked == []
     path = course / "submitted" / "trap-adds" / STEM / f"{STEM}.ipynb"

@@ -153,7 +153,7 @@ def test_a_submission_whose_workers_keep_dying_is_reported_and_others_are_graded
     monkeypatch.setattr(fanout, "_on_worker", grade_or_die)
     todo = [(task.seed.split("/")[1], task) for task in tasks(mini_path)]
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):  # 3, to be quicker here
-        outcomes = dict(fanout.spread(todo, 2))
+        outcomes = dict(fanout.perform_all(todo, 2))
     assert isinstance(outcomes.pop("crash"), fanout.WorkersDied)
     assert outcomes == {"perfect": "graded", "adds": "graded", "blank": "graded"}
 
@@ -230,8 +230,8 @@ def test_a_full_disk_is_an_error_and_no_loss(course, tmp_path):
 FULL = """
 import json, os, shutil, subprocess, sys
 from pathlib import Path
-from labsupport.grading import course_grades
-from labsupport.grading.ledger.course_directory import CourseError
+from labsupport.errors import CourseError
+from labsupport.grading.ledger import grades as course_grades
 from labsupport.grading.ledger.store import ResultStore
 
 source, place = Path(sys.argv[1]), Path(sys.argv[2])
@@ -240,12 +240,12 @@ course = place / "mini"
 shutil.copytree(source, course, ignore=shutil.ignore_patterns(".labs", "autograded", "feedback"))
 made = []
 
-def spread(tasks, jobs, scheduler=""):
+def perform_all(tasks, jobs, scheduler=""):
     for label, task in tasks:
         made.append(task.fingerprint)
         yield label, ResultStore(source).get(task.fingerprint)
 
-course_grades.spread = spread
+course_grades.perform_all = perform_all
 ballast, errors = place / "ballast", []
 
 def fill(leave):

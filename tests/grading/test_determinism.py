@@ -5,7 +5,7 @@ import shutil
 import pytest
 from small_class import essence, tasks
 
-from labsupport.grading.workers.fanout import spread
+from labsupport.grading.workers.fanout import perform_all
 from labsupport.grading.workers.task import perform
 
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is missing")
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewra
 
 def spread_over(todo, jobs):
     done = {}
-    for task, result in spread([(task, task) for task in todo], jobs):
+    for task, result in perform_all([(task, task) for task in todo], jobs):
         assert isinstance(result, str), result
         done[task] = essence(result)
     return done

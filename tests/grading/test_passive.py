@@ -4,11 +4,20 @@ import ast
 
 import pytest
 
-from labsupport.course.source import LabCell, find_labs, read_lab
+from labsupport.course.lab import LabCell
+from labsupport.course.source import find_labs, read_lab
 from labsupport.grading.submission.cell_code import parsed
 from labsupport.grading.submission.passive import passive_cells
 from labsupport.grading.submission.submission import SKIPPED
 
+IMPORTS = """
+from labsupport.labs.lab01 import data_scaling, diagrams
+from labsupport.labs.lab02.cost_widget import cost_explorer
+from labsupport.notebook import environment
+from labsupport.notebook import plot as figures
+from labsupport.notebook.plot import charts
+import matplotlib.pyplot as plt
+"""
 SHOW = 'figures.show_patches(picture, 32)\nprint("as you see")'
 
 
@@ -17,15 +26,45 @@ def role(kind, source, tags=()):
 
 
 def passive(student, *given, tags=()):
-    """The given sources that are passive beside a student's exercise cell."""
-    roles = [*(role("given", source, tags) for source in given), role("exercise", "")]
-    found = passive_cells([*given, student], roles, SKIPPED)
-    return [given[place] for place in sorted(found)]
+    """Those of the given sources that are passive beside a student's exercise cell."""
+    cells = [(IMPORTS, role("given", IMPORTS, ["setup"]))]
+    cells += [(source, role("given", source, tags)) for source in given]
+    cells += [(student, role("exercise", ""))]
+    sources, roles = zip(*cells, strict=True)
+    return [sources[place] for place in sorted(passive_cells(sources, roles, SKIPPED))]
 
 
 def test_a_cell_that_only_draws_is_passive():
     assert passive("def f(x): return x", SHOW) == [SHOW]
     assert passive("def f(x): return x", SHOW, tags=["setup"]) == []
+
+
+DRAWS = [
+    "diagrams.show_vit(picture)",  # a lab's room that draws
+    "cost_explorer(7)",  # a name from one
+    "environment.report(PROFILE)",
+    "figures.charts.lines(picture)",
+    "display(picture)",
+]
+
+
+@pytest.mark.parametrize("given", DRAWS)
+def test_what_only_draws_is_told_by_where_it_comes_from(given):
+    assert passive("def f(x): return picture", given) == [given]
+
+
+def test_a_drawing_name_with_another_meaning_no_longer_draws():
+    for own in ("def charts(): pass", "charts = store", "from store import charts"):
+        assert passive(own, "charts.lines(a)\ndiagrams.show_vit(a)") != []  # nobody reads charts
+        assert passive(f"{own}\ndef f(): return charts", "charts.lines(a)") == []
+    again = "from labsupport.notebook.plot import charts\ndef f(): return charts"
+    assert passive(again, "charts.lines(a)") == ["charts.lines(a)"]
+
+
+def test_what_trains_or_comes_from_elsewhere_does_not_only_draw():
+    student = "def f(x): return data_scaling, plt, model"
+    for given in ("data_scaling.data_scaling_run(model)", "plt.plot(model)", "model.fit()"):
+        assert passive(student, given) == []
 
 
 ACTS = [

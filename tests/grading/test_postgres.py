@@ -16,7 +16,8 @@ from nbgrader.api import Gradebook
 from small_class import STEM, make_course
 from sqlalchemy import create_engine, text
 
-from labsupport.grading.ledger.course_directory import CONFIG, CourseError, load_config
+from labsupport.errors import CourseError
+from labsupport.grading.ledger.course_directory import CONFIG, load_config
 from labsupport.grading.ledger.gradebook import db_url, shown
 from labsupport.grading.ledger.grades import export, grade_course
 from labsupport.grading.workers.task import perform
@@ -126,12 +127,12 @@ def here(monkeypatch):
     """Submissions are graded in this process: what is tested is where the grades go."""
     graded = []
 
-    def spread(tasks, jobs, scheduler=""):
+    def perform_all(tasks, jobs, scheduler=""):
         for label, task in tasks:
             graded.append(task)
             yield label, perform(task)
 
-    monkeypatch.setattr("labsupport.grading.ledger.grades.spread", spread)
+    monkeypatch.setattr("labsupport.grading.ledger.grades.perform_all", perform_all)
     return graded
 
 

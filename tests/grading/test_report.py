@@ -11,18 +11,19 @@ import pytest
 from typer.testing import CliRunner
 
 from labsupport.cli import app
-from labsupport.grading.ledger.course_directory import CourseError, init_course, release
+from labsupport.errors import CourseError
+from labsupport.grading.ledger.course_directory import init_course, release
 from labsupport.grading.report.command import summary, write_reports
 from labsupport.grading.report.data import read_results
 from labsupport.grading.report.mistakes import mistakes
 from labsupport.grading.report.page import number, render
 from labsupport.grading.report.statistics import (
     correlation,
+    describe,
     interval_of,
     item_statistics,
     quantile,
     reliability,
-    spread,
 )
 from labsupport.grading.report.tables import text
 from tests.grading.simulate import hand_in
@@ -30,7 +31,7 @@ from tests.grading.simulate import hand_in
 STEM = "90_mini"
 NOW = datetime.datetime(2026, 2, 3, 9, 30)
 ADDS = "Your output equals x plus factor: scaling multiplies."
-WRONG = ("failed", f"5 numbers: the values differ by up to 0.5. {ADDS}")
+WRONG = ("failed", f"5 numbers: the values differ by up to 0.5. {ADDS}", ADDS)
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}\"'&"
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
@@ -102,7 +103,7 @@ def test_statistics_against_numbers_worked_out_by_hand(course):
     assert (round(low, 3), round(high, 3)) == (-0.318, 0.959)
     # variances of the three and of their sum: 16/15, 3/5, 17/120 and 401/120
     assert reliability(results) == pytest.approx(1.5 * (1 - (128 + 72 + 17) / 401))
-    about = spread([run.score for run in results.graded])
+    about = describe([run.score for run in results.graded])
     assert about.mean == pytest.approx(29 / 12) and about.median == 2.75
     assert (about.lowest, about.highest) == (0, 4.5)
     assert found["twice"].full == 2 and found["twice"].none == 4
@@ -128,7 +129,7 @@ def test_edges_of_the_statistics():
     assert interval_of(1.0, 10) is None and interval_of(None, 10) is None
     assert interval_of(0.5, 3) is None
     assert quantile([1, 2, 3], 0.9) is None and quantile(list(range(1, 11)), 0.9) == 9
-    assert spread([]).mean is None and spread([3]).deviation is None
+    assert describe([]).mean is None and describe([3]).deviation is None
     assert [number(v) for v in (None, 0, -0.01, 26.25, 1234.5, 30)] == [
         "-",
         "0",
@@ -177,7 +178,7 @@ def test_page_and_tables(course):
         course,
         STEM,
         "adds2",
-        {"scale": ("failed", f"1 numbers: the values differ by up to 7. {ADDS}")},
+        {"scale": ("failed", f"1 numbers: the values differ by up to 7. {ADDS}", ADDS)},
         by_hand=0.5,
     )
     hand_in(

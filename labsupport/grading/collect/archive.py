@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labsupport.errors import CourseError, LabError
 from labsupport.grading.judging.verdicts import one_line
-from labsupport.grading.ledger.course_directory import CourseError
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack without a bound on memory
 NOISE = ("__MACOSX", ".ipynb_checkpoints", ".DS_Store", "Thumbs.db", "desktop.ini")
@@ -25,7 +25,7 @@ CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
-class Limits:
+class ArchiveLimits:
     """The most that is taken from one source. Sizes are in bytes, unpacked."""
 
     entries: int = 20_000
@@ -35,7 +35,7 @@ class Limits:
     ratio: int = 200  # unpacked to packed, of an entry above a megabyte
 
 
-class Refused(Exception):
+class Refused(LabError):
     """Why an entry is not read, in one line."""
 
 
@@ -66,13 +66,13 @@ class Source:
 
 @contextmanager
 def open_source(
-    path: Path, zone: datetime.tzinfo | None = None, limits: Limits | None = None
+    path: Path, zone: datetime.tzinfo | None = None, limits: ArchiveLimits | None = None
 ) -> Iterator[Source]:
     """Open a folder or a zip file. ``zone`` is that of a zip's times; None: this machine's.
 
     Raises CourseError for what is neither, and for an archive beyond the limits.
     """
-    limits = limits or Limits()
+    limits = limits or ArchiveLimits()
     if path.is_dir():
         yield _folder(path, limits)
         return
@@ -126,7 +126,7 @@ class _Budget:
         return bytes(taken)
 
 
-def _zip(path: Path, archive: zipfile.ZipFile, zone, limits: Limits) -> Source:
+def _zip(path: Path, archive: zipfile.ZipFile, zone, limits: ArchiveLimits) -> Source:
     entries = [e for e in archive.infolist() if not e.is_dir()]
     if len(entries) > limits.entries:
         raise CourseError(f"{path} has {len(entries):,} files: at most {limits.entries:,} are read")
@@ -185,7 +185,7 @@ def _is_noise(parts: tuple[str, ...]) -> bool:
     return any(part in NOISE for part in parts) or parts[-1].startswith("._")
 
 
-def _check(entry: zipfile.ZipInfo, limits: Limits) -> None:
+def _check(entry: zipfile.ZipInfo, limits: ArchiveLimits) -> None:
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
         raise Refused("it is a link" if kind == stat.S_IFLNK else "it is no ordinary file")
@@ -199,7 +199,7 @@ def _check(entry: zipfile.ZipInfo, limits: Limits) -> None:
         raise Refused(f"it unpacks to more than {limits.ratio} times its size")
 
 
-def _entry_reader(archive, entry, budget: _Budget, limits: Limits) -> Callable[[], bytes]:
+def _entry_reader(archive, entry, budget: _Budget, limits: ArchiveLimits) -> Callable[[], bytes]:
     def read() -> bytes:
         try:
             with archive.open(entry) as file:
@@ -238,7 +238,7 @@ def _time(entry: zipfile.ZipInfo, zone: datetime.tzinfo | None) -> datetime.date
         return None
 
 
-def _folder(path: Path, limits: Limits) -> Source:
+def _folder(path: Path, limits: ArchiveLimits) -> Source:
     source, budget = Source(), _Budget(limits.total)
     count = 0
     for place, folders, files in os.walk(path):
@@ -270,7 +270,7 @@ def _folder(path: Path, limits: Limits) -> Source:
     return source
 
 
-def _file_reader(path: Path, budget: _Budget, limits: Limits) -> Callable[[], bytes]:
+def _file_reader(path: Path, budget: _Budget, limits: ArchiveLimits) -> Callable[[], bytes]:
     def read() -> bytes:
         try:
             # it may have become something else since it was looked at

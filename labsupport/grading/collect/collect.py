@@ -8,14 +8,15 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from labsupport.course.source import find_labs, read_lab
-from labsupport.grading.collect.archive import Limits, open_source
+from labsupport.errors import CourseError
+from labsupport.grading.collect.archive import ArchiveLimits, open_source
 from labsupport.grading.collect.choose import Choice, choose
 from labsupport.grading.collect.filing import Origin, put, timestamp
 from labsupport.grading.collect.formats import Reading, read_source
 from labsupport.grading.collect.handin import HandIn
 from labsupport.grading.collect.ids import read_map, safe_id, same
 from labsupport.grading.judging.verdicts import one_line
-from labsupport.grading.ledger.course_directory import CourseError, load_config
+from labsupport.grading.ledger.course_directory import load_config
 from labsupport.grading.ledger.store import only_run
 
 
@@ -71,7 +72,7 @@ def collect(
     times: str = "auto",
     zone=None,
     force: bool = False,
-    limits: Limits | None = None,
+    limits: ArchiveLimits | None = None,
 ) -> Collected:
     """File a folder's or zip file's submissions under ``folder/submitted``.
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dateutil import parser as dates
 
+from labsupport.data.files import write_whole
 from labsupport.grading.collect.ids import same
 
 UTC = datetime.timezone.utc
@@ -81,22 +82,14 @@ def _write(folder: Path, place: Path, record: Path, data: bytes, origin: Origin)
     incoming = Path(tempfile.mkdtemp(dir=folder / ".labs", prefix="incoming-"))
     try:
         os.chmod(incoming, 0o755)
-        _durable(incoming / f"{place.name}.ipynb", data)
+        write_whole(incoming / f"{place.name}.ipynb", data)
         if origin.when:
-            _durable(incoming / "timestamp.txt", timestamp(_moment(origin.when)).encode())
-        record.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(incoming / "timestamp.txt", timestamp(_moment(origin.when)).encode())
         place.parent.mkdir(parents=True, exist_ok=True)
         os.rename(incoming, place)
-        _durable(record, json.dumps(asdict(origin)).encode())
+        write_whole(record, json.dumps(asdict(origin)).encode())
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
-
-
-def _durable(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _bytes(path: Path) -> bytes | None:

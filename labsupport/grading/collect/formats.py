@@ -12,10 +12,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from labsupport.errors import CourseError
 from labsupport.grading.collect.archive import Source
 from labsupport.grading.collect.gradescope import read_gradescope
 from labsupport.grading.collect.handin import HandIn, Notebook
-from labsupport.grading.ledger.course_directory import CourseError
 
 # A platform stamps the files of a download with the time of packing; times further apart than
 # this are the files' own.

@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 from dateutil import parser as dates
 
+from labsupport.errors import CourseError
 from labsupport.grading.collect.archive import Member, Refused, Source
 from labsupport.grading.collect.handin import HandIn, Notebook
-from labsupport.grading.ledger.course_directory import CourseError
 
 METADATA = "submission_metadata.yml"
 _FOLDER = re.compile(r"submission_\d+")

@@ -4,7 +4,7 @@ import csv
 import unicodedata
 from pathlib import Path
 
-from labsupport.grading.ledger.course_directory import CourseError
+from labsupport.errors import CourseError
 
 COLUMNS = ("lms_id", "student_id")
 LONGEST = 100  # bytes: nbgrader adds to it, and a file's name has 255

@@ -21,12 +21,9 @@ from traitlets.config import Config, PyFileConfigLoader
 
 from labsupport.course.build import CODE_STUB, TEXT_STUB, dump, source_notebook
 from labsupport.course.source import find_labs, read_lab
+from labsupport.errors import CourseError
 
 CONFIG = "nbgrader_config.py"
-
-
-class CourseError(Exception):
-    """Something about a course directory that its user can mend, in one line."""
 
 
 def init_course(folder: Path, solutions: Path, wanted: list[str] | None = None) -> Path:

@@ -7,7 +7,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from labsupport.grading.ledger.course_directory import CourseError
+from labsupport.errors import CourseError
 
 CONNECT_SECONDS = 10
 

@@ -9,14 +9,15 @@ import nbformat
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.plugins import CsvExportPlugin
 
-from labsupport.grading.ledger.course_directory import CourseError, course_api, load_config
+from labsupport.errors import CourseError
+from labsupport.grading.ledger.course_directory import course_api, load_config
 from labsupport.grading.ledger.gradebook import db_url, open_gradebook
 from labsupport.grading.ledger.handed_in import refusal
 from labsupport.grading.ledger.preprocessors import ExecuteAndJudge
 from labsupport.grading.ledger.recording import feedback_pages, is_recorded, record
 from labsupport.grading.ledger.store import ResultStore, check_room, only_run
 from labsupport.grading.running.sandbox.visible import bubblewrap
-from labsupport.grading.workers.fanout import spread
+from labsupport.grading.workers.fanout import perform_all
 
 
 @dataclass
@@ -116,7 +117,7 @@ def _grade(api, folder, pairs, progress, jobs, scheduler, again) -> Iterator[tup
     if ungraded:
         # made one by one: a class's notebooks together may take more memory than there is
         tasks = ((pair, step.task(_about(*pair))) for pair in ungraded)
-        results = spread(tasks, min(jobs, len(ungraded)), scheduler)
+        results = perform_all(tasks, min(jobs, len(ungraded)), scheduler)
         for pair, result in progress(results, desc="grading", total=len(ungraded)):
             if isinstance(result, Exception):
                 check_room(folder)

@@ -6,11 +6,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from labsupport.data.files import write_whole
 from labsupport.grading.report.data import LabResults, read_results
 from labsupport.grading.report.mistakes import mistakes
 from labsupport.grading.report.page import number, percent, plural, render
-from labsupport.grading.report.statistics import ItemStatistics, item_statistics, spread
-from labsupport.grading.report.tables import exercise_rows, replace, write_exercises, write_students
+from labsupport.grading.report.statistics import ItemStatistics, describe, item_statistics
+from labsupport.grading.report.tables import exercise_rows, write_exercises, write_students
 
 
 def write_reports(
@@ -24,10 +25,9 @@ def write_reports(
     place = folder / "report"
     done, rows = [], []
     for results in read_results(folder, wanted):
-        place.mkdir(exist_ok=True)
         items = item_statistics(results)
         page = place / f"{results.lab.stem}.html"
-        replace(page, render(results, items, folder.name, now or datetime.datetime.now()))
+        write_whole(page, render(results, items, folder.name, now or datetime.datetime.now()))
         write_students(place / f"{results.lab.stem}.csv", results)
         rows += exercise_rows(results, items)
         done.append((results, page))
@@ -48,7 +48,7 @@ def show(console: Console, done: list[tuple[LabResults, Path]], folder: Path) ->
 def summary(results: LabResults, items: list[ItemStatistics]) -> list[str]:
     """Three lines: the scores, the exercises, what a person has to look at."""
     graded = results.graded
-    about = spread([run.score for run in graded])
+    about = describe([run.score for run in graded])
     title = f"{results.lab.number} {results.lab.title}"
     first = (
         f"{title}: {len(graded)} of {plural(len(results.runs), 'submission')} graded, median "

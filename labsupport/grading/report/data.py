@@ -12,9 +12,11 @@ from typing import Any
 
 from nbgrader.api import Gradebook, MissingEntry
 
-from labsupport.course.source import Lab, find_labs, read_lab
+from labsupport.course.lab import Lab
+from labsupport.course.source import find_labs, read_lab
+from labsupport.errors import CourseError
 from labsupport.grading.judging.verdicts import STATUSES, one_line
-from labsupport.grading.ledger.course_directory import CourseError, course_api, load_config
+from labsupport.grading.ledger.course_directory import course_api, load_config
 from labsupport.grading.ledger.grades import submissions, unreadable
 
 
@@ -40,6 +42,7 @@ class Run:
     waiting: int = 0
     points: dict[str, float | None] = field(default_factory=dict)
     verdicts: dict[str, tuple[str, str]] = field(default_factory=dict)  # status, message
+    hints: dict[str, str] = field(default_factory=dict)  # the diagnosis of a known mistake
     repairs: list[str] = field(default_factory=list)
     deaths: list[str] = field(default_factory=list)
     seconds: float | None = None
@@ -146,6 +149,7 @@ def _read_metadata(run: Run, about: dict) -> None:
         if isinstance(verdict, dict) and verdict.get("status") in STATUSES:
             name = one_line(verdict.get("exercise", ""), 100)
             run.verdicts[name] = (verdict["status"], one_line(verdict.get("message", "")))
+            run.hints[name] = one_line(verdict.get("hint", ""))
     run.repairs = [one_line(r, 300) for r in _list(about.get("repairs"))]
     provenance = about.get("provenance")
     if not isinstance(provenance, dict):

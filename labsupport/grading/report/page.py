@@ -12,9 +12,9 @@ from labsupport.grading.report.pictures import LOW, item_picture, outcomes, scor
 from labsupport.grading.report.statistics import (
     FEWEST,
     ItemStatistics,
+    describe,
     quantile,
     reliability,
-    spread,
 )
 
 SHOWN = 15  # rows of a list; the CSV has them all
@@ -28,7 +28,7 @@ def render(
     template = _environment().get_template("page.html.j2")
     graded = results.graded
     scores = [run.score for run in graded]
-    about = spread(scores)
+    about = describe(scores)
     wrong = mistakes(results)
     known = sorted((i for i in items if i.ease is not None), key=lambda i: i.ease)
     seconds = [run.seconds for run in graded if run.seconds is not None]
@@ -61,7 +61,7 @@ def render(
         troubled=[r for r in graded if _troubles(r)],
         troubles=_troubles,
         slowest=sorted((r for r in graded if r.seconds is not None), key=lambda r: -r.seconds)[:5],
-        run_median=spread(seconds).median,
+        run_median=describe(seconds).median,
         run_most=quantile(seconds, 0.9),
         repairs=_grouped((repair, r.student) for r in graded for repair in r.repairs),
         repaired=sum(bool(r.repairs) for r in graded),

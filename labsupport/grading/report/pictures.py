@@ -8,18 +8,18 @@ import matplotlib
 from matplotlib.figure import Figure  # not pyplot: there is no screen to show it on
 
 from labsupport.grading.report.data import Item, LabResults
-from labsupport.grading.report.statistics import ItemStatistics, Spread
-from labsupport.notebook.plot import images as figures
+from labsupport.grading.report.statistics import Description, ItemStatistics
+from labsupport.notebook.plot import style
 
 WIDTHS = (0.25, 0.5, 1, 2, 5, 10, 20, 50)  # of a histogram's bars, in points
 LOW = 0.2  # below this an item does not tell good work from poor
 # label, colour, hatch (for a print without colours), statuses
 OUTCOMES = (
-    ("full points", figures.BLUE, "", ("passed",)),
-    ("part of the points", figures.SKY, "", ("part",)),
-    ("wrong answer", figures.ORANGE, "", ("failed",)),
-    ("error", figures.RED, "//", ("error",)),
-    ("stopped or died", figures.PURPLE, "..", ("timeout", "crashed", "out of memory")),
+    ("full points", style.BLUE, "", ("passed",)),
+    ("part of the points", style.SKY, "", ("part",)),
+    ("wrong answer", style.ORANGE, "", ("failed",)),
+    ("error", style.RED, "//", ("error",)),
+    ("stopped or died", style.PURPLE, "..", ("timeout", "crashed", "out of memory")),
     ("not to be trusted", "black", "", ("tampered",)),
     ("not answered", "#DDDDDD", "", ("missing", "not reached")),
     ("waits for a person", "white", "xx", ("waits",)),
@@ -34,7 +34,7 @@ class Picture:
     alt: str
 
 
-def score_picture(scores: list[float], most: float, about: Spread) -> Picture | None:
+def score_picture(scores: list[float], most: float, about: Description) -> Picture | None:
     """A histogram of scores whose bars stand at round numbers of points; None without scores."""
     if not scores:
         return None
@@ -46,11 +46,11 @@ def score_picture(scores: list[float], most: float, about: Spread) -> Picture | 
     heights, *_ = axes.hist(
         [min(max(s, 0), most) for s in scores],
         bins=edges,
-        color=figures.BLUE,
+        color=style.BLUE,
         edgecolor="white",
         linewidth=0.8,
     )
-    axes.axvline(about.median, color=figures.RED, linestyle="--", linewidth=1.6)
+    axes.axvline(about.median, color=style.RED, linestyle="--", linewidth=1.6)
     left = about.median > most / 2
     axes.annotate(
         f"median {about.median:g}",
@@ -60,7 +60,7 @@ def score_picture(scores: list[float], most: float, about: Spread) -> Picture | 
         textcoords="offset points",
         va="top",
         ha="right" if left else "left",
-        color=figures.RED,
+        color=style.RED,
         fontsize=11,
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
     )
@@ -127,12 +127,12 @@ def item_picture(results: LabResults, about: list[ItemStatistics]) -> Picture | 
 
 def _draw_power(axes, about: list[ItemStatistics]) -> None:
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.axvline(LOW, color=figures.GREY, linewidth=0.8, linestyle=":")
+    axes.axvline(LOW, color=style.GREY, linewidth=0.8, linestyle=":")
     for row, found in enumerate(about):
         if found.power is None:
-            axes.text(-0.97, row, "-", va="center", color=figures.GREY)
+            axes.text(-0.97, row, "-", va="center", color=style.GREY)
             continue
-        colour = figures.BLUE if found.power >= LOW else figures.RED
+        colour = style.BLUE if found.power >= LOW else style.RED
         if found.interval:
             axes.plot(found.interval, (row, row), color=colour, linewidth=1.6)
         axes.plot(found.power, row, "o" if found.power >= LOW else "D", color=colour, markersize=6)

@@ -12,7 +12,7 @@ FEWEST = 4  # students for a correlation: its interval needs n - 3 above zero
 
 
 @dataclass
-class Spread:
+class Description:
     """Of scores: None where there are too few."""
 
     count: int
@@ -39,10 +39,10 @@ class ItemStatistics:
     interval: tuple[float, float] | None = None
 
 
-def spread(values: Sequence[float]) -> Spread:
+def describe(values: Sequence[float]) -> Description:
     if not values:
-        return Spread(0)
-    found = Spread(
+        return Description(0)
+    found = Description(
         len(values),
         statistics.fmean(values),
         lowest=min(values),

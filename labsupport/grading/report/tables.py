@@ -2,9 +2,9 @@
 
 import csv
 import io
-import os
 from pathlib import Path
 
+from labsupport.data.files import write_whole
 from labsupport.grading.report.data import LabResults
 from labsupport.grading.report.pictures import outcomes
 from labsupport.grading.report.statistics import ItemStatistics
@@ -105,7 +105,7 @@ def exercise_rows(results: LabResults, about: list[ItemStatistics]) -> list[dict
 def write_students(path: Path, results: LabResults) -> None:
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows(student_rows(results))
-    replace(path, file.getvalue())
+    write_whole(path, file.getvalue())
 
 
 def write_exercises(path: Path, rows: list[dict]) -> None:
@@ -122,14 +122,7 @@ def write_exercises(path: Path, rows: list[dict]) -> None:
     writer.writeheader()
     # sorted by lab only: the exercises keep their order
     writer.writerows(sorted([*kept, *rows], key=lambda row: row["lab"]))
-    replace(path, file.getvalue())
-
-
-def replace(path: Path, content: str) -> None:
-    """Write a file that is there whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(content, encoding="utf-8", newline="")
-    os.replace(part, path)
+    write_whole(path, file.getvalue())
 
 
 def text(value: str) -> str:

@@ -11,12 +11,12 @@ MAX_SOURCE = 200_000  # characters; longer code is not looked into
 
 def compiles(source: str) -> bool:
     """Whether a cell's code is complete; IPython's magics and shell lines are allowed."""
-    return _tree(source) is not None
+    return tree_of(source) is not None
 
 
 def defined_names(source: str) -> set[str]:
     """The functions and classes that a cell defines at its top level; none where it is broken."""
-    tree = _tree(source)
+    tree = tree_of(source)
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     return {node.name for node in tree.body if isinstance(node, kinds)} if tree else set()
 
@@ -46,7 +46,8 @@ def parsed(text: str) -> ast.Module:
 
 
 @lru_cache(maxsize=1024)
-def _tree(source: str) -> ast.Module | None:
+def tree_of(source: str) -> ast.Module | None:
+    """A cell's code, magics as calls; None where it is broken or very long. Not to be changed."""
     if len(source) > MAX_SOURCE:
         return None
     try:

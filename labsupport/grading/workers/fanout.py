@@ -24,7 +24,7 @@ from dask.distributed import (
     wait,
 )
 
-from labsupport.grading.ledger.course_directory import CourseError
+from labsupport.errors import CourseError, LabError
 from labsupport.grading.running.scratch import scratch
 from labsupport.grading.workers.forks import prepare_workers
 from labsupport.grading.workers.task import GradingTask, perform, versions
@@ -43,7 +43,7 @@ ONE_EACH = {
 }
 
 
-class WorkersDied(RuntimeError):
+class WorkersDied(LabError):
     """The processes that graded a submission died, one after the other."""
 
 
@@ -54,7 +54,7 @@ class Unfit:
     reason: str
 
 
-def spread(
+def perform_all(
     tasks: Iterable[tuple[Label, GradingTask]], jobs: int, scheduler: str = ""
 ) -> Iterator[tuple[Label, str | Exception]]:
     """Yield each task's label with its result, in the order in which they are done.

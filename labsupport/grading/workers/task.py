@@ -19,7 +19,7 @@ import labsupport
 from labsupport.course.build import dump, student_notebook
 from labsupport.course.fingerprint import fingerprint_of
 from labsupport.course.source import parse_lab
-from labsupport.grading.running.sandbox.visible import SandboxError
+from labsupport.errors import SandboxError
 
 if TYPE_CHECKING:
     from labsupport.grading.judging.judge import AnswerKey

@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell
 from nbgrader.api import Gradebook
 from test_pages import Acting
 
-from labsupport import cli
+from labsupport.cli import grading_output
 from labsupport.course.build import dump
 from labsupport.grading.demo import ON_TIME, submit
 from labsupport.grading.ledger.course_directory import init_course, release
@@ -239,7 +239,9 @@ def test_links_pipes_and_names_that_are_patterns_are_refused(rows, course, stude
 
 
 def test_the_table_of_grades_shows_every_name_as_it_is(rows, capsys):
-    cli._show([*rows.values(), Row("[/red][link=file:///etc]x", STEM, error="[/nothing] \x1b[2J")])
+    grading_output.show(
+        [*rows.values(), Row("[/red][link=file:///etc]x", STEM, error="[/nothing] \x1b[2J")]
+    )
     shown = capsys.readouterr().out
     assert "\x1b[2J" not in shown and "[/red]" in shown.replace("\n", "")
 

@@ -25,7 +25,7 @@ MIB = 1024 * 1024
 
 
 @dataclass
-class Limits:
+class KernelLimits:
     """What one kernel may use."""
 
     memory_mb: int = 2500  # on top of what the libraries take
@@ -47,7 +47,7 @@ def own_namespaces() -> None:
     _write("/proc/self/gid_map", f"1000 {gid} 1")
 
 
-def own_files(sockets: str, run: str, limits: Limits) -> None:
+def own_files(sockets: str, run: str, limits: KernelLimits) -> None:
     """A private /tmp of limited size, terminals of its own, and only this kernel's sockets."""
     _mount("none", "/", None, MS_REC | MS_PRIVATE)
     _mount(sockets, SOCKETS, None, MS_BIND)
@@ -81,7 +81,7 @@ def seal_sockets() -> None:
     _mount("none", SOCKETS, None, flags)
 
 
-def own_limits(limits: Limits) -> None:
+def own_limits(limits: KernelLimits) -> None:
     """Resource limits, then no capabilities, no way to new ones, and fewer system calls."""
     with open("/proc/self/statm") as file:
         taken = int(file.read().split()[0]) * resource.getpagesize()

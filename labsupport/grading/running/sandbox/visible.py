@@ -8,16 +8,13 @@ import sysconfig
 from pathlib import Path
 
 import labsupport
+from labsupport.errors import SandboxError
 
 RUN = "/run/labs"  # where the sandbox finds the grader's sockets
 ZYGOTE = "labsupport.grading.running.sandbox.zygote"
 INSTALL = "install it (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap)"
 # Environment variables that a kernel may know; all others, tokens among them, stay outside.
 PASSED_ON = ("LANG", "LC_ALL", "TZ", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-
-
-class SandboxError(RuntimeError):
-    """The sandbox cannot be had here; one line that says how to get it."""
 
 
 def bubblewrap() -> str:

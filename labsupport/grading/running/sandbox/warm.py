@@ -15,8 +15,9 @@ import uuid
 from dataclasses import asdict
 from pathlib import Path
 
-from labsupport.grading.running.sandbox.jail import Limits
-from labsupport.grading.running.sandbox.visible import SandboxError, command
+from labsupport.errors import SandboxError
+from labsupport.grading.running.sandbox.jail import KernelLimits
+from labsupport.grading.running.sandbox.visible import command
 from labsupport.grading.running.sandbox.zygote import CONTROL
 from labsupport.grading.running.scratch import at_end, scratch
 
@@ -49,8 +50,8 @@ class JailedKernel:
 class WarmSandbox:
     """A sandbox with a warm process in it. Use as a context manager, or call ``close``."""
 
-    def __init__(self, masked: list[str] | None = None, limits: Limits | None = None):
-        self.limits = limits or Limits()
+    def __init__(self, masked: list[str] | None = None, limits: KernelLimits | None = None):
+        self.limits = limits or KernelLimits()
         self.run = Path(tempfile.mkdtemp(prefix="box-", dir=scratch()))
         self._errors = (self.run.parent / f"{self.run.name}.log").open("wb+")
         self._process = subprocess.Popen(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from labsupport.grading.running.sandbox.jail import (
     SOCKETS,
-    Limits,
+    KernelLimits,
     own_files,
     own_limits,
     own_namespaces,
@@ -54,7 +54,7 @@ def _enter(request: dict, run: str) -> None:
             inner.close()
             _keep_door(outer)
         outer.close()
-        limits = Limits(**request["limits"])
+        limits = KernelLimits(**request["limits"])
         own_files(f"{run}/{request['id']}", run, limits)
         connection = Path(f"{SOCKETS}/connection.json")
         connection.write_text(json.dumps(request["connection"]))

@@ -1,0 +1,39 @@
+"""The ``labs`` command.
+
+Rooms: ``application`` (the application, the console, how errors are shown), and one a command:
+``build``, ``start``, ``check``, ``collect``, ``grade``, ``report``, ``demo``, ``doctor``,
+``audit``, ``experiment``, ``course`` (with its own commands). ``grading_output`` is what ``grade``
+and ``demo`` both show. A command imports what it needs when it is run: help is there at once.
+"""
+
+from labsupport.cli import (
+    audit,
+    build,
+    check,
+    collect,
+    course,
+    demo,
+    doctor,
+    experiment,
+    grade,
+    report,
+    start,
+)
+from labsupport.cli.application import app
+
+__all__ = ["app"]
+
+for command in (  # in the order of the help
+    build.build,
+    start.start,
+    check.check,
+    collect.collect,
+    grade.grade,
+    report.report,
+    demo.demo,
+    doctor.doctor,
+    audit.audit,
+    experiment.experiment,
+):
+    app.command()(command)
+app.add_typer(course.app, name="course")

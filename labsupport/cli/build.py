@@ -1,0 +1,37 @@
+"""``labs build``: the notebooks, out of their sources."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from labsupport.cli.application import Labs, console, one_line_errors, root
+
+
+def build(
+    labs: Labs = None,
+    execute: Annotated[bool, typer.Option(help="also run the solutions with papermill")] = False,
+    profile: Annotated[str, typer.Option(help="profile of --execute")] = "cpu",
+):
+    """Build notebooks/ from solutions/*.py.    Example: labs build 01 --execute"""
+    with one_line_errors():
+        from labsupport.course.build import build as build_lab
+        from labsupport.course.publication import fill_readme, repository_of
+        from labsupport.course.solve import execute_solution
+        from labsupport.course.source import find_labs, read_lab
+
+        top = root()
+        repository = repository_of(top)
+        for path in find_labs(top / "solutions", labs):
+            lab = read_lab(path)
+            built = build_lab(lab, top / "notebooks", repository)
+            console.print(
+                f"{built.relative_to(top)}: {len(lab.exercises)} exercises, {lab.points:g} points"
+            )
+            if execute:
+                begin = time.monotonic()
+                done = execute_solution(lab, path.with_suffix(".ipynb"), profile, repository)
+                console.print(
+                    f"{done.relative_to(top)}: executed in {time.monotonic() - begin:.0f} s"
+                )
+        fill_readme(top, repository, [p.stem for p in find_labs(top / "solutions")])

@@ -1,0 +1,61 @@
+"""``labs demo``: a whole class, made up and graded."""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labsupport.cli.application import CORES, console, one_line_errors, root
+from labsupport.cli.grade import prepare
+from labsupport.cli.grading_output import progress, say_where, show
+from labsupport.errors import LabError, SandboxError
+
+
+def demo(
+    folder: Annotated[Path | None, typer.Argument(help="a new folder for the course")] = None,
+    lab: Annotated[list[str] | None, typer.Option(help="which labs; all of them if none")] = None,
+):
+    """A whole class, from source to grades, on embedded data.    Example: labs demo /tmp/course"""
+    with one_line_errors():
+        prepare()
+        from labsupport.course.source import find_labs
+        from labsupport.grading import demo as play
+        from labsupport.grading.ledger.course_directory import init_course, release
+        from labsupport.grading.ledger.grades import export, grade_course, read_rows, submissions
+        from labsupport.grading.running.sandbox.visible import bubblewrap
+
+        top = root()
+        folder = (folder or Path(tempfile.mkdtemp(prefix="labs-demo-"))).resolve()
+        if folder == top or top in folder.parents:
+            raise LabError(f"{folder} is inside the checkout: a class lives outside of it")
+        play.check_empty(folder)
+        sources = find_labs(top / "solutions", lab)
+        console.print(f"[bold]1[/bold] course directory {folder}", soft_wrap=True)
+        init_course(folder, top / "solutions", lab)
+        console.print("[bold]2[/bold] release through nbgrader")
+        release(folder)
+        count = 0
+        for source in sources:
+            play.set_due_date(folder, source.stem)
+            count += len(play.make_class(folder, source.stem, source.with_suffix(".ipynb")))
+        console.print(f"[bold]3[/bold] {count} submissions handed in")
+        try:
+            sandbox = bool(bubblewrap())
+        except SandboxError as error:
+            sandbox = False  # the demo's submissions are the course's own code
+            console.print(f"    {error}. The demo goes on without: it grades its own code.")
+        begin = time.monotonic()
+        rows = grade_course(folder, None, progress, sandbox, CORES)
+        errors = {(r.assignment, r.student): r.error for r in rows if r.error}
+        seconds = time.monotonic() - begin
+        console.print(f"[bold]4[/bold] autograded in {seconds:.0f} s, feedback written")
+        count = sum(play.grade_answers_by_hand(folder, source.stem) for source in sources)
+        console.print(
+            f"[bold]5[/bold] {count} written answers graded by hand (the demo plays the "
+            "instructor: full points for the model answer)"
+        )
+        export(folder)
+        show(read_rows(folder, submissions(folder), errors))
+        say_where(folder)

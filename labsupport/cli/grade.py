@@ -1,0 +1,43 @@
+"""``labs grade``: a class's submissions, graded."""
+
+from typing import Annotated
+
+import typer
+
+from labsupport.cli.application import CORES, Folder, Labs, console, one_line_errors
+from labsupport.cli.grading_output import progress, say_where, show
+
+
+def grade(
+    folder: Folder,
+    labs: Labs = None,
+    sandbox: Annotated[bool, typer.Option(help="run submissions in bubblewrap")] = True,
+    jobs: Annotated[int, typer.Option(help="worker processes; default: one a core")] = CORES,
+    scheduler: Annotated[str, typer.Option(help="a Dask cluster, tcp://host:port")] = "",
+    again: Annotated[bool, typer.Option(help="also what an earlier run has graded")] = False,
+    feedback: Annotated[bool, typer.Option(help="make feedback pages")] = True,
+):
+    """Autograde, write feedback and grades.csv.    Example: labs grade ~/vit-2026 01
+
+    Exit status: 0 all graded, 2 some could not be graded (the table says why), 1 it had to stop
+    (one line says why; what is done stays done, and the same command goes on).
+    """
+    with one_line_errors():
+        prepare(scheduler)
+        from labsupport.grading.ledger.grades import export, grade_course
+
+        if not sandbox:
+            console.print("[yellow]Without the sandbox, submissions run with your rights.[/yellow]")
+        rows = grade_course(folder, labs, progress, sandbox, jobs, scheduler, again, feedback)
+        export(folder)
+        show(rows)
+        say_where(folder)
+        raise typer.Exit(2 if any(row.error for row in rows) else 0)
+
+
+def prepare(scheduler: str = "") -> None:
+    """Start the workers' process before imports that take seconds, so that both go on at once."""
+    from labsupport.grading.workers.forks import prepare_workers
+
+    if not scheduler:
+        prepare_workers()
