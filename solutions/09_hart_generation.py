@@ -391,8 +391,6 @@ def ask(rng):
     yield Case("any scales", scales=sorted(int(s) for s in rng.choice(np.arange(1, 9), 3, replace=False)),
                head_dim=32, side=int(rng.integers(5, 12)), offset=int(rng.integers(1, 7)))
 
-tolerance = dict(float32=2e-5)
-
 # %% trap="scale_angles" name="corners"
 # Your angles equal those of tokens at the corner of their share of the image. Take the middle: add ½
 # before stretching, take ½ off after.
@@ -1847,7 +1845,7 @@ def drive(lab, noise, steps, gain, shift):
 
     return {"tokens": lab.denoise(network, lambda: next(lots).clone(), left, steps), "times": times}
 
-tolerance = dict(float64=1e-9, float32=1e-3)
+tolerance = dict(float64=1e-9)
 
 # %% trap="denoise" name="the answer read as noise"
 # You read the network's answer as the noise. It is a velocity: x̂ = √a x − √(1−a) v.

@@ -1,4 +1,4 @@
-"""Build notebooks out of a lab: the instructor's source for nbgrader, the student's, the solved.
+"""Notebooks, built out of a lab: the instructor's source for nbgrader, the student's, the solved.
 
 The student's notebook is what nbgrader's own preprocessors make of the instructor's, so that
 ``notebooks/`` and an nbgrader release can be held against each other byte for byte.
@@ -19,8 +19,8 @@ from nbgrader.preprocessors import (
 )
 from traitlets.config import Config
 
+from labsupport.course.lab import BEGIN, END, KINDS, Lab, LabCell
 from labsupport.course.publication import colab_cells
-from labsupport.course.source import BEGIN, END, KINDS, Lab, LabCell
 
 CODE_STUB = "# YOUR CODE HERE\nraise NotImplementedError"
 TEXT_STUB = "Your answer here."

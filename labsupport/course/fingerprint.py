@@ -1,11 +1,12 @@
-"""What of a lab a grade depends on, as one short hash."""
+"""Fingerprint of a lab: what of it a grade depends on, as one short hash."""
 
 import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
 
-from labsupport.course.source import Lab, parse_lab
+from labsupport.course.lab import Lab
+from labsupport.course.source import parse_lab
 
 
 def fingerprint(lab: Lab) -> str:
@@ -16,9 +17,9 @@ def fingerprint(lab: Lab) -> str:
         [
             c.kind,
             c.id,
-            c.name,
-            c.label,
-            c.points,
+            c.name or None,
+            c.label or None,
+            c.points or None,
             c.parts,
             sorted(c.tags),
             "" if c.kind in unread else c.source,

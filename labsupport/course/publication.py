@@ -1,18 +1,19 @@
-"""Where the course is published, and what follows from it: Colab badges and the install line.
+"""Address of the published course, and what follows from it: Colab badges and the install line.
 
 One address, ``repository`` under ``[tool.labsupport]`` in pyproject.toml; empty by default, and
 then there is neither badge nor install line.
 """
 
 import re
+import sys
 from pathlib import Path
 
 from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-try:
+if sys.version_info >= (3, 11):
     import tomllib
-except ModuleNotFoundError:  # Python 3.10
+else:
     import tomli as tomllib
 
 _ADDRESS = re.compile(r"https://github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?/?$")
@@ -34,12 +35,20 @@ def repository_of(root: Path) -> str:
 
 def install_requirement(repository: str) -> str:
     """The requirement that installs labsupport from the repository."""
-    return f"labsupport @ git+https://github.com/{_ADDRESS.match(repository)[1]}"
+    return f"labsupport @ git+https://github.com/{_slug(repository)}"
+
+
+def _slug(repository: str) -> str:
+    """OWNER/NAME of an address that :func:`repository_of` has let through."""
+    match = _ADDRESS.match(repository)
+    if match is None:
+        raise ValueError(f"{repository!r} is no GitHub address")
+    return match[1]
 
 
 def badge(repository: str, stem: str) -> str:
     """Markdown of an Open-in-Colab badge for one lab."""
-    slug = _ADDRESS.match(repository)[1]
+    slug = _slug(repository)
     colab = "https://colab.research.google.com"
     return (
         f"[![Open in Colab]({colab}/assets/colab-badge.svg)]"

@@ -1,60 +1,27 @@
-"""What a lab's source must obey; each broken rule is named with file, line and the mend."""
+"""The rules of a lab's source; each broken one is named with file, line and the mend."""
 
 import ast
 import math
 from collections import Counter
-from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-BEGIN, END = "BEGIN SOLUTION", "END SOLUTION"
-
-
-class SourceError(Exception):
-    """A mistake in a lab's source: ``file:line: problem; mend``."""
-
-    def __init__(self, path: Path, line: int, problem: str, mend: str):
-        self.path, self.line, self.problem, self.mend = path, line, problem, mend
-        super().__init__(f"{path}:{line}: {problem}; {mend}")
+from labsupport.course.judge_cell import JudgeCell
+from labsupport.course.lab import BEGIN, END, GRADED, Lab, LabCell, SourceError
 
 
-def parts_of(path: Path, line: int, source: str) -> dict[str, float]:
-    """What a judge cell's ``parts = {"name": points, ...}`` says, {} where there is none.
+class Refuse(Protocol):
+    """Raises SourceError for a cell; without a ``line``, for its marker's."""
 
-    It is read, not run: the student's notebook names the parts before there is any grading.
-    """
-    try:
-        body = ast.parse(source).body
-    except SyntaxError:  # check_lab says so, with the line
-        return {}
-    for node in body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "parts":
-            try:
-                parts = ast.literal_eval(node.value)
-                good = len(parts) > 1 and all(
-                    isinstance(n, str) and n and type(p) in (int, float) and p > 0
-                    for n, p in parts.items()
-                )
-            except (ValueError, TypeError, AttributeError):
-                good = False
-            if not good:
-                raise SourceError(
-                    path,
-                    line + node.lineno,
-                    "parts is not a dict of names and points",
-                    'write it out for two parts or more: parts = {"encoder": 2, "decoder": 1}',
-                )
-            return {name: float(points) for name, points in parts.items()}
-    return {}
+    def __call__(self, problem: str, mend: str, line: int | None = None) -> None: ...
 
 
-def check_lab(lab: Any) -> None:
-    """Check a parsed :class:`labsupport.course.source.Lab`. Raises SourceError at the first
-    broken rule, from the top of the file down."""
-    exercises = {c.name for c in lab.cells if c.kind == "exercise"}
+def check_lab(lab: Lab) -> None:
+    """Raises SourceError at the first broken rule, from the top of the file down."""
+    exercises = {c.name: c for c in lab.of("exercise")}
     ids = Counter(c.id for c in lab.cells)
     for cell in lab.cells:
         _check_cell(lab, cell, exercises, ids)
-    for exercise in (c for c in lab.cells if c.kind == "exercise"):
+    for exercise in lab.of("exercise"):
         for kind in ("check", "judge"):
             if not lab.of(kind, exercise.name):
                 raise SourceError(
@@ -64,18 +31,9 @@ def check_lab(lab: Any) -> None:
                     f"add a cell '# %% {kind}=\"{exercise.name}\"'",
                 )
     _check_parameters(lab)
-    package = Path(__file__).parents[1]
-    for name in lab.masks:
-        if not (package / name).is_file():
-            raise SourceError(
-                lab.path,
-                1,
-                f"masks: there is no {name} in the package",
-                "name a file such as models/vit.py",
-            )
 
 
-def _check_cell(lab: Any, cell: Any, exercises: set[str], ids: Counter) -> None:
+def _check_cell(lab: Lab, cell: LabCell, exercises: dict[str, LabCell], ids: Counter) -> None:
     def refuse(problem: str, mend: str, line: int | None = None) -> None:
         raise SourceError(lab.path, line or cell.line, problem, mend)
 
@@ -85,9 +43,8 @@ def _check_cell(lab: Any, cell: Any, exercises: set[str], ids: Counter) -> None:
     if cell.kind in ("check", "judge", "trap", "alternative") and cell.name not in exercises:
         known = ", ".join(sorted(exercises)) or "none"
         refuse(f"{cell.kind} for an unknown exercise {cell.name!r}", f"exercises here: {known}")
-    if cell.kind in ("judge", "question"):
-        good = isinstance(cell.points, int | float) and not isinstance(cell.points, bool)
-        if not good or cell.points <= 0:
+    if cell.kind in GRADED:
+        if not cell.points > 0:
             refuse(f"{cell.kind} {cell.name!r} has no points", "add points=N to its marker")
         if cell.parts and not math.isclose(sum(cell.parts.values()), cell.points):
             refuse(
@@ -95,8 +52,6 @@ def _check_cell(lab: Any, cell: Any, exercises: set[str], ids: Counter) -> None:
                 f"marker says {cell.points:g}",
                 "give the parts the exercise's points",
             )
-    elif cell.points is not None:
-        refuse(f"points on a {cell.kind} cell", "points belong on judge and question cells")
     if cell.kind in ("trap", "alternative") and not cell.label:
         refuse(f"{cell.kind} of {cell.name!r} has no name", 'add name="..." to its marker')
     if cell.kind == "trap" and not cell.source.lstrip().startswith("#"):
@@ -109,55 +64,54 @@ def _check_cell(lab: Any, cell: Any, exercises: set[str], ids: Counter) -> None:
             f"a {cell.kind} cell cannot be {cell.cell_type}",
             "only prose and questions are [markdown]",
         )
-    _check_markers(cell, refuse)
+    _check_solutions(cell, refuse)
     if cell.cell_type == "code":
-        _check_code(cell, refuse)
+        _check_syntax(cell, refuse)
+    if cell.kind == "judge":
+        JudgeCell(lab.path, cell.line, cell.source).check(cell.name, exercises[cell.name])
 
 
-def _check_markers(cell: Any, refuse: Any) -> None:
+def _check_solutions(cell: LabCell, refuse: Refuse) -> None:
     has_solution = cell.kind in ("exercise", "question")
+    begin, end = BEGIN.lstrip("# "), END.lstrip("# ")
     open_at = None
     count = 0
     for offset, text in enumerate(cell.source.splitlines(), 1):
         line = cell.line + offset
-        if BEGIN in text:
+        if begin in text:
             if not has_solution:
                 refuse(f"solution markers in a {cell.kind} cell", "make it an exercise", line)
             if open_at:
-                refuse("BEGIN SOLUTION inside a solution", "end the first one before", line)
+                refuse(f"{begin} inside a solution", "end the first one before", line)
             open_at, count = line, count + 1
-        elif END in text:
+        elif end in text:
             if not open_at:
-                refuse("END SOLUTION without a beginning", "add '### BEGIN SOLUTION'", line)
+                refuse(f"{end} without a beginning", f"add '{BEGIN}'", line)
             open_at = None
     if open_at:
-        refuse("BEGIN SOLUTION is never ended", "add '### END SOLUTION'", open_at)
+        refuse(f"{begin} is never ended", f"add '{END}'", open_at)
     if has_solution and not count:
         refuse(
             f"{cell.kind} {cell.name!r} has no solution markers",
-            "put the solution between '### BEGIN SOLUTION' and '### END SOLUTION'",
+            f"put the solution between '{BEGIN}' and '{END}'",
         )
     if cell.kind == "question" and count > 1:
         refuse(f"question {cell.name!r} has {count} solutions", "keep one")
 
 
-def _check_code(cell: Any, refuse: Any) -> None:
+def _check_syntax(cell: LabCell, refuse: Refuse) -> None:
     try:
-        tree = ast.parse(cell.source)
+        ast.parse(cell.source)
     except SyntaxError as error:
         refuse(
             f"Python cannot read this cell: {error.msg}",
             "mend the syntax (magics are not allowed in a source)",
             cell.line + (error.lineno or 1),
         )
-    if cell.kind == "judge":
-        functions = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
-        if "ask" not in functions:
-            refuse(f"judge {cell.name!r} has no ask(rng)", "define ask(rng), which yields cases")
 
 
-def _check_parameters(lab: Any) -> None:
-    cells = [c for c in lab.cells if c.kind == "parameters"]
+def _check_parameters(lab: Lab) -> None:
+    cells = lab.of("parameters")
     if len(cells) != 1:
         raise SourceError(
             lab.path,

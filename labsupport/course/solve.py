@@ -1,4 +1,4 @@
-"""Execute a lab's solution with papermill: the notebook an instructor or self-learner reads."""
+"""Solution of a lab, executed with papermill: the notebook an instructor or self-learner reads."""
 
 import copy
 import tempfile
@@ -8,7 +8,7 @@ import papermill
 from nbformat.notebooknode import NotebookNode
 
 from labsupport.course.build import dump, source_notebook
-from labsupport.course.source import BEGIN, END, Lab
+from labsupport.course.lab import BEGIN, END, Lab
 
 
 def solved_notebook(lab: Lab, repository: str = "") -> NotebookNode:

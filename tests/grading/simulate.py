@@ -36,15 +36,16 @@ def hand_in(
     metadata=True,
     **provenance,
 ):
-    """Record one graded submission. ``statuses``: exercise -> (status, message), "passed" for the
-    others; ``by_hand``: points of the written answers, None while they wait."""
+    """Record one graded submission. ``statuses``: exercise -> (status, message) or (status,
+    message, hint), "passed" for the others; ``by_hand``: points of the written answers, None
+    while they wait."""
     lab = read_lab(folder / "labs" / f"{stem}.py")
     items = items_of(lab)
     verdicts, points = [], {}
     for item in items:
         if item.by_hand:
             continue
-        status, message = statuses.get(item.name, ("passed", "2 cases right"))
+        status, message, *hint = statuses.get(item.name, ("passed", "2 cases right"))
         points[item.cell] = item.points if status == "passed" else 0.0
         verdicts.append(
             {
@@ -53,6 +54,7 @@ def hand_in(
                 "points": points[item.cell],
                 "max_points": item.points,
                 "message": message,
+                "hint": hint[0] if hint else "",
             }
         )
     graded = new_notebook()

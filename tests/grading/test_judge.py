@@ -5,8 +5,9 @@ import torch
 
 from labsupport.grading.answers.respond import LabNamespace, answer_cases, make_driver
 from labsupport.grading.answers.wire import decode, encode
-from labsupport.grading.judging.compare import TOLERANCE, difference
-from labsupport.grading.judging.judge import AnswerKey, driver_source, namespace_of
+from labsupport.grading.judging.compare import Tolerance, difference
+from labsupport.grading.judging.judge import AnswerKey
+from labsupport.grading.judging.lab_code import driver_source, namespace_of
 
 
 @pytest.fixture
@@ -87,10 +88,10 @@ DIFFERENCES = [
 
 @pytest.mark.parametrize("answer, expected, words", DIFFERENCES)
 def test_differences_are_named(answer, expected, words):
-    assert words in difference(answer, expected, TOLERANCE)
+    assert words in difference(answer, expected, Tolerance())
 
 
 def test_equal_within_tolerance():
     value = {"a": [torch.ones(3), 1.0], "n": 3, "t": "x"}
     close = {"a": (torch.ones(3) + 1e-6, 1.0 + 1e-6), "n": 3, "t": "x"}
-    assert difference(decode(encode(close)), value, TOLERANCE) is None
+    assert difference(decode(encode(close)), value, Tolerance()) is None

@@ -91,17 +91,17 @@ def test_a_loop_that_refuses_to_be_interrupted_is_ended_once(kernels):
     )
     begin = time.monotonic()
     done = run(kernels, stubborn, "print('after')", cell_seconds=2)
-    assert "could not be interrupted" in done.deaths[0]
+    assert "could not be interrupted" in done.deaths[0].reason
     assert text(done.notebook.cells[1]) == "after\n"
     assert time.monotonic() - begin < 60  # a watchdog's bound, not a speed
 
 
 def test_floods_of_output_and_slow_notebooks_are_ended(kernels):
     done = run(kernels, "while True: print('x' * 10000)", "print('after')", output_mb=1)
-    assert "printed more than 1 MB" in done.deaths[0]
+    assert "printed more than 1 MB" in done.deaths[0].reason
     assert sum(len(o.get("text", "")) for o in done.notebook.cells[0].outputs) < 3_000_000
     done = run(kernels, "import time; time.sleep(60)", notebook_seconds=3)
-    assert "took more than 3 s" in done.deaths[0]
+    assert "took more than 3 s" in done.deaths[0].reason
 
 
 def test_memory_is_limited_over_all_processes(kernels):
@@ -110,7 +110,7 @@ def test_memory_is_limited_over_all_processes(kernels):
         "        block = bytearray(200_000_000); time.sleep(60)\ntime.sleep(60)"
     )
     done = run(kernels, hoard, "print('after')", memory_mb=700)
-    assert "used more than 700 MB" in done.deaths[0]
+    assert "used more than 700 MB" in done.deaths[0].reason
     assert text(done.notebook.cells[1]) == "after\n"
 
 

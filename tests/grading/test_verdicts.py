@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from labsupport.course.build import dump, student_notebook
-from labsupport.course.source import SourceError, parse_lab, read_lab
+from labsupport.course.lab import SourceError
+from labsupport.course.source import parse_lab, read_lab
 from labsupport.grading.answers.respond import LabNamespace, answer_cases, make_driver
 from labsupport.grading.answers.wire import decode
 from labsupport.grading.demo import solve

@@ -17,7 +17,9 @@ from labsupport.course.solve import execute_solution, solved_notebook
 from labsupport.course.source import find_labs, read_lab
 from labsupport.grading.answers.respond import LabNamespace, answer_cases, make_driver
 from labsupport.grading.answers.wire import decode
-from labsupport.grading.judging.judge import AnswerKey, diagnosis_of, namespace_of
+from labsupport.grading.judging.diagnosis import diagnosis_of
+from labsupport.grading.judging.judge import AnswerKey
+from labsupport.grading.judging.lab_code import namespace_of
 from labsupport.notebook.failures import CheckFailed
 from tests.conftest import ROOT
 

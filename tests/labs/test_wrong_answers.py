@@ -3,10 +3,12 @@ and leaves the points of the part that is right. Below, the odd ones that it rig
 
 import pytest
 
-from labsupport.course.source import find_labs, read_lab, solution_code
+from labsupport.course.lab import solution_code
+from labsupport.course.source import find_labs, read_lab
 from labsupport.grading.answers.respond import LabNamespace, answer_cases, make_driver
 from labsupport.grading.answers.wire import decode
-from labsupport.grading.judging.judge import AnswerKey, namespace_of
+from labsupport.grading.judging.judge import AnswerKey
+from labsupport.grading.judging.lab_code import namespace_of
 from tests.conftest import ROOT
 
 COPY = 'conv.load_state_dict({"weight": kernels, "bias": linear.bias})'

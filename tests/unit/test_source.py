@@ -2,8 +2,8 @@
 
 import pytest
 
-from labsupport.course.rules import SourceError
-from labsupport.course.source import find_labs, read_lab, solution_code
+from labsupport.course.lab import SourceError, solution_code
+from labsupport.course.source import find_labs, read_lab
 
 
 def test_reads_every_kind(mini):

@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from labsupport.course.source import Lab
+from labsupport.course.lab import Lab
 from labsupport.grading.audit.isolated import Limits, answer_isolated, answers_of
 from labsupport.grading.judging.lab_code import run_cells, solved_cells
 from labsupport.grading.running.sandbox.visible import command

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from labsupport.course.source import LabCell
+from labsupport.course.lab import LabCell
 from labsupport.grading.audit import axes, learning, statements, values
 from labsupport.grading.audit.library import library_mutants
 from labsupport.grading.audit.tree import ExerciseTree

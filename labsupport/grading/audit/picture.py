@@ -6,15 +6,15 @@ from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure  # not pyplot: there is no screen to show it on
 
 from labsupport.grading.audit.report import LabAudit
-from labsupport.notebook.plot import images as figures
+from labsupport.notebook.plot import style
 
 # Okabe and Ito's colours, and hatching where a print has none.
 PARTS = (
-    ("caught: wrong answer", figures.BLUE, "", ("caught", "failed")),
-    ("caught: error", figures.SKY, "", ("caught", "error", "missing", "crashed", "tampered")),
-    ("caught: timeout", figures.PURPLE, "..", ("caught", "timeout")),
+    ("caught: wrong answer", style.BLUE, "", ("caught", "failed")),
+    ("caught: error", style.SKY, "", ("caught", "error", "missing", "crashed", "tampered")),
+    ("caught: timeout", style.PURPLE, "..", ("caught", "timeout")),
     ("equivalent", "#DDDDDD", "", ("equivalent",)),
-    ("survived", figures.RED, "///", ("survived",)),
+    ("survived", style.RED, "///", ("survived",)),
 )
 
 
@@ -53,7 +53,7 @@ def save_picture(audits: list[LabAudit], path: Path) -> None:
             xytext=(6, 0),
             textcoords="offset points",
             va="center",
-            color=figures.RED if survived else "black",
+            color=style.RED if survived else "black",
         )
     axes.set_yticks(range(len(rows)), [f"{audit.lab[:2]} {e.exercise}" for audit, e in rows])
     axes.invert_yaxis()

@@ -59,6 +59,8 @@ class Result:
             "fate": self.fate,
             "status": self.outcome.status,
             "message": self.outcome.message,
+            "cause": self.outcome.cause,
+            "hint": self.outcome.hint,
             "seeds_passed": self.outcome.passed,
             "reason": self.reason,
         }

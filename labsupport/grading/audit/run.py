@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from labsupport.course.source import Lab, read_lab, solution_code
+from labsupport.course.lab import Lab, solution_code
+from labsupport.course.source import read_lab
 from labsupport.grading.audit.equivalents import read_equivalents
 from labsupport.grading.audit.isolated import Limits
 from labsupport.grading.audit.jailed import sandboxed

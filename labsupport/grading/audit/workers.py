@@ -1,4 +1,4 @@
-"""Judge many answers in a few processes, each answer as a student's would be judged."""
+"""Processes that judge many answers, each as a student's would be judged."""
 
 import atexit
 import multiprocessing
@@ -11,6 +11,7 @@ from typing import Any
 
 from labsupport.grading.audit.isolated import Limits
 from labsupport.grading.audit.jailed import Jail, sandboxed
+from labsupport.grading.judging.verdicts import Cause, Challenge, Status, Verdict
 
 # The first seed stands for one student; who gets by it is asked with the others as well.
 SEEDS = ("audit", "audit-2", "audit-3", "audit-4")
@@ -27,14 +28,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the judge said. ``passed`` counts seeds, of ``asked``; ``status`` and ``message`` are
-    of the first seed, ``later`` of the first seed after it that was not passed."""
+    """What the judge said. ``passed`` counts seeds, of ``asked``; ``status``, ``message``,
+    ``cause`` and ``hint`` are of the first seed, ``later`` is the message of the first seed after
+    it that was not passed."""
 
-    status: str
+    status: Status
     message: str
     passed: int
     asked: int
     later: str = ""
+    cause: Cause = ""
+    hint: str = ""
 
 
 _worker: dict[str, Any] = {}  # what a worker process makes once
@@ -80,7 +84,8 @@ def _prepare(source: str, limits: Limits, sandbox: bool) -> None:
 def _judge(job: Job) -> Outcome:
     first = _verdict(job, SEEDS[0])
     if first.status != "passed":
-        return Outcome(first.status, first.message, 0, job.seeds)
+        told = {"cause": first.cause, "hint": first.hint}
+        return Outcome(first.status, first.message, 0, job.seeds, **told)
     passed, later = 1, ""
     for seed in SEEDS[1 : job.seeds]:
         verdict = _verdict(job, seed)
@@ -90,16 +95,17 @@ def _judge(job: Job) -> Outcome:
     return Outcome("passed", first.message, passed, job.seeds, later)
 
 
-def _challenge(exercise: str, seed: str):
+def _challenge(exercise: str, seed: str) -> Challenge:
     challenges = _worker["challenges"]
     if (exercise, seed) not in challenges:
         challenges[exercise, seed] = _worker["key"].challenge(exercise, seed)
     return challenges[exercise, seed]
 
 
-def _verdict(job: Job, seed: str):
+def _verdict(job: Job, seed: str) -> Verdict:
     key, challenge = _worker["key"], _challenge(job.exercise, seed)
     answer = _worker["jail"].answer(job.code, challenge.text)
     if isinstance(answer, str):
-        return key.unanswered(challenge, answer, f"no answer: {answer}")
+        cause: Cause = "time" if answer == "timeout" else "died"
+        return key.unanswered(challenge, answer, cause, f"no answer: {answer}")
     return key.verdict(challenge, answer)

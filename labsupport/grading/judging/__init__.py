@@ -1,1 +1,20 @@
-"""From answers to verdicts, in the grader's own process."""
+"""Judging: from answers to verdicts, in the grader's own process.
+
+Rooms: `judge` (the answer key of a lab), `lab_code` (its solved names and its judges), `cases`
+(what a judge asks with), `compare` (an answer and the expected one), `diagnosis` (known mistakes),
+`verdicts` (what comes out).
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "cases": ["Case", "randn"],
+        "compare": ["Tolerance", "difference"],
+        "diagnosis": ["Catalogue", "diagnosis_of"],
+        "judge": ["AnswerKey"],
+        "lab_code": ["Judge", "driver_source", "namespace_of", "read_judge"],
+        "verdicts": ["CAUSES", "STATUSES", "Challenge", "Finding", "Verdict"],
+    },
+)

@@ -1,4 +1,4 @@
-"""What a judge's two halves are written with: cases and fresh inputs."""
+"""Cases: what a judge asks, and the fresh inputs it asks with."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,8 @@ class Case:
 
     ``name`` is shown to the student when the case fails, so it says what is special about the
     inputs ("3 heads, 7 tokens"), never what should come out. ``part`` is one of the judge cell's
-    ``parts``, where it has them; it does not travel, so the driver looks at the inputs.
+    ``parts``, where it has them; it does not travel, so the driver looks at the inputs. All other
+    arguments are inputs.
     """
 
     name: str
@@ -26,6 +27,8 @@ class Case:
         self.inputs = inputs
 
 
-def randn(rng: np.random.Generator, *shape: int, dtype: torch.dtype = torch.float32):
+def randn(
+    rng: np.random.Generator, *shape: int, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
     """A standard normal tensor of the given shape from a numpy generator."""
     return torch.from_numpy(rng.standard_normal(shape)).to(dtype)

@@ -1,17 +1,16 @@
-"""Compare an answer with what the solution gives; say what differs, never what was expected."""
+"""Comparison of an answer with what the solution gives: what differs, never what was expected."""
 
 import math
 from typing import Any
 
 import torch
 
+from labsupport.course.lab import Tolerance
+
 WHOLE = "the result"  # what an answer is called that is no part of another
-# A judge may change these, and add "float64": rtol and atol of float64 tensors, where an answer
-# that was rounded to float32 on the way has to show.
-TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
 
-def difference(answer: Any, expected: Any, tolerance: dict, where: str = "") -> str | None:
+def difference(answer: Any, expected: Any, tolerance: Tolerance, where: str = "") -> str | None:
     """None where the two are equal within tolerance, else one sentence about the first difference.
 
     Shapes, types and names are part of an exercise's statement, so they are named; values are not.
@@ -34,7 +33,9 @@ def difference(answer: Any, expected: Any, tolerance: dict, where: str = "") -> 
     raise TypeError(f"a judge's expected answer holds a {type(expected).__name__}")
 
 
-def _tensor_difference(answer: Any, expected: torch.Tensor, tolerance: dict, place: str):
+def _tensor_difference(
+    answer: Any, expected: torch.Tensor, tolerance: Tolerance, place: str
+) -> str | None:
     if not isinstance(answer, torch.Tensor):
         return f"{place} is {_kind(answer)}, not a tensor"
     if answer.shape != expected.shape:
@@ -49,15 +50,15 @@ def _tensor_difference(answer: Any, expected: torch.Tensor, tolerance: dict, pla
     if answer.isinf().any() and not expected.isinf().any():
         share = answer.isinf().float().mean().item()
         return f"{place} holds infinite values ({share:.0%} of them)"
-    close = {name: tolerance[name] for name in ("rtol", "atol")}
-    if "float64" in tolerance and expected.dtype in (torch.float64, torch.complex128):
-        close = dict.fromkeys(close, tolerance["float64"])
-    if torch.allclose(answer, expected, equal_nan=True, **close):
+    rtol, atol = tolerance.rtol, tolerance.atol
+    if tolerance.float64 is not None and expected.dtype in (torch.float64, torch.complex128):
+        rtol = atol = tolerance.float64
+    if torch.allclose(answer, expected, rtol=rtol, atol=atol, equal_nan=True):
         return None
     return f"the values of {place} differ"
 
 
-def _word_difference(answer: Any, expected: bool | str | None, place: str):
+def _word_difference(answer: Any, expected: bool | str | None, place: str) -> str | None:
     if type(answer) is type(expected):
         if isinstance(expected, bool) and place != WHOLE:  # a claim: its name says what should be
             return None if answer == expected else f"it is {'not ' * expected}so: {place}"
@@ -66,7 +67,9 @@ def _word_difference(answer: Any, expected: bool | str | None, place: str):
     return f"{place} is {_kind(answer)}, not {wanted}"
 
 
-def _number_difference(answer: Any, expected: float, tolerance: dict, place: str):
+def _number_difference(
+    answer: Any, expected: float, tolerance: Tolerance, place: str
+) -> str | None:
     if isinstance(answer, torch.Tensor) and answer.ndim == 0:
         answer = answer.item()
     if isinstance(answer, bool) or not isinstance(answer, int | float):
@@ -84,13 +87,8 @@ def _number_difference(answer: Any, expected: float, tolerance: dict, place: str
         return f"{place} is infinite"
     if isinstance(expected, int):
         return None if answer == expected else _number_differs(place)
-    close = math.isclose(
-        answer,
-        expected,
-        rel_tol=0,
-        abs_tol=tolerance["atol"]
-        + tolerance["rtol"] * (0 if math.isinf(expected) else abs(expected)),
-    )
+    relative = tolerance.rtol * (0 if math.isinf(expected) else abs(expected))
+    close = math.isclose(answer, expected, rel_tol=0, abs_tol=tolerance.atol + relative)
     return None if close else _number_differs(place)
 
 
@@ -98,7 +96,9 @@ def _number_differs(place: str) -> str:
     return f"{place} differs" if place.startswith("value ") else f"the value of {place} differs"
 
 
-def _sequence_difference(answer: Any, expected: Any, tolerance: dict, where: str):
+def _sequence_difference(
+    answer: Any, expected: Any, tolerance: Tolerance, where: str
+) -> str | None:
     if not isinstance(answer, list | tuple):
         return f"{where or WHOLE} is {_kind(answer)}, not {len(expected)} values"
     if len(answer) != len(expected):
@@ -110,7 +110,7 @@ def _sequence_difference(answer: Any, expected: Any, tolerance: dict, where: str
     return None
 
 
-def _dict_difference(answer: Any, expected: dict, tolerance: dict, where: str):
+def _dict_difference(answer: Any, expected: dict, tolerance: Tolerance, where: str) -> str | None:
     if not isinstance(answer, dict):
         return f"{where or WHOLE} is {_kind(answer)}, not a dict"
     parts = f"the {where}" if where else "the result"

@@ -1,14 +1,53 @@
-"""Read a lab's code: its solved namespace, its judges, and the part of a judge that travels."""
+"""A lab's code, run and read: its solved names, its judges, and what of a judge travels."""
 
 import ast
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
-from labsupport.course.source import Lab, LabCell, solution_code
-from labsupport.grading.answers.respond import driver_names
+from labsupport.course.judge_cell import used_by
+from labsupport.course.lab import Lab, LabCell, Tolerance, solution_code
+from labsupport.grading.answers.respond import LabNamespace, answer_cases, driver_names, make_driver
+from labsupport.grading.answers.wire import decode, encode
 from labsupport.grading.judging.cases import Case, randn
-from labsupport.grading.judging.compare import TOLERANCE
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What a judge cell says: ``ask(rng)`` yields cases; ``driver`` is the source of what calls
+    the student's code, None for a plain call; ``accept(answer, expected)``, where there is one,
+    takes the place of the comparison and returns True or what is wrong."""
+
+    exercise: str
+    ask: Callable[[np.random.Generator], Iterable[Case]]
+    driver: str | None
+    accept: Callable[[Any, Any], Any] | None
+    tolerance: Tolerance
+    parts: dict[str, float]
+
+    def answers(self, namespace: LabNamespace, cases: list[Case]) -> list[dict]:
+        """What the code in a namespace answers here and now, encoded as a student's would be."""
+        driver = make_driver(self.driver, self.exercise)
+        inputs = [decode(encode(case.inputs)) for case in cases]
+        return answer_cases(driver, namespace, inputs)
+
+
+def read_judge(cell: LabCell) -> Judge:
+    """Run a judge's cell, which defines its functions; its settings are the cell's own."""
+    names = driver_names() | {"Case": Case, "Tolerance": Tolerance, "randn": randn}
+    exec(compile(cell.source, f"<judge of {cell.name}>", "exec"), names)
+    driver = driver_source(cell.source)
+    return Judge(cell.name, names["ask"], driver, names.get("accept"), cell.tolerance, cell.parts)
+
+
+def driver_source(source: str) -> str | None:
+    """The part of a judge cell that travels: ``drive`` and what it refers to, nothing else."""
+    body = ast.parse(source).body
+    wanted = used_by(body, ("drive",))
+    return "\n\n".join(ast.unparse(node) for node in body if node in wanted) or None
 
 
 def namespace_of(lab: Lab, replace: dict[str, str] | None = None) -> dict[str, Any]:
@@ -41,49 +80,3 @@ def run_cells(stem: str, cells: list[tuple[str, str]]) -> dict[str, Any]:
     finally:
         torch.random.set_rng_state(state)
     return names
-
-
-def diagnosis_of(trap: LabCell) -> str:
-    """The comment that begins a trap: what a student with this mistake is told."""
-    lines = []
-    for line in trap.source.strip().splitlines():
-        if not line.startswith("#"):
-            break
-        lines.append(line.lstrip("# ").strip())
-    return " ".join(lines)
-
-
-def read_judge(cell: LabCell) -> dict[str, Any]:
-    names = driver_names() | {"Case": Case, "randn": randn}
-    exec(compile(cell.source, f"<judge of {cell.name}>", "exec"), names)
-    return {
-        "ask": names["ask"],
-        "driver": driver_source(cell.source),
-        "accept": names.get("accept"),
-        "tolerance": TOLERANCE | names.get("tolerance", {}),
-    }
-
-
-def driver_source(source: str) -> str | None:
-    """The part of a judge cell that travels: ``drive`` and what it refers to, nothing else."""
-    body = ast.parse(source).body
-    binding = {name: node for node in body for name in _bound(node)}
-    if "drive" not in binding:
-        return None
-    wanted, queue = set(), ["drive"]
-    while queue:
-        node = binding.get(queue.pop())
-        if node is not None and node not in wanted:
-            wanted.add(node)
-            queue += [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
-    return "\n\n".join(ast.unparse(node) for node in body if node in wanted)
-
-
-def _bound(node: ast.stmt) -> list[str]:
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return [node.name]
-    if isinstance(node, ast.Assign):
-        return [t.id for t in node.targets if isinstance(t, ast.Name)]
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return [(a.asname or a.name).split(".")[0] for a in node.names]
-    return []

@@ -1,13 +1,14 @@
-"""What comes out of judging, and what goes in: challenges, findings, verdicts and their points."""
+"""Verdicts and their points: what goes into judging (challenges), what is found in each case, and
+what comes out."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
-from labsupport.course.source import LabCell
+from labsupport.course.lab import LabCell
 from labsupport.grading.judging.cases import Case
 
-STATUSES = (
+Status = Literal[
     "passed",
     "failed",
     "error",
@@ -17,23 +18,47 @@ STATUSES = (
     "missing",
     "tampered",
     "not reached",
-)
+]
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+# Why an exercise was not passed, for programs; people read the message.
+Cause = Literal[
+    "",  # passed
+    "known mistake",  # the answer equals a trap's: the hint says which
+    "not what is right",
+    "two results",  # called twice on the same inputs
+    "changed inputs",
+    "unusable",  # what came back is no answer: wrong kind, too large, cut off from its gradient
+    "raised",
+    "not solved",  # the stub as it came, or nothing of that name
+    "no response",
+    "forged",
+    "time",
+    "memory",
+    "died",  # the kernel, of anything else
+    "not reached",  # the kernels died in the cells before it
+]
+CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 
 @dataclass
 class Verdict:
-    """The outcome of one exercise. ``status`` is one of ``STATUSES``.
+    """The outcome of one exercise.
 
     ``parts`` has ``{"part", "points", "max_points"}`` of each where the exercise has parts; then
-    a ``failed`` one may have earned some of its points.
+    a ``failed`` one may have earned some of its points. ``hint`` is the diagnosis of a known
+    mistake, which is in ``message`` too; ``cause`` is then "known mistake", and otherwise that of
+    the first finding.
     """
 
     exercise: str
-    status: str
+    status: Status
     points: float
     max_points: float
     message: str
     parts: list[dict] = field(default_factory=list)
+    cause: Cause = ""
+    hint: str = ""
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -57,7 +82,8 @@ class Finding:
     matter of the inputs; ``hint`` is the diagnosis, where the mistake is a known one."""
 
     part: str
-    status: str = "passed"
+    status: Status = "passed"
+    cause: Cause = ""
     text: str = ""
     case: str = ""
     hint: str = ""
@@ -77,31 +103,37 @@ def score(cell: LabCell, findings: Iterable[Finding]) -> Verdict:
     forged = next((f for f in wrong.values() if f.status == "tampered"), None)
     shares = cell.parts or {"": float(cell.points)}
     earned = {} if forged else {part: p for part, p in shares.items() if part not in wrong}
+    status: Status = "passed"
+    cause: Cause = ""
+    hint = ""
     if not wrong:
         count = len(findings)
-        status, message = "passed", f"{count} case{'s' * (count > 1)} right"
+        message = f"{count} case{'s' * (count > 1)} right"
     else:
         first = forged or next(wrong[part] for part in shares if part in wrong)
+        told = [first] if forged else list(wrong.values())
+        alike = not earned and len({(f.text, f.case) for f in told}) == 1
+        told = told[:1] if alike else told
         status = "failed" if earned else first.status
-        message = _message(cell, [first] if forged else list(wrong.values()), earned)
+        message = _message(cell, told, earned, alike)
+        hint = next((f.hint for f in reversed(told) if f.hint), "")
+        cause = "known mistake" if hint else first.cause
     parts = [
         {"part": part, "points": earned.get(part, 0.0), "max_points": most}
         for part, most in cell.parts.items()
     ]
-    return Verdict(
-        cell.name, status, float(sum(earned.values())), float(cell.points), message, parts
-    )
+    total = float(sum(earned.values()))
+    return Verdict(cell.name, status, total, float(cell.points), message, parts, cause, hint)
 
 
-def _message(cell: LabCell, wrong: list[Finding], earned: dict[str, float]) -> str:
+def _message(cell: LabCell, wrong: list[Finding], earned: dict[str, float], alike: bool) -> str:
     """What was earned, then what is wrong in each other part. Nothing is said twice: not a
-    part's name where all parts are told the same, and not a hint."""
-    alike = not earned and len({(f.text, f.case) for f in wrong}) == 1
-    said, hints = [], set()
+    part's name where all parts are told the same (``alike``), and not a hint."""
+    said: list[str] = []
+    hints: set[str] = set()
     if earned:
         points = sum(earned.values())
         said.append(f"{points:g} of {cell.points:g} points, for {' and '.join(earned)}.")
-    wrong = wrong[:1] if alike else wrong
     for found in wrong:
         place = ", ".join(filter(None, ("" if alike else found.part, found.case)))
         text = f"{place}: {found.text}" if place else found.text
@@ -117,22 +149,20 @@ def _message(cell: LabCell, wrong: list[Finding], earned: dict[str, float]) -> s
 def error_finding(case: Case, answer: dict) -> Finding:
     """The finding on a case whose answer says that there is none."""
     kind, text = answer.get("error"), one_line(answer.get("text", ""))
-    changed = f" ({text})" if text else ""
-    known: dict[Any, tuple[str, str, str]] = {
-        "missing": ("missing", f"{text} is not defined in the notebook", ""),
-        "unsolved": ("missing", "not implemented yet", ""),
-        "unsendable": ("failed", text, case.name),
-        "unusable": ("failed", text, case.name),
-        "changed": (
-            "failed",
-            f"the inputs were changed in place{changed}; work on a copy",
-            case.name,
-        ),
-        "raised": ("error", text, case.name),
-    }
-    if not isinstance(kind, str) or kind not in known:
-        return Finding(case.part, "tampered", "the response is malformed")
-    return Finding(case.part, *known[kind])
+    if kind == "missing":
+        missing = f"{text} is not defined in the notebook"
+        return Finding(case.part, "missing", "not solved", missing)
+    if kind == "unsolved":
+        return Finding(case.part, "missing", "not solved", "not implemented yet")
+    if kind in ("unsendable", "unusable"):
+        return Finding(case.part, "failed", "unusable", text, case.name)
+    if kind == "changed":
+        which = f" ({text})" if text else ""
+        changed = f"the inputs were changed in place{which}; work on a copy"
+        return Finding(case.part, "failed", "changed inputs", changed, case.name)
+    if kind == "raised":
+        return Finding(case.part, "error", "raised", text, case.name)
+    return Finding(case.part, "tampered", "forged", "the response is malformed")
 
 
 def one_line(text: Any, most: int = 600) -> str:

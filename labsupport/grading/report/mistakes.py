@@ -1,11 +1,12 @@
-"""The commonest wrong answers: verdicts of one kind counted together."""
+"""Mistakes, the commonest first: verdicts of one kind counted together."""
 
 import re
 from collections import Counter
 from dataclasses import dataclass
 
-from labsupport.course.source import Lab
-from labsupport.grading.judging.lab_code import diagnosis_of
+from labsupport.course.lab import Lab
+from labsupport.grading.judging.diagnosis import diagnosis_of
+from labsupport.grading.judging.verdicts import one_line
 from labsupport.grading.report.data import LabResults
 
 UNANSWERED = ("missing", "not reached")  # no answer, rather than a wrong one
@@ -27,7 +28,7 @@ class Mistake:
 def mistakes(results: LabResults) -> list[Mistake]:
     """All kinds of wrong answers, the commonest first."""
     known = {
-        name: [diagnosis_of(t) for t in results.lab.of("trap", name)]
+        name: {one_line(diagnosis_of(t)) for t in results.lab.of("trap", name)}
         for name in results.lab.exercises
     }
     groups: dict[tuple, list[tuple[str, str]]] = {}
@@ -35,7 +36,8 @@ def mistakes(results: LabResults) -> list[Mistake]:
         for exercise, (status, message) in run.verdicts.items():
             if status == "passed" or status in UNANSWERED:
                 continue
-            hit = next((d for d in known.get(exercise, []) if d and message.endswith(d)), "")
+            hint = run.hints.get(exercise, "")
+            hit = hint if hint in known.get(exercise, ()) else ""  # of this lab as it is now
             key = (exercise, status, hit, "" if hit else _gist(message))
             groups.setdefault(key, []).append((run.student, message))
     found = [

@@ -13,6 +13,7 @@ from traitlets import Any as Anything
 from labsupport.grading.answers.respond import MIME
 from labsupport.grading.running.limits import (
     MIB,
+    Death,
     RunLimits,
     Watch,
     end_kernel,
@@ -29,13 +30,14 @@ class LimitedClient(PapermillNotebookClient):
     """Executes a notebook and ends its kernel where a limit is passed.
 
     ``current`` is the cell it is at, None before the first; ``ended`` says which limit was
-    passed, in cell ``ended_at``. What a kernel sends is a student's to write: any message may be
-    forged, malformed or endless, and so all of them count, whatever they claim to belong to.
+    passed, None while there was none, in cell ``ended_at``. What a kernel sends is a student's to
+    write: any message may be forged, malformed or endless, and so all of them count, whatever they
+    claim to belong to.
     """
 
     limits = Anything()
     current: int | None = None
-    ended = ""
+    ended: Death | None = None
     ended_at: int | None = None
     overdue: tuple[int, ...] = ()  # the cells that were stopped because their time was up
     _written = 0
@@ -59,7 +61,8 @@ class LimitedClient(PapermillNotebookClient):
         def count_and_read(frames, *args, **kwargs):
             self._count(sum(map(len, frames)))
             if self.ended:
-                raise RuntimeError(self.ended)  # what is left in the pipe is not worth reading
+                # what is left in the pipe is not worth reading
+                raise RuntimeError(self.ended.reason)
             return read(frames, *args, **kwargs)
 
         client.session.deserialize = count_and_read
@@ -83,7 +86,7 @@ class LimitedClient(PapermillNotebookClient):
         except CellExecutionComplete:
             raise
         except Exception:
-            self.end("it sent the grader a malformed message")
+            self.end(Death("message", "it sent the grader a malformed message"))
             return None
 
     def _count_places(self, content: dict) -> None:
@@ -96,9 +99,9 @@ class LimitedClient(PapermillNotebookClient):
         self._written += size
         self._messages += messages
         if self._written > self.limits.output_mb * MIB:
-            self.end(f"it printed more than {self.limits.output_mb:g} MB")
+            self.end(Death("output", f"it printed more than {self.limits.output_mb:g} MB"))
         elif self._messages > self.limits.outputs:
-            self.end(f"it sent more than {self.limits.outputs:,} outputs")
+            self.end(Death("output", f"it sent more than {self.limits.outputs:,} outputs"))
 
     async def _async_poll_kernel_alive(self):
         _take_error()
@@ -114,7 +117,7 @@ class LimitedClient(PapermillNotebookClient):
         self.overdue += (self.current,)
         reply = await super()._async_handle_timeout(timeout, cell)
         if not await self._answers(seconds=5):
-            self.end("it could not be interrupted after its time was up")
+            self.end(Death("time", "it could not be interrupted after its time was up"))
         return reply
 
     async def _answers(self, seconds: float) -> bool:
@@ -127,9 +130,9 @@ class LimitedClient(PapermillNotebookClient):
                     return True
         return False
 
-    def end(self, reason: str) -> None:
+    def end(self, death: Death) -> None:
         if not self.ended:
-            self.ended, self.ended_at = reason, self.current
+            self.ended, self.ended_at = death, self.current
             self.iopub_timeout = 0  # nothing more will come
         end_kernel(self.km)
 

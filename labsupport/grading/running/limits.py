@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 from jupyter_client.manager import AsyncKernelManager
@@ -27,6 +27,15 @@ class RunLimits:
     outputs: int = 10_000  # messages, among them the start and the end of each cell
     memory_mb: float = 4000  # of all its processes together
     tasks: int = 200  # processes and threads together
+
+
+@dataclass(frozen=True)
+class Death:
+    """Why a kernel died: ``kind`` for programs, ``reason`` for people. "died": by itself, and no
+    limit of ours ended it."""
+
+    kind: Literal["memory", "time", "tasks", "output", "message", "died"]
+    reason: str
 
 
 def end_kernel(manager: AsyncKernelManager) -> None:
@@ -55,7 +64,7 @@ def kernel_process(manager: AsyncKernelManager) -> psutil.Process | None:
 class Watch:
     """Ends a client's kernel when the notebook takes too long, too much memory, too many tasks.
 
-    ``client`` has ``limits``, its kernel manager ``km``, and ``end(reason)``; ``seconds`` are
+    ``client`` has ``limits``, its kernel manager ``km``, and ``end(death)``; ``seconds`` are
     what is left of the notebook's time.
     """
 
@@ -80,26 +89,29 @@ class Watch:
             process = kernel_process(self._client.km)
             passed = passed_limit(process, limits)
             if lost and process is not None and process.is_running():
-                self._client.end(f"it printed more than {min(limits.output_mb, MESSAGE_MB):g} MB")
+                most = min(limits.output_mb, MESSAGE_MB)
+                self._client.end(Death("output", f"it printed more than {most:g} MB"))
             kernel = kernel or self._client.kc
             if hasattr(kernel, "lost_outputs"):
                 lost = kernel.lost_outputs()  # one that has just died is gone next time
             if time.monotonic() - begin > self._seconds:
-                self._client.end(f"the notebook took more than {limits.notebook_seconds:g} s")
+                most = limits.notebook_seconds
+                self._client.end(Death("time", f"the notebook took more than {most:g} s"))
             elif passed:
                 self._client.end(passed)
         if hasattr(kernel, "events"):
             kernel.events.close()
 
 
-def passed_limit(process: psutil.Process | None, limits: RunLimits) -> str:
-    """Which limit the process and its children pass at this moment; empty where they do not."""
+def passed_limit(process: psutil.Process | None, limits: RunLimits) -> Death | None:
+    """Which limit the process and its children pass at this moment, if they do."""
     memory, tasks = usage(process, limits)
     if memory > limits.memory_mb * MIB:
-        return f"it used more than {limits.memory_mb:g} MB ({memory / MIB:.0f})"
+        used = f"it used more than {limits.memory_mb:g} MB ({memory / MIB:.0f})"
+        return Death("memory", used)
     if tasks > limits.tasks:
-        return f"it started more than {limits.tasks} processes and threads"
-    return ""
+        return Death("tasks", f"it started more than {limits.tasks} processes and threads")
+    return None
 
 
 def usage(process: psutil.Process | None, limits: RunLimits) -> tuple[int, int]:

@@ -19,10 +19,10 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from traitlets.config import Config
 
+from labsupport.errors import SandboxError
 from labsupport.grading.running.engine import LimitedClient
-from labsupport.grading.running.limits import RunLimits
+from labsupport.grading.running.limits import Death, RunLimits
 from labsupport.grading.running.sandbox.provisioner import SandboxKernelManager
-from labsupport.grading.running.sandbox.visible import SandboxError
 from labsupport.grading.running.sandbox.warm import WarmSandbox
 from labsupport.grading.running.scratch import scratch
 
@@ -31,7 +31,7 @@ _SILENT = CellTimeoutError  # nbclient's word for outputs that have no end; it i
 # Kernels a notebook may lose before the rest of it is given up. One exercise that kills its kernel
 # does so in its check and in each part that is graded.
 MAX_DEATHS = 6
-DIED = "the kernel died"  # and no limit of ours ended it
+DIED = Death("died", "the kernel died")
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Execution:
 
     notebook: NotebookNode
     seconds: float = 0.0
-    deaths: dict[int, str] = field(default_factory=dict)
+    deaths: dict[int, Death] = field(default_factory=dict)
     timeouts: list[int] = field(default_factory=list)
     reached: int = 0
 
@@ -73,14 +73,14 @@ def execute(
             left = max(limits.notebook_seconds - (time.monotonic() - begin), limits.cell_seconds)
             seconds = min(left, limits.notebook_seconds)
             try:
-                executed, died, reason, overdue = _run(
+                executed, died, death, overdue = _run(
                     todo, parameters or {}, limits, seconds, sandbox
                 )
             except RuntimeError as error:
                 if again or isinstance(error, SandboxError):
                     raise
                 continue  # a kernel that died before it had begun
-            if died is None or reason != DIED or not spare or again:
+            if died is None or death != DIED or not spare or again:
                 break
             spare -= 1
         until = len(notebook.cells) if died is None else died + 1
@@ -91,7 +91,7 @@ def execute(
         done = result.reached = max(until, done)
         if died is None:
             break
-        result.deaths[died] = reason
+        result.deaths[died] = death
         todo.cells[died].source = ""  # the next kernel passes over it
         if not _code_after(notebook, died):
             break
@@ -101,7 +101,7 @@ def execute(
 
 def _run(
     notebook, parameters, limits, seconds, sandbox
-) -> tuple[NotebookNode, int | None, str, list[int]]:
+) -> tuple[NotebookNode, int | None, Death, list[int]]:
     """One kernel's life: the executed notebook, where and why the kernel died, if it did, and the
     cells that took too long."""
     prepared = _parameterised(notebook, parameters)
@@ -131,9 +131,9 @@ def _run(
             if ours or client is None or client.current is None:
                 raise  # not the notebook's doing
             if isinstance(error, _SILENT):
-                client.end("an output of it did not arrive: too large, or cut off")
+                client.end(Death("output", "an output of it did not arrive: too large, or cut off"))
             elif not isinstance(error, DeadKernelError):
-                client.end("it sent the grader a message that cannot be read")
+                client.end(Death("message", "it sent the grader a message that cannot be read"))
             # a kernel that was ended after its cell's time is noticed in the next cell only
             died = client.current if client.ended_at is None else client.ended_at
     executed, injected = _without_injected(prepared)

@@ -1,12 +1,13 @@
-"""What a notebook is asked while it is executed, and what the answers that came back are worth."""
+"""Questions to a notebook while it is executed, and what the answers that came back are worth."""
 
 import nbformat
 from nbformat.notebooknode import NotebookNode
 
-from labsupport.course.source import LabCell
+from labsupport.course.lab import LabCell
 from labsupport.grading.answers.respond import MIME
 from labsupport.grading.judging.judge import AnswerKey
-from labsupport.grading.judging.verdicts import Challenge, Finding, Verdict
+from labsupport.grading.judging.verdicts import Cause, Challenge, Finding, Status, Verdict
+from labsupport.grading.running.limits import Death
 from labsupport.grading.running.run import Execution
 
 # Kinds of cells that are not run when grading: they take long or need a person.
@@ -29,8 +30,9 @@ def with_questions(
     asked = nbformat.from_dict({**notebook, "cells": []})
     origins: list[int] = []
     for index, (cell, role) in enumerate(zip(notebook.cells, roles, strict=True)):
-        kind = role.kind if role is not None and cell.cell_type == "code" else ""
-        texts = [c.text for c in challenges[role.name]] if kind == "judge" else [None]
+        texts: list[str | None] = [None]
+        if role is not None and role.kind == "judge" and cell.cell_type == "code":
+            texts = [c.text for c in challenges[role.name]]
         for number, text in enumerate(texts):
             copy = nbformat.from_dict(cell)
             if text is not None:
@@ -54,7 +56,8 @@ def verdict_of(
     if len(graded) != 1:
         what = "is missing from" if not graded else "stands more than once in"
         for challenge in challenges:
-            findings += key.all_cases(challenge, "missing", f"the graded cell {what} the notebook")
+            message = f"the graded cell {what} the notebook"
+            findings += key.all_cases(challenge, "missing", "no response", message)
         return key.score(name, findings)
     for challenge, place in zip(challenges, graded[0], strict=True):
         findings += _findings(key, run, challenge, place)
@@ -69,16 +72,24 @@ def _findings(key: AnswerKey, run: Execution, challenge: Challenge, place: int) 
     ]
     bundles = [data[MIME] for data in shown if isinstance(data, dict) and MIME in data]
     if len(bundles) > 1:
-        return key.all_cases(challenge, "tampered", "the graded cell gave several responses")
+        several = "the graded cell gave several responses"
+        return key.all_cases(challenge, "tampered", "forged", several)
     if bundles:
         return key.findings(challenge, bundles[0] if isinstance(bundles[0], dict) else {})
     if place in run.timeouts:
-        return key.all_cases(challenge, "timeout", "took too long and was stopped")
+        return key.all_cases(challenge, "timeout", "time", "took too long and was stopped")
     if place in run.deaths:
-        reason = run.deaths[place]
-        status = "out of memory" if " MB (" in reason else "crashed"
-        return key.all_cases(challenge, status, f"while this exercise ran, {reason}")
+        death = run.deaths[place]
+        status, cause = _of_death(death)
+        return key.all_cases(challenge, status, cause, f"while this exercise ran, {death.reason}")
     if place >= run.reached:
         message = f"{len(run.deaths)} kernels died in the cells before it"
-        return key.all_cases(challenge, "not reached", message)
+        return key.all_cases(challenge, "not reached", "not reached", message)
     return key.findings(challenge, None)
+
+
+def _of_death(death: Death) -> tuple[Status, Cause]:
+    """What a kernel's death means for the exercise that was being asked."""
+    if death.kind == "memory":
+        return "out of memory", "memory"
+    return "crashed", "time" if death.kind == "time" else "died"

@@ -79,7 +79,7 @@ def grade_submission(
     }
     outputs = {o: c.get("outputs", []) for o, c in zip(origins, run.notebook.cells, strict=True)}
     graded = _with_verdicts(handed_in, outputs, roles, verdicts, skipped)
-    deaths = {str(origins[place]): reason for place, reason in run.deaths.items()}
+    deaths = {str(origins[place]): death.reason for place, death in run.deaths.items()}
     provenance = {"seconds": round(run.seconds, 2), "deaths": deaths} | _provenance(
         key, seed, profile, limits or RunLimits(), sandbox
     )
