@@ -3,9 +3,13 @@
 import importlib
 
 import pytest
+import torch
 
 from labsupport.data import data_path
-from labsupport.models import pretrained, untrained
+from labsupport.experiments.lab01 import checkpoint
+from labsupport.experiments.lab03 import segmentation, super_resolution
+from labsupport.experiments.lab05 import sparsity
+from labsupport.models import load_checkpoint, pretrained, untrained
 from labsupport.models.registry import NETWORKS, OF_HART
 
 
@@ -21,6 +25,25 @@ def test_a_network_takes_its_weights_and_comes_ready_to_be_used(name):
     begun, trained = begun.state_dict(), trained.state_dict()
     assert list(begun) == list(trained)
     assert any((begun[key] != trained[key]).any() for key in begun)
+
+
+MAKERS = {  # what trained them, where that is not the same function
+    "01_vit": checkpoint.make_vit,
+    "03_segformer": segmentation.NETS["SegFormer-like, softmax"],
+    "03_super_resolution": super_resolution.NETS["EfficientViT"],
+    "05_sparsevit": sparsity.lab_net,
+    "05_sparsevit_dense": sparsity.lab_net,
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_network_computes_what_was_trained(name):
+    """Numbers of heads, say, do not show in names and shapes."""
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    trained = MAKERS[name]().eval()
+    load_checkpoint(trained, name)
+    assert torch.equal(pretrained(name)(images), trained(images))
 
 
 def test_an_unknown_name_is_refused_with_those_there_are():

@@ -8,7 +8,7 @@ import pytest
 
 from labsupport.data.locate import data_path
 from labsupport.experiments.lab07 import mask_ratio, masked_pretraining, natural_colours
-from labsupport.models.mae import MaskedAutoencoder
+from labsupport.models.mae import MaskedAutoencoder, small_mae
 from labsupport.models.weights import checkpoint_path, load_checkpoint, read_metadata
 
 
@@ -116,7 +116,7 @@ def test_stored_natural_colours_are_complete_and_have_today_s_settings():
 
 
 def test_shipped_autoencoder_has_the_loss_on_record():
-    net = masked_pretraining.make_mae()
+    net = small_mae()
     load_checkpoint(net, masked_pretraining.CHECKPOINT)
     test, _ = masked_pretraining.test_data()
     record = next(

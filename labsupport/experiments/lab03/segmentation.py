@@ -20,8 +20,7 @@ from labsupport.experiments.record import resume
 from labsupport.metrics.segmentation import class_iou
 from labsupport.models.apply import predict
 from labsupport.models.efficientvit.attention import MultiScaleAttention, softmax_attention
-from labsupport.models.efficientvit.backbone import b_backbone
-from labsupport.models.efficientvit.heads import SegmentationHead, Segmenter
+from labsupport.models.efficientvit.heads import small_segmenter
 from labsupport.models.segformer import SegFormerLike
 from labsupport.profiling.counts import count_macs, count_parameters
 from labsupport.training.loop import train_classifier
@@ -38,20 +37,15 @@ SEEDS = (0, 1, 2)
 CHECKPOINTS = {"EfficientViT": "03_efficientvit", "SegFormer-like, softmax": "03_segformer"}
 
 
-def lab_net(context: Callable[[int], nn.Module | None] = lambda dim: None) -> Segmenter:
-    """The net of the lab: a backbone of the B series with one stage less, so that 96 pixels give
-    attention 12 x 12 and 6 x 6 tokens, and the segmentation head."""
-    head = SegmentationHead(WIDTHS[1:], HEAD_WIDTH, len(CLASSES))
-    return Segmenter(b_backbone(WIDTHS, DEPTHS, HEAD_DIM, context=context), head)
-
-
 NETS: Mapping[str, Callable[[], nn.Module]] = {
-    "EfficientViT": lab_net,
-    "without multi-scale": lambda: lab_net(lambda dim: MultiScaleAttention(dim, HEAD_DIM, ())),
-    "softmax for ReLU": lambda: lab_net(
+    "EfficientViT": small_segmenter,
+    "without multi-scale": lambda: small_segmenter(
+        lambda dim: MultiScaleAttention(dim, HEAD_DIM, ())
+    ),
+    "softmax for ReLU": lambda: small_segmenter(
         lambda dim: MultiScaleAttention(dim, HEAD_DIM, attention=softmax_attention)
     ),
-    "without attention": lambda: lab_net(lambda dim: nn.Identity()),
+    "without attention": lambda: small_segmenter(lambda dim: nn.Identity()),
     "SegFormer-like": lambda: SegFormerLike(
         len(CLASSES), (32, 48, 64), reductions=(8, 4, 2), width=54
     ),

@@ -15,6 +15,7 @@ import torch
 from labsupport.experiments.lab07 import masked_pretraining as base
 from labsupport.experiments.record import resume
 from labsupport.metrics.classification import accuracy
+from labsupport.models.mae import small_mae
 from labsupport.models.masking import block_noise, random_noise
 
 STEPS = 800
@@ -66,7 +67,7 @@ def run(
         for draw, ratio, normalised in todo:
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
-                net = base.make_mae(ratio, normalised, DRAWS[draw])
+                net = small_mae(ratio, normalised, DRAWS[draw])
             title = f"{draw}, {ratio:.0%}, seed {seed}" if progress else False
             start = perf_counter()
             history = base.pretrain(net, x, min(STEPS, most_steps), seed, title)

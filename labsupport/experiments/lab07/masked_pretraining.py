@@ -19,8 +19,7 @@ from labsupport.experiments.record import resume
 from labsupport.metrics.classification import accuracy
 from labsupport.metrics.probe import linear_probe
 from labsupport.models.apply import in_parts
-from labsupport.models.mae import MAEDecoder, MAEEncoder, MaskedAutoencoder, PooledClassifier
-from labsupport.models.masking import random_noise
+from labsupport.models.mae import MAEEncoder, MaskedAutoencoder, PooledClassifier, small_mae
 from labsupport.profiling.counts import count_macs, count_parameters
 from labsupport.training.loop import History, train_classifier
 
@@ -37,17 +36,6 @@ LONGER = {400: 500}  # steps of patient runs, by labelled images
 PROBE_LABELS = 400
 SEEDS = (0, 1, 2)
 CHECKPOINT = "07_mae"
-
-
-def make_mae(
-    mask_ratio: float = MASK_RATIO,
-    normalise: bool = True,
-    draw: Callable[[int, tuple[int, int]], Tensor] = random_noise,
-) -> MaskedAutoencoder:
-    """The lab's masked autoencoder, untrained: 32 x 32 pixels, 64 patches."""
-    encoder = MAEEncoder(SIZE, PATCH, **ENCODER)
-    decoder = MAEDecoder(encoder.grid, ENCODER["dim"], 3 * PATCH**2, **DECODER)
-    return MaskedAutoencoder(encoder, decoder, mask_ratio, normalise, draw)
 
 
 def pretrain(
@@ -109,7 +97,7 @@ def probe(
 def settings() -> dict:
     """All that a record depends on, for the result file."""
     with torch.device("meta"):
-        net, image, noise = make_mae(), torch.zeros(1, 3, SIZE, SIZE), torch.zeros(1, 64)
+        net, image, noise = small_mae(), torch.zeros(1, 3, SIZE, SIZE), torch.zeros(1, 64)
     return {
         "size": SIZE,
         "patch": PATCH,
@@ -180,7 +168,7 @@ def run(
     def fresh(seed: int) -> MaskedAutoencoder:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return make_mae()
+            return small_mae()
 
     def pretrained(seed: int) -> MaskedAutoencoder:
         if seed in nets:

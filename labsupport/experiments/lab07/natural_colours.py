@@ -17,6 +17,7 @@ from labsupport.data.transforms import normalize
 from labsupport.experiments.lab07 import masked_pretraining as base
 from labsupport.experiments.record import resume
 from labsupport.metrics.classification import accuracy
+from labsupport.models.mae import small_mae
 
 LABELS = 400
 SEEDS = base.SEEDS
@@ -56,7 +57,7 @@ def run(
                 continue
             with torch.random.fork_rng():
                 torch.manual_seed(first)
-                net = base.make_mae()
+                net = small_mae()
             if name == "pretrained":
                 base.pretrain(
                     net,
