@@ -1,9 +1,15 @@
 """A lab's source is read as written, and refused with file, line and the mend where it is wrong."""
 
+import re
+
 import pytest
 
-from labsupport.course.lab import SourceError, solution_code
+from labsupport.course.lab import SourceError, Tolerance, solution_code
 from labsupport.course.source import find_labs, read_lab
+from labsupport.errors import LabError
+from tests.conftest import ROOT
+
+SOURCES = find_labs(ROOT / "solutions")
 
 
 def test_reads_every_kind(mini):
@@ -124,6 +130,140 @@ MISTAKES = {
         'judge="twice"',
     ),
     "no seed": ("SEED = 0\n", "", "no SEED among the parameters", "parameters"),
+    # the header
+    "header without quotes": (
+        "title: A lab",
+        "title: Lab: small",
+        "YAML cannot read the header: mapping values are not allowed here; put a text that holds",
+        "title: Lab: small",
+    ),
+    "header key": (
+        "#   title:",
+        "#   minuets: 20\n#   title:",
+        "unknown key 'minuets' in the header; allowed: number, title, minutes, masks",
+        "minuets",
+    ),
+    "header key beside lab": (
+        "# lab:",
+        "# title: Mine\n# lab:",
+        "unknown key 'title' in the header; what is said of a lab stands, indented, under 'lab:'",
+        "# title: Mine",
+    ),
+    "number that YAML reads": (
+        'number: "90"',
+        "number: 012",
+        'number is not a text; write it in quotes: number: "..."',
+        "number: 012",
+    ),
+    "minutes in words": (
+        "#   title:",
+        "#   minutes: three hours\n#   title:",
+        "minutes is 'three hours'; write a whole number",
+        "minutes:",
+    ),
+    "no minutes at all": (
+        "#   title:",
+        "#   minutes: 0\n#   title:",
+        "minutes is 0; write a whole number",
+        "minutes:",
+    ),
+    "one mask as text": (
+        "#   title:",
+        "#   masks: models/vit.py\n#   title:",
+        'masks is not a list of files; write masks: ["models/vit.py"]',
+        "masks:",
+    ),
+    "mask that is no file": (
+        "#   title:",
+        "#   masks: [models/vitt.py]\n#   title:",
+        "there is no models/vitt.py in the package",
+        "masks:",
+    ),
+    # markers
+    "points as text": (
+        " points=2",
+        ' points="2"',
+        "points must be a number, not '2'; write points=2, without quotes",
+        'judge="scale"',
+    ),
+    "points as bool": (" points=2", " points=True", "points must be a number", 'judge="scale"'),
+    "marker without quotes": (
+        " points=2",
+        " points=two",
+        'this marker cannot be read: judge="scale" points=two; write key="text" or key=number',
+        'judge="scale"',
+    ),
+    "name without quotes": ('check="scale"', "check=1", "check is not a name", "check=1"),
+    "unknown tag": ('["setup"]', '["setpu"]', "unknown tag 'setpu'; allowed: parameters", "setpu"),
+    "one tag as text": ('tags=["setup"]', 'tags="setup"', "tags is not a list", 'tags="setup"'),
+    # judges
+    "tolerance misspelt": (
+        "def stand_in(",
+        "tolerance = dict(\n    atol=1e-3,\n    rtoll=1,\n)\n\ndef stand_in(",
+        "unknown key 'rtoll' in tolerance; allowed: rtol, atol, float64",
+        "    rtoll=1,",
+    ),
+    "tolerance for a type that has none": (
+        "def stand_in(",
+        'tolerance = {"float32": 1e-3}\n\ndef stand_in(',
+        "unknown key 'float32' in tolerance; allowed: rtol, atol, float64",
+        "float32",
+    ),
+    "tolerance that is no number": (
+        "def stand_in(",
+        'tolerance = dict(rtol="small")\n\ndef stand_in(',
+        "rtol in tolerance is not a number; write it out: rtol=1e-4",
+        "small",
+    ),
+    "tolerance that is worked out": (
+        "def stand_in(",
+        "tolerance = stand_in(1, 2)\n\ndef stand_in(",
+        "tolerance is not written out; write tolerance = dict(rtol=1e-3, atol=1e-4)",
+        "tolerance = stand_in",
+    ),
+    "tolerance said twice": (
+        "def stand_in(",
+        "tolerance = dict(rtol=1)\ntolerance = dict(atol=1)\n\ndef stand_in(",
+        "judge 'twice' defines tolerance more than once; keep one",
+        "tolerance = dict(rtol=1)",
+    ),
+    "tolerance changed later": (
+        "def stand_in(",
+        'tolerance = dict(rtol=1)\ntolerance["atol"] = 1\n\ndef stand_in(',
+        "judge 'twice' does something besides defining names; do it in ask or drive",
+        'tolerance["atol"] = 1',
+    ),
+    "judge's setting misspelt": (
+        "def stand_in(",
+        "tolerence = dict(rtol=1)\n\ndef stand_in(",
+        "judge 'twice' defines 'tolerence', which nothing reads; a judge has ask, drive, accept, "
+        "tolerance, parts, and what its functions use",
+        "tolerence",
+    ),
+    "judge's function misspelt": (
+        "def stand_in(",
+        "def accepts(answer, expected):\n    return True\n\ndef stand_in(",
+        "judge 'twice' defines 'accepts', which nothing reads",
+        "def accepts",
+    ),
+    "input of a driver misspelt": (
+        'Case("four numbers", x=',
+        'Case("four numbers", y=',
+        "a case of judge 'twice' has 'y', which is no input; inputs here: x; the one setting",
+        'Case("four numbers", y=',
+    ),
+    "input of an exercise misspelt": (
+        "factor=float(",
+        "scale=float(",
+        "a case of judge 'scale' has 'scale', which is no input; inputs here: x, factor",
+        "scale=float(",
+    ),
+    "tolerance of a case": (
+        'Case("four numbers", x=',
+        'Case("four numbers", rtol=1e-2, x=',
+        "a case of judge 'twice' has 'rtol', which is no input",
+        "rtol=1e-2",
+    ),
 }
 
 
@@ -137,6 +277,7 @@ def test_mistakes_are_refused(mistake, mini_path, tmp_path):
     with pytest.raises(SourceError) as caught:
         read_lab(path)
     error = caught.value
+    assert isinstance(error, LabError)
     assert words in str(error) and "\n" not in str(error)
     assert str(error).startswith(f"{path}:{error.line}: ")
     assert at_line in path.read_text().splitlines()[error.line - 1]
@@ -153,6 +294,39 @@ def test_missing_check_and_header(mini_path, tmp_path):
     path.write_text(text.replace('#   number: "90"\n', ""))
     with pytest.raises(SourceError, match="no lab number"):
         read_lab(path)
+    path.write_text(text.split("# ---\n", 2)[2])
+    with pytest.raises(SourceError, match="no lab number"):
+        read_lab(path)
+
+
+def test_what_a_judge_says_is_read(mini_path, tmp_path):
+    path = tmp_path / "90_mini.py"
+    text = mini_path.read_text()
+    for said in ("dict(rtol=1e-2, float64=1e-9)", '{"rtol": 1e-2, "float64": 1e-9}'):
+        path.write_text(text.replace("def stand_in(", f"tolerance = {said}\n\ndef stand_in("))
+        lab = read_lab(path)
+        assert lab.one("judge", "twice").tolerance == Tolerance(1e-2, Tolerance().atol, 1e-9)
+        assert lab.one("judge", "scale").tolerance == Tolerance()
+
+
+def test_the_header_is_read(mini_path, tmp_path):
+    path = tmp_path / "90_mini.py"
+    said = "#   minutes: 20\n#   masks: [models/vit.py]\n#   title:"
+    path.write_text(mini_path.read_text().replace("#   title:", said))
+    lab = read_lab(path)
+    assert (lab.minutes, lab.masks) == (20, ("models/vit.py",))
+    assert (read_lab(mini_path).minutes, read_lab(mini_path).masks) == (None, ())
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_minutes_are_about_those_of_the_title_card(path):
+    """The card's rows are in fives; together they are within a quarter of an hour of the header."""
+    lab = read_lab(path)
+    card = next(c.source for c in lab.of("prose") if "| minutes |" in c.source)
+    rows = [re.fullmatch(r"\|.*\| (\d+) \| (\d+) \| [●○]+ \|", r) for r in card.splitlines()]
+    points, minutes = zip(*((int(r[1]), int(r[2])) for r in rows if r))
+    assert sum(points) == lab.points
+    assert lab.minutes is not None and abs(sum(minutes) - lab.minutes) <= 15
 
 
 def test_labs_are_found_by_number_or_name(mini_path):
