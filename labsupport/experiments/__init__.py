@@ -1,14 +1,17 @@
-"""The long runs behind the figures of the labs, one file an experiment: `labs experiment NN NAME`.
+"""Experiments: the long runs behind the labs' figures, one file each: `labs experiment NN NAME`.
 
-Rooms: `lab01` … `lab09`, and `record`, the form in which results are kept. A file with a
-`main(root)` is an experiment: it measures, and writes what it measured under `root`/data together
-with the command, the settings, the date, the machine and the versions. Nothing imports them.
+Rooms: `lab01` … `lab09`, and `record`, how results are kept. A file with a `main(root)` is an
+experiment: it measures, and writes what it measured under `root`/data together with the command,
+the settings, the date, the machine and the versions (`labsupport.data.results.Result`). Nothing
+imports them.
 """
 
 import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+
+__all__ = ["experiments_of", "find_experiment", "labs_with_experiments"]
 
 _FOLDER = Path(__file__).parent
 

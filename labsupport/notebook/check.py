@@ -1,4 +1,4 @@
-"""Visible checks: immediate, ungraded, and written to teach.
+"""Checks, the visible ones: immediate, ungraded, and written to teach.
 
 A check cell tests one exercise, in the order exists, signature, shape, invariants, values,
 gradient, cost. The first failure stops it with a short message instead of a stack trace: what was

@@ -1,4 +1,4 @@
-"""Does this machine have what a lab needs? One line each, with the mend where it does not."""
+"""Environment: does this machine have what a lab needs? One line each, with the mend."""
 
 import os
 import platform

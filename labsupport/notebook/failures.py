@@ -1,4 +1,4 @@
-"""What a failed check looks like, and how an exception in a student's code is told to them."""
+"""Failures: what a failed check looks like, and how an exception in a student's code is told to them."""
 
 import linecache
 import traceback

@@ -17,7 +17,7 @@ def test_every_experiment_is_found_and_unknown_ones_are_refused():
             assert callable(find_experiment(lab, name))
     with pytest.raises(ValueError, match="lab '42' has no experiments; only 01"):
         find_experiment("42", "data_scaling")
-    with pytest.raises(ValueError, match="lab 01 has no experiment 'x'; it has learning_rates"):
+    with pytest.raises(ValueError, match="'x'; it has checkpoint, data_scaling, learning_rates"):
         find_experiment("01", "x")
 
 

@@ -55,10 +55,10 @@ def text_box(annotation):
 
 
 def test_spread_moves_as_little_as_it_can():
-    assert charts.spread([3.0, 0.0, 9.0], 2) == [3.0, 0.0, 9.0]
-    assert charts.spread([5.0, 5.0], 2) == [6.0, 4.0]
-    assert charts.spread([0.0, 1.0, 1.5], 2) == pytest.approx([-7 / 6, 5 / 6, 17 / 6])
-    assert charts.spread([], 2) == []
+    assert charts.spread_apart([3.0, 0.0, 9.0], 2) == [3.0, 0.0, 9.0]
+    assert charts.spread_apart([5.0, 5.0], 2) == [6.0, 4.0]
+    assert charts.spread_apart([0.0, 1.0, 1.5], 2) == pytest.approx([-7 / 6, 5 / 6, 17 / 6])
+    assert charts.spread_apart([], 2) == []
 
 
 def test_scaling_curves_draw_means_with_error_bars_and_single_runs_as_crosses():

@@ -101,8 +101,8 @@ def peak(events: Sequence[int]) -> int:
 def run(
     few: Sequence[int] = FEW, many: Sequence[int] = MANY, large: int = LARGE, rounds: int = ROUNDS
 ) -> tuple[list[dict], dict[str, dict[str, float]]]:
-    """The records of `attention_study.cost_sweep`, with "attention" (MACs without projections),
-    and the fitted exponents of every variant."""
+    """The records of `cost_sweep`, with "attention" (MACs without projections), and the fitted
+    exponents of every variant."""
     made = makers()
     sides = {name: few if "softmax" in name else many for name in made}
     records = cost_sweep(made, sides, rounds=rounds, seconds=seconds, peak=peak)

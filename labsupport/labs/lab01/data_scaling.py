@@ -1,4 +1,4 @@
-"""Experiments that a lab and its long runs share: the same code, called with other settings."""
+"""Data scaling, as the notebook and the long runs of lab 01 measure it, with other settings."""
 
 from collections.abc import Callable, Sequence
 

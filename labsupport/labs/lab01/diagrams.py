@@ -1,11 +1,10 @@
-"""Drawings that explain how tensors flow and how their channels are laid out."""
+"""Diagrams of lab 01: how tensors flow, and how their channels are laid out."""
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.patches import FancyBboxPatch
 from torch import Tensor
 
+from labsupport.notebook.plot.diagrams import arrow, box
 from labsupport.notebook.plot.images import cut, pixels
 from labsupport.notebook.plot.style import BLUE, GREEN, GREY, ORANGE, PALETTE, finish
 
@@ -20,20 +19,20 @@ def show_vit(image: Tensor, patch_size: int, *, title: str = "") -> None:
     ax.imshow(pixels(image), extent=(-5.6, -2.9, 0.2, 2.9), aspect="auto")
     ax.set(xlim=(-5.7, slots + 0.1), ylim=(0.1, 5.5))
     ax.axis("off")
-    _arrow(ax, (-2.8, 0.75), (0.95, 0.75))
+    arrow(ax, (-2.8, 0.75), (0.95, 0.75))
     ax.text(-0.9, 0.85, "cut", ha="center", fontsize=11, color=GREY)
     for i, patch in enumerate(patches, start=1):
         ax.imshow(pixels(patch), extent=(i + 0.08, i + 0.92, 0.3, 1.2), aspect="auto")
-        _arrow(ax, (i + 0.5, 1.25), (i + 0.5, 1.65))
+        arrow(ax, (i + 0.5, 1.25), (i + 0.5, 1.65))
     for i in range(slots):
         label = "class\ntoken" if i == 0 else f"{i - 1}"
-        _box(ax, i + 0.08, 1.7, 0.84, 0.7, label, ORANGE if i == 0 else BLUE)
-        _box(ax, i + 0.08, 2.5, 0.84, 0.35, f"+ pos {i}", GREY, size=9)
-        _arrow(ax, (i + 0.5, 2.9), (i + 0.5, 3.3))
-    _box(ax, 0.08, 3.35, slots - 0.16, 0.85, "encoder block (attention, MLP)  × depth", GREEN)
-    _arrow(ax, (0.5, 4.25), (0.5, 4.7))
-    _box(ax, 0.08, 4.75, 2.6, 0.6, "norm, head", ORANGE)
-    _arrow(ax, (2.75, 5.05), (3.3, 5.05))
+        box(ax, (i + 0.08, 1.7), 0.84, 0.7, label, ORANGE if i == 0 else BLUE)
+        box(ax, (i + 0.08, 2.5), 0.84, 0.35, f"+ pos {i}", GREY, size=9)
+        arrow(ax, (i + 0.5, 2.9), (i + 0.5, 3.3))
+    box(ax, (0.08, 3.35), slots - 0.16, 0.85, "encoder block (attention, MLP)  × depth", GREEN)
+    arrow(ax, (0.5, 4.25), (0.5, 4.7))
+    box(ax, (0.08, 4.75), 2.6, 0.6, "norm, head", ORANGE)
+    arrow(ax, (2.75, 5.05), (3.3, 5.05))
     ax.text(3.4, 5.05, "logits: read from the class token alone", va="center")
     for y, text in (
         (2.05, "one linear map\nfor every patch"),
@@ -68,39 +67,3 @@ def show_heads(tokens: int, dim: int, heads: int, *, title: str = "") -> None:
             y, x = np.argwhere(owner == head).mean(0)
             ax.text(x, y, f"head {head}", color="white", ha="center", va="center", weight="bold")
     finish(fig, title)
-
-
-def _box(
-    ax: Axes,
-    x: float,
-    y: float,
-    width: float,
-    height: float,
-    text: str,
-    colour: str,
-    size: float = 11,
-) -> None:
-    ax.add_patch(
-        FancyBboxPatch(
-            (x, y),
-            width,
-            height,
-            facecolor=colour,
-            edgecolor="none",
-            boxstyle="round,pad=0,rounding_size=0.08",
-        )
-    )
-    ax.text(
-        x + width / 2,
-        y + height / 2,
-        text,
-        color="white",
-        ha="center",
-        va="center",
-        fontsize=size,
-        linespacing=0.9,
-    )
-
-
-def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": GREY, "linewidth": 1.5})

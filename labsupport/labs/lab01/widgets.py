@@ -1,4 +1,4 @@
-"""Lab 01's widgets: a slider of patch sizes, and where a patch attends."""
+"""Widgets of lab 01: a slider of patch sizes, and where a patch attends."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Lab 02's figures: slopes of cost, where two kinds of attention cross, how far news travels."""
+"""Figures of lab 02: slopes of cost, where two kinds of attention cross, how far news travels."""
 
 from collections.abc import Mapping, Sequence
 
@@ -38,9 +38,9 @@ def show_costs(
 ) -> None:
     """Draw MACs, memory and time of every variant against the number of tokens.
 
-    `records` are those of `attention_study.cost_sweep` with "attention" (MACs without
-    projections); `fits[variant][key]` is (exponent, factor), stated in the legend; the range
-    below `large` tokens, where memory and time are not fitted, is shaded.
+    `records` are those of `cost_study.cost_sweep` with "attention" (MACs without projections);
+    `fits[variant][key]` is (exponent, factor), stated in the legend; the range below `large`
+    tokens, where memory and time are not fitted, is shaded.
     """
     fig, axes = plt.subplots(1, 3, figsize=(13, 5.6), layout="constrained")
     ticks = sorted({r["tokens"] for r in records})

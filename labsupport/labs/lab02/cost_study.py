@@ -1,4 +1,4 @@
-"""Lab 02's measurements, shared by the notebook (the student's code) and its long run."""
+"""Measurements of lab 02, shared by the notebook (the student's code) and its long run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -35,7 +35,7 @@ def cost_sweep(
     """Multiply-accumulates, peak memory and time of every variant on every side of its map.
 
     `makers[variant](side)` returns a function without arguments to be measured, `seconds(fn)`
-    times it and `peak(events)` reads `labsupport.profiling.counts.memory_events`. Time is measured in
+    times it and `peak(events)` reads `labsupport.profiling.memory_events`. Time is measured in
     `rounds`, all variants and sizes taking turns, and the smallest is kept: what else the machine
     does can only add. Returns one record a variant and side: variant, side, tokens (side²), macs,
     bytes, seconds.

@@ -1,7 +1,6 @@
 """A widget to play with the price of attention: what it costs, and who hears whom."""
 
 from collections.abc import Callable, Mapping, Sequence
-from io import BytesIO
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -15,7 +14,7 @@ from labsupport.labs.lab02.footprints import (
     heard_by,
     rims,
 )
-from labsupport.notebook.widgets import Playable
+from labsupport.notebook.widgets import Playable, png
 
 Costs = Mapping[str, tuple[float, float]]  # variant -> (MACs, bytes)
 
@@ -63,7 +62,7 @@ def cost_explorer(
     def render(*_: Any) -> bytes:
         tokens = resolution.value
         place = int(down.value * tokens) * tokens + int(across.value * tokens)
-        return _png(image, instance_map, costs, kinds.value, tokens, size.value, place, biggest)
+        return _picture(image, instance_map, costs, kinds.value, tokens, size.value, place, biggest)
 
     picture = ipywidgets.Image(value=render(), format="png")
     for control in (kinds, resolution, size, down, across):
@@ -72,7 +71,7 @@ def cost_explorer(
     return Playable(ipywidgets.VBox([*controls, picture]), picture.value)
 
 
-def _png(
+def _picture(
     image: Tensor,
     instance_map: Tensor,
     costs: Callable[[int, int], Costs],
@@ -101,7 +100,7 @@ def _png(
             ax.text(
                 value * 1.15,
                 bar.get_y() + bar.get_height() / 2,
-                _short(value),
+                _three_digits(value),
                 va="center",
                 fontsize=11,
             )
@@ -110,12 +109,10 @@ def _png(
         ax.spines[["top", "right"]].set_visible(False)
         if i:
             ax.set_yticks([])
-    stream = BytesIO()
-    fig.savefig(stream, format="png")
-    return stream.getvalue()
+    return png(fig)
 
 
-def _short(value: float) -> str:
+def _three_digits(value: float) -> str:
     """A count in at most three digits and a unit: 1,234,567 is "1.23 M"."""
     for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= factor:

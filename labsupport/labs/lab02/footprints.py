@@ -1,4 +1,4 @@
-"""Who hears whom: which tokens one attention layer of each kind lets a token hear, as pictures."""
+"""Footprints of attention: which tokens one layer of each kind lets a token hear, as pictures."""
 
 from collections.abc import Sequence
 

@@ -1,9 +1,10 @@
-"""Drawings of how linear attention and networks for dense prediction are built."""
+"""Diagrams of lab 03: how linear attention and networks for dense prediction are built."""
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.patches import Rectangle
 
+from labsupport.notebook.plot.diagrams import arrow, box
 from labsupport.notebook.plot.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, finish
 
 
@@ -35,12 +36,7 @@ def show_orders(tokens: int, dim: int, *, title: str = "") -> None:
         x = 0.0
         for part in parts:
             if part is None:
-                ax.annotate(
-                    "",
-                    (x + 0.26, 0.5),
-                    (x, 0.5),
-                    arrowprops={"arrowstyle": "->", "color": GREY, "linewidth": 2},
-                )
+                arrow(ax, (x, 0.5), (x + 0.26, 0.5), linewidth=2)
                 x += 0.42
                 continue
             label, width, height, colour = part
@@ -80,17 +76,7 @@ def show_module(*, title: str = "") -> None:
         (18.3, 2.5, 4.0, "1 × 1 · depthwise\n3 × 3 · 1 × 1", GREEN),
     ]
     for x, y, width, text, colour in boxes:
-        ax.add_patch(
-            FancyBboxPatch(
-                (x, y),
-                width,
-                1.2,
-                facecolor=colour,
-                edgecolor="none",
-                boxstyle="round,pad=0,rounding_size=0.15",
-            )
-        )
-        ax.text(x + width / 2, y + 0.6, text, color="white", ha="center", va="center", fontsize=10)
+        box(ax, (x, y), width, 1.2, text, colour, size=10, linespacing=None, corner=0.15)
     for a, b in (
         ((0.2, 3.1), (1.4, 3.1)),
         ((3.8, 3.3), (5.1, 4.8)),
@@ -102,7 +88,7 @@ def show_module(*, title: str = "") -> None:
         ((16.5, 3.1), (18.2, 3.1)),
         ((22.4, 3.1), (23.8, 3.1)),
     ):
-        ax.annotate("", b, a, arrowprops={"arrowstyle": "->", "color": GREY, "linewidth": 1.5})
+        arrow(ax, a, b)
     for left, right, x in ((0.7, 17.2, 17.2), (17.4, 23.1, 23.1)):
         _shortcut(ax, left, right)
         ax.text(

@@ -12,7 +12,7 @@ from labsupport.data.transforms import normalize
 from labsupport.metrics.segmentation import class_iou
 from labsupport.notebook.plot.images import pixels
 from labsupport.notebook.plot.segmentation import draw_classes
-from labsupport.notebook.plot.style import BLUE, ORANGE
+from labsupport.notebook.plot.style import BLUE, GREY, ORANGE
 from labsupport.notebook.widgets import Playable, png
 
 
@@ -57,7 +57,7 @@ def resolution_explorer(
             ax.set_title(f"{name}\nmIoU {iou:.0%} of this scene", fontsize=11)
         place = list(sides).index(side)
         ax, times = axes[-1], [1000 * seconds[name][place] for name in nets]
-        bars = ax.bar(range(len(nets)), times, color=[BLUE, ORANGE, "#666666"][: len(nets)])
+        bars = ax.bar(range(len(nets)), times, color=[BLUE, ORANGE, GREY][: len(nets)])
         ax.bar_label(bars, [f"{t:.1f} ms" for t in times])
         ax.set_xticks(range(len(nets)), [name.replace(", ", ",\n") for name in nets], fontsize=10)
         top = 1000 * max(max(np.array(seconds[name])[: len(sides)]) for name in nets)

@@ -1,14 +1,14 @@
-"""Pictures of which windows of an image are kept, and of what that costs."""
+"""Windows that are kept, as pictures, and what that costs, as charts: lab 05's figures."""
 
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch.nn.functional as F
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from labsupport.notebook.plot.images import pixels
+from labsupport.notebook.plot.charts import draw_runs
+from labsupport.notebook.plot.images import pixels, rows_below
 from labsupport.notebook.plot.style import GREY, HEAT, PALETTE, finish
 
 DARK = 0.22  # brightness of a window that is left out
@@ -37,41 +37,20 @@ def draw(ax: Axes, image: Tensor, keep: Tensor) -> None:
 def show(images: Tensor, rows: Mapping[str, Tensor], *, title: str = "") -> None:
     """Draw `images` (n, 3, height, width) and below each the windows that `rows` keep: label ->
     (n, rows, columns) of True and False; what is left out is dark."""
-    fig, axes = plt.subplots(
-        len(rows) + 1,
-        len(images),
-        squeeze=False,
-        layout="constrained",
-        figsize=(1.75 * len(images) + 1.4, 1.75 * (len(rows) + 1) + 0.5),
-    )
-    for ax, image in zip(axes[0], images):
-        ax.imshow(pixels(image))
-        ax.set(xticks=[], yticks=[])
-    for line, keep in zip(axes[1:], rows.values()):
+    fig, axes = rows_below(images, _labels(rows), inches=1.75, margin=(1.4, 0.5))
+    for line, keep in zip(axes, rows.values()):
         for ax, image, one in zip(line, images, keep):
             draw(ax, image, one)
-    _label(axes, ("image", *rows))
     finish(fig, title)
 
 
 def show_heat(images: Tensor, rows: Mapping[str, Tensor], *, title: str = "") -> None:
     """Draw `images` and below each its maps of importance, label -> (n, rows, columns), every map
     on its own scale."""
-    fig, axes = plt.subplots(
-        len(rows) + 1,
-        len(images),
-        squeeze=False,
-        layout="constrained",
-        figsize=(1.75 * len(images) + 2.6, 1.75 * (len(rows) + 1) + 0.5),
-    )
-    for ax, image in zip(axes[0], images):
-        ax.imshow(pixels(image))
-    for line, maps in zip(axes[1:], rows.values()):
+    fig, axes = rows_below(images, _labels(rows), inches=1.75, margin=(2.6, 0.5))
+    for line, maps in zip(axes, rows.values()):
         for ax, one in zip(line, maps):
             ax.imshow(one.detach().numpy(), cmap=HEAT)
-    for ax in axes.flat:
-        ax.set(xticks=[], yticks=[])
-    _label(axes, ("image", *rows))
     finish(fig, title)
 
 
@@ -92,16 +71,7 @@ def curves(
     for ax, (task, lines) in zip(axes.flat, panels.items()):
         for (label, points), colour in zip(lines.items(), PALETTE):
             runs = {0.0: dense[task], **points}
-            spread = [np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in runs.values()]
-            ax.errorbar(
-                [100 * r for r in runs],
-                [np.mean(v) for v in runs.values()],
-                yerr=spread,
-                fmt="o-",
-                capsize=4,
-                color=colour,
-                label=label,
-            )
+            draw_runs(ax, [100 * r for r in runs], list(runs.values()), label, colour)
         ax.set(title=task, xlabel="windows skipped, percent", ylabel=ylabels[task], ylim=(0, 100))
         ax.grid(alpha=0.25)
     axes[0, 0].legend(fontsize=10, ncols=2, loc="lower left")
@@ -119,16 +89,7 @@ def trade(
     fig, ax = plt.subplots(figsize=(9, 4.8), layout="constrained")
     for (label, points), colour in zip(curves.items(), PALETTE):
         points = sorted(points, key=lambda p: p[0])
-        spread = [np.std(v, ddof=1) if len(v) > 1 else 0.0 for _, v in points]
-        ax.errorbar(
-            [t for t, _ in points],
-            [np.mean(v) for _, v in points],
-            yerr=spread,
-            fmt="o-",
-            capsize=4,
-            color=colour,
-            label=label,
-        )
+        draw_runs(ax, [t for t, _ in points], [runs for _, runs in points], label, colour)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     ax.grid(alpha=0.25)
     ax.legend()
@@ -156,8 +117,5 @@ def search_cloud(
     plt.show()
 
 
-def _label(axes: np.ndarray, labels: Sequence[str]) -> None:
-    for line, label in zip(axes, labels):
-        line[0].set_ylabel(
-            label.replace(", ", ",\n"), rotation=0, ha="right", va="center", fontsize=12
-        )
+def _labels(rows: Mapping[str, Tensor]) -> list[str]:
+    return [label.replace(", ", ",\n") for label in rows]

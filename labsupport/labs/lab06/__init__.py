@@ -1,1 +1,9 @@
-"""Lab 06: what its notebook uses and no other."""
+"""Lab 06, contrastive learning and CLIP: what its notebook uses and no other.
+
+Rooms: `pairs` (scenes of two things, and training on batches of different captions), `retrieval`
+(images found by sentences: measures, figures, a widget).
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["pairs", "retrieval"])

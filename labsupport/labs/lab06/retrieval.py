@@ -1,4 +1,4 @@
-"""Images found by sentences: pictures of it, and a widget to search."""
+"""Retrieval, images found by sentences: pictures of it, and a widget to search."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

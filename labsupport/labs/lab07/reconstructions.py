@@ -1,14 +1,13 @@
-"""Pictures of hidden and repainted images, and a widget that hides as much as one wants."""
+"""Reconstructions: hidden and repainted images, and a widget that hides as much as one wants."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from labsupport.notebook.plot.images import pixels
+from labsupport.notebook.plot.images import draw_row, pixels, rows_of_axes
 from labsupport.notebook.plot.style import finish
 from labsupport.notebook.widgets import Playable, png
 
@@ -29,22 +28,10 @@ def hide(images: Tensor, mask: Tensor, patch_size: int) -> Tensor:
 
 def show_rows(rows: Mapping[str, Tensor], *, title: str = "", inches: float = 1.35) -> None:
     """Draw each of `rows` (label -> images (n, 3, height, width) in [0, 1]) as a line of images."""
-    n = max(map(len, rows.values()))
-    fig, axes = plt.subplots(
-        len(rows),
-        n,
-        squeeze=False,
-        layout="constrained",
-        figsize=(inches * n + 1.5, inches * len(rows) + 0.6),
-    )
-    for line, (label, images) in zip(axes, rows.items()):
-        for ax in line:
-            ax.axis("off")
-        for ax, image in zip(line, images):
-            ax.imshow(pixels(image))
-        line[0].text(
-            -0.12, 0.5, label, ha="right", va="center", fontsize=12, transform=line[0].transAxes
-        )
+    columns = max(map(len, rows.values()))
+    fig, axes = rows_of_axes(list(rows), columns, inches=inches, margin=(1.5, 0.6), frames=False)
+    for line, images in zip(axes, rows.values()):
+        draw_row(line, images)
     finish(fig, title)
 
 

@@ -1,14 +1,18 @@
 """Figures, in one style for all labs.
 
-Rooms: `style` (colours, fonts), `images` (images, patches, tokens), `charts` (curves, tables),
-`comparison_charts` (systems side by side), `maps` (matrices, attention), `segmentation`.
+Rooms: `style` (colours, fonts), `images` (images, patches, tokens, rows of images), `charts`
+(curves, error bars, tables), `comparison_charts` (systems side by side), `maps` (matrices,
+attention), `segmentation` (classes as colours), `diagrams` (boxes and arrows).
 """
 
 from labsupport.notebook.plot.images import (
     compare_tokens,
     draw_grid,
+    draw_row,
     draw_sheet,
     pixels,
+    rows_below,
+    rows_of_axes,
     show_grids,
     show_images,
     show_patches,
@@ -39,9 +43,12 @@ __all__ = [
     "SKY",
     "compare_tokens",
     "draw_grid",
+    "draw_row",
     "draw_sheet",
     "finish",
     "pixels",
+    "rows_below",
+    "rows_of_axes",
     "show_grids",
     "show_images",
     "show_patches",

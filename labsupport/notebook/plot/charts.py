@@ -1,4 +1,4 @@
-"""Charts with axes, in the style of `labsupport.notebook.plot.images`: scaling laws, error bars, tables."""
+"""Charts with axes: scaling laws, curves, error bars over seeds, tables."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -90,7 +90,7 @@ def lines(
     plt.show()
 
 
-def spread(places: Sequence[float], gap: float) -> list[float]:
+def spread_apart(places: Sequence[float], gap: float) -> list[float]:
     """`places` moved until neighbours are at least `gap` apart, by the least sum of squares.
 
     They keep their order; of equal ones the first comes out highest. (With i * gap taken off the
@@ -117,7 +117,7 @@ def _part_labels(ax: Axes, labels: Sequence[Annotation]) -> None:
     points = 72 / ax.figure.dpi
     ends = [points * ax.transData.transform(label.xy)[1] for label in labels]
     gap = max((points * label.get_window_extent().height for label in labels), default=0.0)
-    places = spread(ends, gap)
+    places = spread_apart(ends, gap)
     for i, (label, end, place) in enumerate(zip(labels, ends, places)):
         if all(abs(place - other) > 1.01 * gap for other in places[:i] + places[i + 1 :]):
             continue
@@ -139,6 +139,16 @@ def _part_labels(ax: Axes, labels: Sequence[Annotation]) -> None:
             },
         )
         label.remove()
+
+
+def draw_runs(
+    ax: Axes, x: Sequence[float], runs: Sequence[Sequence[float]], label: str, colour: str
+) -> None:
+    """Draw into `ax` the mean of the `runs` at each of `x` (one value a seed) with their standard
+    deviation as an error bar, none where there is one run."""
+    deviations = [stdev(run) if len(run) > 1 else 0.0 for run in runs]
+    means = [mean(run) for run in runs]
+    ax.errorbar(x, means, yerr=deviations, fmt="o-", capsize=4, color=colour, label=label)
 
 
 def scaling_curves(
@@ -184,16 +194,7 @@ def scaling_curves(
                     markeredgewidth=3,
                 )
                 continue
-            spread = [stdev(run) if len(run) > 1 else 0.0 for run in runs]
-            ax.errorbar(
-                places,
-                [mean(run) for run in runs],
-                yerr=spread,
-                fmt="o-",
-                capsize=4,
-                color=colour,
-                label=label,
-            )
+            draw_runs(ax, places, runs, label, colour)
         if chance is not None:
             ax.axhline(100 * chance, color="black", linestyle=":", linewidth=1)
             ax.text(

@@ -1,4 +1,4 @@
-"""Charts that compare systems: bars with error bars, growth side by side, the race."""
+"""Charts that compare systems: bars with error bars, growth side by side, a race."""
 
 from collections.abc import Mapping, Sequence
 from statistics import mean, stdev

@@ -1,4 +1,4 @@
-"""Pictures of images, patches and tokens.
+"""Images, patches and tokens as pictures.
 
 A title says what the reader should see. Every `show_...` and `compare_...` draws at once and
 returns nothing.
@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
@@ -117,6 +118,52 @@ def draw_sheet(
             )
     ax.set(xlim=(0, columns * across), ylim=(rows * down, 0))
     return corners
+
+
+def rows_of_axes(
+    labels: Sequence[str],
+    columns: int,
+    *,
+    inches: float,
+    margin: tuple[float, float],
+    frames: bool = True,
+) -> tuple[Figure, np.ndarray]:
+    """A figure of rows of images that are yet to be drawn, a label to the left of each row: the
+    figure and its axes (rows, columns), without ticks and, if so wanted, without `frames`.
+
+    An image is `inches` wide and high; `margin` is added to the width and to the height.
+    """
+    size = inches * columns + margin[0], inches * len(labels) + margin[1]
+    fig, axes = plt.subplots(
+        len(labels), columns, squeeze=False, layout="constrained", figsize=size
+    )
+    aligned = {"ha": "right", "va": "center", "fontsize": 12}
+    for line, label in zip(axes, labels):
+        for ax in line:
+            ax.set(xticks=[], yticks=[])
+            if not frames:
+                ax.axis("off")  # which would hide a label of the axis too
+        if frames:
+            line[0].set_ylabel(label, rotation=0, **aligned)
+        else:
+            line[0].text(-0.12, 0.5, label, transform=line[0].transAxes, **aligned)
+    return fig, axes
+
+
+def rows_below(
+    images: Tensor, labels: Sequence[str], *, inches: float, margin: tuple[float, float]
+) -> tuple[Figure, np.ndarray]:
+    """As `rows_of_axes`, with `images` (n, channels, height, width) drawn in a first row that is
+    labelled "image"; the axes are those of the rows below it, one for each of `labels`."""
+    fig, axes = rows_of_axes(("image", *labels), len(images), inches=inches, margin=margin)
+    draw_row(axes[0], images)
+    return fig, axes[1:]
+
+
+def draw_row(line: Sequence[Axes], images: Tensor) -> None:
+    """Draw `images` (n, channels, height, width), one into each axes of `line`."""
+    for ax, image in zip(line, images):
+        ax.imshow(pixels(image))
 
 
 def draw_grid(ax: Axes, image: Tensor, patch_size: int, numbers: bool = True) -> None:

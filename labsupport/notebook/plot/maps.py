@@ -1,4 +1,4 @@
-"""Pictures of matrices, positions and attention, in the style of `labsupport.notebook.plot.images`."""
+"""Maps: matrices, similarities of positions and attention as pictures."""
 
 from collections.abc import Sequence
 from typing import Any

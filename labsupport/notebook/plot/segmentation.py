@@ -1,14 +1,13 @@
-"""Pictures of segmentations, in the style of `labsupport.notebook.plot.images`."""
+"""Segmentations as pictures: a colour for every class."""
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from torch import Tensor
 
-from labsupport.notebook.plot.images import pixels
+from labsupport.notebook.plot.images import pixels, rows_below
 from labsupport.notebook.plot.style import GREY, PALETTE, finish
 
 COLOURS = ("#EEEEEE", *PALETTE[:1], PALETTE[2], PALETTE[3], PALETTE[1], PALETTE[4])
@@ -33,24 +32,13 @@ def show_segmentations(
 
     `names` are of the classes; the first, the background, is grey.
     """
-    fig, axes = plt.subplots(
-        len(rows) + 1,
-        len(images),
-        squeeze=False,
-        layout="constrained",
-        figsize=(1.65 * len(images) + 1.4, 1.65 * (len(rows) + 1) + 0.7),
-    )
-    for ax, image in zip(axes[0], images):
-        ax.imshow(pixels(image))
-        ax.set(xticks=[], yticks=[])
-    for line, classes in zip(axes[1:], rows.values()):
+    fig, axes = rows_below(images, list(rows), inches=1.65, margin=(1.4, 0.7))
+    for line, classes in zip(axes, rows.values()):
         for ax, one in zip(line, classes):
             draw_classes(ax, one)
-    for line, label in zip(axes, ("image", *rows)):
-        line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=12)
-        for ax in line:
-            for edge in ax.spines.values():
-                edge.set(visible=True, color=GREY, linewidth=0.5)
+    for ax in fig.axes:
+        for edge in ax.spines.values():
+            edge.set(visible=True, color=GREY, linewidth=0.5)
     fig.legend(
         handles=[Patch(facecolor=c, label=name, edgecolor=GREY) for c, name in zip(COLOURS, names)],
         loc="outside lower center",

@@ -1,4 +1,4 @@
-"""One style for all figures: colours, fonts, and how a figure ends.
+"""Style of all figures: colours, fonts, and how a figure ends.
 
 Colours are told apart by colour-blind readers (Okabe and Ito's palette; viridis and red-blue for
 maps). A change here changes every figure of every lab.
@@ -17,11 +17,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = (
     "#56B4E9",
     "#666666",
 )
-
-
 PALETTE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
-
-
 HEAT = "viridis"
 
 
