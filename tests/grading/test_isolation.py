@@ -3,7 +3,10 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import psutil
 import pytest
@@ -131,3 +134,67 @@ print(json.dumps([
     [v for v in os.environ.values() if {os.environ.get("USER", "nobody-7319")!r} == v],
 ]))"""
     assert json.loads(output(look, sandbox)) == [False, False, False, [], False, []]
+
+
+def test_the_long_runs_are_hidden_and_nothing_can_be_left_where_something_is(sandbox, root):
+    assert list((root / "labsupport" / "experiments").glob("lab*/*.py"))
+    look = """
+import json, labsupport, os
+from importlib.util import find_spec
+from pathlib import Path
+package = Path(labsupport.__file__).parent
+hidden = [package / "experiments", package / "models" / "__pycache__"]
+def may_leave(folder):
+    try:
+        (folder / "left").touch()
+        return True
+    except OSError:
+        return False
+print(json.dumps([[os.listdir(f) for f in hidden], [may_leave(f) for f in hidden],
+                  find_spec("labsupport.experiments.record") is None]))"""
+    assert json.loads(output(look, sandbox)) == [[[], []], [False, False], True]
+
+
+def test_the_long_runs_are_hidden_in_an_installed_package_too(root, tmp_path):
+    """As a wheel has it: the package in a folder of its own, no checkout around it."""
+    shutil.copytree(
+        root / "labsupport", tmp_path / "labsupport", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    look = """
+import subprocess, sys
+from pathlib import Path
+import labsupport
+from labsupport.grading.running.sandbox.visible import command
+package, inside = Path(labsupport.__file__).parent, "import os, sys; print(os.listdir(sys.argv[1]))"
+words = command(Path.cwd(), [])
+words = [*words[: words.index(sys.executable)], sys.executable, "-c", inside]
+for folder in ("", "experiments"):
+    print(subprocess.check_output([*words, package / folder], text=True))
+assert package.parent == Path.cwd()"""
+    about = os.environ | {"PYTHONPATH": str(tmp_path), "LABSUPPORT_DATA": str(root / "data")}
+    words = [sys.executable, "-c", look]
+    package, runs = subprocess.check_output(words, env=about, cwd=tmp_path, text=True).split(
+        "\n\n"
+    )[:2]
+    assert "'models'" in package and runs == "[]"
+
+
+def test_an_import_that_starts_a_thread_is_left_to_the_kernels(tmp_path):
+    (tmp_path / "threaded.py").write_text(
+        "from threading import Thread, Event\nThread(target=Event().wait, daemon=True).start()"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
+    warm = subprocess.Popen(
+        [sys.executable, "-m", "labsupport.grading.running.sandbox.zygote", str(tmp_path)]
+        + ["json", "threaded"],
+        env=environment | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        until((tmp_path / "zygote.sock").exists)
+        assert psutil.Process(warm.pid).cmdline()[-1] == "json"
+        assert psutil.Process(warm.pid).num_threads() == 1
+    finally:
+        warm.kill()
+    assert "threads after threaded" in warm.communicate()[1]

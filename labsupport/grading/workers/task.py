@@ -20,6 +20,7 @@ from labsupport.course.build import dump, student_notebook
 from labsupport.course.fingerprint import fingerprint_of
 from labsupport.course.source import parse_lab
 from labsupport.errors import SandboxError
+from labsupport.grading.submission.drawing_names import imported_names
 
 if TYPE_CHECKING:
     from labsupport.grading.judging.judge import AnswerKey
@@ -27,14 +28,13 @@ if TYPE_CHECKING:
 
 # Parts of the package on which no grade depends: a change to them has nothing graded again.
 GRADES_NOTHING = (
-    "cli.py",
-    "environment.py",
-    "experiments",
-    "grading/audit",
-    "grading/collect",
-    "grading/demo",
-    "grading/report",
-    "grading/gradebook",
+    "cli/",
+    "experiments/",
+    "grading/audit/",
+    "grading/collect/",
+    "grading/demo.py",
+    "grading/ledger/",
+    "grading/report/",
 )
 
 
@@ -65,7 +65,7 @@ def versions() -> dict[str, str]:
     found = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "nbgrader")}
     package, content = Path(labsupport.__file__).parent, hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        name = str(path.relative_to(package))
+        name = path.relative_to(package).as_posix()
         if not name.startswith(GRADES_NOTHING):
             content.update(f"{name}\0".encode() + path.read_bytes())
     number = importlib.metadata.version("labsupport")  # stays the same while a checkout changes
@@ -93,7 +93,7 @@ def _grade(task: GradingTask) -> str:
 
     torch.set_num_threads(1)  # many small tensors: threads would cost more than they bring
     # the sandbox warms while we make the key
-    sandbox = _sandbox(_masks(task.stem, task.lab)) if task.sandbox else None
+    sandbox = _sandbox(*_sandboxed(task.stem, task.lab)) if task.sandbox else None
     key = answer_key(task.stem, task.lab)
     graded = grade_submission(
         key,
@@ -126,21 +126,27 @@ def released_notebook(stem: str, source: str) -> NotebookNode:
 
 
 @lru_cache(maxsize=16)
-def _masks(stem: str, source: str) -> tuple[str, ...]:
-    return tuple(parse_lab(source, Path(f"{stem}.py")).masks)
+def _sandboxed(stem: str, source: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(the files that a lab's sandbox masks, what its warm process imports): the sandbox sees no
+    lab, so it is told what the given cells import."""
+    lab = parse_lab(source, Path(f"{stem}.py"))
+    hidden = [f"labsupport.{name.removesuffix('.py').replace('/', '.')}" for name in lab.masks]
+    found = {name for cell in lab.of("given") for _, name in imported_names(cell.source)}
+    imported = sorted(n for n in found if not f"{n}.".startswith(tuple(f"{h}." for h in hidden)))
+    return tuple(lab.masks), tuple(imported)
 
 
-_sandboxes: dict[tuple[str, ...], "WarmSandbox"] = {}
+_sandboxes: dict[tuple, "WarmSandbox"] = {}
 
 
-def _sandbox(masks: tuple[str, ...]) -> "WarmSandbox":
-    """This process's warm sandbox with these files masked; a dead one is replaced."""
+def _sandbox(masks: tuple[str, ...], imported: tuple[str, ...]) -> "WarmSandbox":
+    """This process's warm sandbox for a lab; a dead one is replaced."""
     from labsupport.grading.running.sandbox.warm import WarmSandbox
 
-    known = _sandboxes.get(masks)
+    known = _sandboxes.get((masks, imported))
     if known is not None and known.lost():
         known.close()
         known = None
     if known is None:
-        known = _sandboxes[masks] = WarmSandbox(list(masks))
+        known = _sandboxes[masks, imported] = WarmSandbox(list(masks), imported=imported)
     return known

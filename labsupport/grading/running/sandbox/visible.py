@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 import labsupport
@@ -15,6 +16,8 @@ ZYGOTE = "labsupport.grading.running.sandbox.zygote"
 INSTALL = "install it (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap)"
 # Environment variables that a kernel may know; all others, tokens among them, stay outside.
 PASSED_ON = ("LANG", "LC_ALL", "TZ", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+# Folders of the package that no notebook uses and that hold what labs ask for, whatever the lab.
+NEVER_SEEN = ("experiments",)
 
 
 def bubblewrap() -> str:
@@ -28,11 +31,14 @@ def bubblewrap() -> str:
     return found
 
 
-def command(run: Path, masked: list[str], module: str = ZYGOTE) -> list[str]:
+def command(
+    run: Path, masked: list[str], module: str = ZYGOTE, arguments: Sequence[str] = ()
+) -> list[str]:
     """The bwrap command line of a sandbox whose sockets are in the folder ``run``.
 
     ``masked`` are module files (relative to the package) that read as empty inside: the
-    reference models of the lab that is being graded. ``module`` is what runs inside.
+    reference models of the lab that is being graded. ``module`` is what runs inside, with the
+    place of the sockets and ``arguments``. The long runs' folder is empty inside.
     """
     words = [
         bubblewrap(),
@@ -58,7 +64,8 @@ def command(run: Path, masked: list[str], module: str = ZYGOTE) -> list[str]:
     package = Path(labsupport.__file__).parent
     for name in masked:
         words += ["--ro-bind", "/dev/null", str(package / name)]
-    for path in _hidden(package, masked):
+    hidden = _hidden(package, masked)
+    for path in hidden:
         words += ["--tmpfs", path]
     # Kernel settings are writable for root, even for a root without any capability.
     words += ["--ro-bind", "/proc/sys", "/proc/sys"]
@@ -67,23 +74,24 @@ def command(run: Path, masked: list[str], module: str = ZYGOTE) -> list[str]:
     words += ["--bind", str(run), RUN, "--dir", "/run/kernel", "--chdir", "/tmp"]
     # What bubblewrap itself makes is writable and common to all kernels of this sandbox: one
     # submission could leave a file there for the next (a start-up script of IPython's, say).
-    for path in ("/", "/home", "/run", "/dev"):
+    for path in ("/", "/home", "/run", "/dev", *hidden):
         words += ["--remount-ro", path]
     for key, value in _environment().items():
         words += ["--setenv", key, value]
-    return [*words, sys.executable, "-m", module, RUN]
+    return [*words, sys.executable, "-m", module, RUN, *arguments]
 
 
 def _hidden(package: Path, masked: list[str]) -> list[str]:
-    """Folders inside the visible ones that hold other people's work, or a masked module's byte
-    code, from which its source is as good as read."""
+    """Folders inside the visible ones that hold other people's work, the long runs, or a masked
+    module's byte code, from which its source is as good as read."""
     caches = {str((package / name).parent / "__pycache__") for name in masked}
     for cache in caches:
         with contextlib.suppress(OSError):  # what cannot be written will not come to be later
             os.makedirs(cache, exist_ok=True)
+    never = [str(package / name) for name in NEVER_SEEN]
     exchanges = ["/usr/local/share/nbgrader", "/usr/share/nbgrader"]
     exchanges += [str(Path(sys.prefix) / "share" / "nbgrader")]
-    return sorted(path for path in {*caches, *exchanges} if os.path.isdir(path))
+    return sorted(path for path in {*caches, *exchanges, *never} if os.path.isdir(path))
 
 
 def _read_only() -> list[str]:

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -48,14 +49,23 @@ class JailedKernel:
 
 
 class WarmSandbox:
-    """A sandbox with a warm process in it. Use as a context manager, or call ``close``."""
+    """A sandbox with a warm process in it. Use as a context manager, or call ``close``.
 
-    def __init__(self, masked: list[str] | None = None, limits: KernelLimits | None = None):
+    ``masked`` as ``visible.command`` takes it; ``imported`` are what the warm process imports
+    besides what every kernel needs, with dots ("torch.nn.functional").
+    """
+
+    def __init__(
+        self,
+        masked: list[str] | None = None,
+        limits: KernelLimits | None = None,
+        imported: Sequence[str] = (),
+    ):
         self.limits = limits or KernelLimits()
         self.run = Path(tempfile.mkdtemp(prefix="box-", dir=scratch()))
         self._errors = (self.run.parent / f"{self.run.name}.log").open("wb+")
         self._process = subprocess.Popen(
-            command(self.run, masked or []),
+            command(self.run, masked or [], arguments=imported),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,

@@ -10,16 +10,12 @@ import importlib
 import io
 import os
 import sys
+from collections.abc import Sequence
 
-PRELOADED = (
-    "numpy",
+# What every kernel needs, and what it imports when it is first asked something.
+KERNEL = (
     "torch",
-    "torchvision",
-    "einops",
-    "safetensors.torch",
-    "tqdm.auto",
     "matplotlib.pyplot",
-    "ipywidgets",
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
     "ipykernel.debugger",
@@ -31,37 +27,33 @@ PRELOADED = (
     "IPython.extensions.storemagic",
     "tornado.platform.asyncio",
     "tornado.queues",
-    "torch.utils.flop_counter",
     "torch.utils.benchmark",
     "labsupport.grading.answers.respond",
     "labsupport.data",
-    "labsupport.notebook.check",
-    "labsupport.notebook.plot.images",
-    "labsupport.notebook.plot.charts",
-    "labsupport.labs.lab01.diagrams",
-    "labsupport.notebook.plot.maps",
-    "labsupport.labs.lab01.widgets",
-    "labsupport.notebook.environment",
-    "labsupport.notebook.profile",
-    "labsupport.profiling.counts",
-    "labsupport.training.loop",
-    "labsupport.labs.lab01.data_scaling",
 )
 
 
-def warm_up() -> None:
-    """Import, draw, decode and compute once; then keep the garbage collector from looking at all
-    of that again, which would also copy its pages in every fork.
+class StartedThread(RuntimeError):
+    """Something has left a thread, so this process cannot be forked. ``name``: what was imported,
+    "" where it was none of the imports."""
 
-    Raises RuntimeError where that has left a thread.
-    """
+    def __init__(self, name: str, threads: int):
+        self.name = name
+        super().__init__(f"the warm process has {threads} threads after {name or 'its work'}")
+
+
+def warm_up(imported: Sequence[str] = ()) -> None:
+    """Import (what is ``imported`` by the lab too), draw, decode and compute once; then keep the
+    garbage collector from looking at all of that again, which would also copy its pages in every
+    fork. Raises StartedThread."""
     gc.disable()  # a fifth of an import's time, and nothing to collect
-    sys.modules["debugpy"] = None  # "not installed": nobody debugs here, and it is slow to load
-    for name in PRELOADED:
+    sys.modules["debugpy"] = None  # type: ignore[assignment]  # "not installed": it is slow to load
+    for name in (*KERNEL, *imported):
         try:
-            importlib.import_module(name)
-        except ImportError as error:  # a kernel that needs it will say so itself
+            _import(name)
+        except (ImportError, AttributeError) as error:  # a kernel that needs it will say so itself
             print(f"zygote: {name}: {error}", file=sys.stderr)
+        _see_one_thread(name)
     for step in (_draw, _decode, _compute, _fail):
         try:
             step()
@@ -70,9 +62,22 @@ def warm_up() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+    _see_one_thread("")
+
+
+def _import(name: str) -> None:
+    """As ``from package import last_part`` does: what has one name with a module stays itself."""
+    package, _, last = name.rpartition(".")
+    if package:
+        importlib.__import__(package, fromlist=[last])
+    else:
+        importlib.import_module(name)
+
+
+def _see_one_thread(name: str) -> None:
     threads = len(os.listdir("/proc/self/task"))
     if threads != 1:
-        raise RuntimeError(f"the warm process has {threads} threads and cannot be forked")
+        raise StartedThread(name, threads)
 
 
 def _draw() -> None:

@@ -21,14 +21,23 @@ from labsupport.grading.running.sandbox.jail import (
     own_namespaces,
     seal_sockets,
 )
-from labsupport.grading.running.sandbox.warmup import warm_up
+from labsupport.grading.running.sandbox.warmup import StartedThread, warm_up
 
 CONTROL = "zygote.sock"
 
 
-def main(run: str) -> None:
-    """Serve requests, one JSON object a connection: ``{"id", "connection", "limits"}``."""
-    warm_up()
+def main(run: str, imported: list[str]) -> None:
+    """Serve requests, one JSON object a connection: ``{"id", "connection", "limits"}``.
+
+    ``imported`` is what this lab's kernels import; what starts a thread is left to them."""
+    try:
+        warm_up(imported)
+    except StartedThread as error:
+        if error.name not in imported:
+            raise
+        print(f"zygote: {error}", file=sys.stderr, flush=True)
+        rest = [name for name in imported if name != error.name]
+        os.execv(sys.executable, [sys.executable, "-m", __spec__.name, run, *rest])
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
     server = socket.socket(socket.AF_UNIX)
     server.bind(f"{run}/{CONTROL}")
@@ -108,4 +117,4 @@ def _kernel(connection_file: str, door: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2:])
