@@ -10,6 +10,7 @@
 #   minutes: 180
 #   masks:
 #     - models/hart/positions.py
+#     - models/hart/attention.py
 #     - models/hart/sampling.py
 #     - models/hart/generator.py
 #     - models/hart/diffusion.py
@@ -96,9 +97,9 @@ figures.use_style()
 measured = {}  # what you measure goes in here; the table at the end prints it
 
 # %% experiment="showcase"
-from labsupport.experiments.lab09.hart_generation import shipped_hart
+from labsupport.models.hart import pretrained
 
-hart = shipped_hart()  # trained, in eval mode: hart.transformer, hart.residual, hart.tokenizer
+hart = pretrained()  # trained, in eval mode: hart.transformer, hart.residual, hart.tokenizer
 tokenizer = hart.tokenizer
 scales = tokenizer.quantizer.scales
 test_captions = stickers(6, tokenizer.size, split="triple", seed=1).captions
@@ -595,9 +596,9 @@ def guide(given, free, k, scales, guidance):
     return torch.stack([g + t * g - t * f for g, f in pairs]).view(given.shape)
 
 # %% experiment="guidance"
-from labsupport.labs.lab09.painter import Painter, larger_tokenizer, plug_in
+from labsupport.labs.lab09.painter import Painter, larger_tokenizer
 
-plug_in(hart, next_scale_mask, scale_angles)  # from now on hart has your mask and your positions
+hart = hart.using(mask=next_scale_mask, angles=scale_angles)  # from now on hart has your mask and your positions
 with torch.no_grad():
     twice = tokenize([*test_captions, *[""] * len(test_captions)])  # with, and without
     out = hart.transformer(twice)
@@ -1011,7 +1012,8 @@ def attend(q, k, v, angles, mask, cache):
 # %% experiment="cache"
 from time import perf_counter
 
-plug_in(hart, next_scale_mask, scale_angles, attend)  # your attention is in every block from here on
+# your attention is in every block from here on
+hart = hart.using(mask=next_scale_mask, angles=scale_angles, attend=attend)
 text = tokenize(test_captions)
 images, seconds = {}, {}
 for name in ("cache", "no cache", "cache", "no cache"):  # the first two warm up
@@ -1616,9 +1618,8 @@ def joint_loss(wrong, residual, scales):
 # cross-entropy will fall first?
 
 # %% experiment="train"
-from labsupport.experiments.lab09.hart_generation import lab_hart
-from labsupport.experiments.lab09.hart_training import sticker_source, train_generator
-from labsupport.models.hart.generator import Hart, drop_captions
+from labsupport.labs.lab09.training import sticker_source, train_generator
+from labsupport.models.hart import Hart, HartConfig, drop_captions
 
 
 class Yours(Hart):
@@ -1640,15 +1641,14 @@ class Yours(Hart):
         noisy, target = noise_and_target(x, noise, net.diffusion.signal[time].float())
         residual = F.mse_loss(net.net(noisy, time, condition), target)
         loss = joint_loss(wrong, residual, self.transformer.scales)
-        loss = loss + F.mse_loss(out.latents, self._latents(latent))  # the aid
+        loss = loss + F.mse_loss(out.latents, self.scale_latents(latent))  # the aid
         per_scale = [part.mean().item() for part in wrong.split(quantizer.lengths, dim=1)]
         self.history.append([*per_scale, residual.item()])
         return loss, {}
 
 
 torch.manual_seed(SEED)
-fresh = lab_hart(tokenizer)
-yours = plug_in(Yours(tokenizer, fresh.transformer, fresh.residual), next_scale_mask, scale_angles)
+yours = Yours(HartConfig(), tokenizer, mask=next_scale_mask, angles=scale_angles)
 yours.history = []
 start = perf_counter()
 train_generator(yours, sticker_source(tokenizer.size, 16, seed=SEED), lr=2.5e-3, seed=SEED,
@@ -1993,10 +1993,9 @@ print(f"8 steps change a pixel by {255 * measured['change']:.1f} of 255 on avera
 # Captions of held-out triples, your functions, eight steps. What do you expect of $w$ from 0 to 8?
 
 # %% experiment="guidance sweep"
-from labsupport.experiments.lab09.hart_generation import shipped_judge
 from labsupport.models.judges import judge
 
-judges = {name: shipped_judge(name) for name in ("a", "b")}
+judges = {name: pretrained(f"judge {name}") for name in ("a", "b")}
 asked = stickers(scale(smoke=4, cpu=48, gpu=400), tokenizer.size, split="triple", seed=5, jitter=0.5)
 asked_text = tokenize(asked.captions)
 

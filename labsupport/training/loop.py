@@ -49,18 +49,19 @@ def fit(
     *,
     steps: int,
     first: int = 0,
-    schedule: Callable[[int, int], float] = learning_rate_factor,
+    schedule: Callable[[int, int], float] | None = learning_rate_factor,
     clip: float | None = None,
     after: Callable[[int, float], None] | None = None,
     progress: bool | str = True,
 ) -> History:
-    """The one loop: steps `first` to `steps` of `optimizer`; the loss and the learning rate of each.
+    """The one loop: steps `first` to `steps` of `optimizer`; loss and learning rate of each.
 
     `step(number)` returns the loss of a step, from which the loop takes the gradients, clips them
     to the norm `clip` where that is given, and moves the weights. A step that has moved them
     itself (a student's) returns a plain number. The rate is the optimizer's own, as it comes, times
-    `schedule(number, steps)`. `after(number, loss)` is called when the weights have moved.
-    `progress` shows a bar, with a text as its title.
+    `schedule(number, steps)`; without a schedule it is left to one of torch's, stepped in `after`.
+    `after(number, loss)` is called when the weights have moved. `progress` shows a bar, with a text
+    as its title.
 
     Raises FloatingPointError when a loss is not finite.
     """
@@ -73,9 +74,10 @@ def fit(
     numbers = range(first, steps)
     with tqdm(numbers, initial=first, total=steps, disable=not progress, desc=title) as bar:
         for number in bar:
-            factor = schedule(number, steps)
-            for group, peak in zip(optimizer.param_groups, peaks):
-                group["lr"] = peak * factor
+            if schedule is not None:
+                factor = schedule(number, steps)
+                for group, peak in zip(optimizer.param_groups, peaks):
+                    group["lr"] = peak * factor
             rates.append(optimizer.param_groups[0]["lr"])
             loss = step(number)
             if isinstance(loss, Tensor):

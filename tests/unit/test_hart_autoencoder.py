@@ -8,12 +8,12 @@ from labsupport.data import data_path
 from labsupport.data.stickers import stickers
 from labsupport.data.transforms import normalize
 from labsupport.experiments.lab08.hart_tokenizer import (
-    lab_tokenizer,
     revive,
     round_weights,
     sharpness,
     train_tokenizer,
 )
+from labsupport.models.hart.shipped import pretrained
 from labsupport.models.hart.tokenizer import HybridTokenizer
 from labsupport.models.weights import load_checkpoint, save_checkpoint
 
@@ -102,10 +102,9 @@ def test_a_size_that_does_not_fit_is_named():
 
 
 def test_the_shipped_tokenizer_is_as_sharp_as_its_record_says():
-    tokenizer = lab_tokenizer()
-    load_checkpoint(tokenizer, "08_hart_tokenizer")
+    tokenizer = pretrained("tokenizer")
     record = json.loads(data_path("results", "08_hart_tokenizer.json").read_text())
     (triple,) = [r for r in record["records"] if r["split"] == "triple"]
-    found = sharpness(tokenizer.eval(), "triple", record["settings"]["test_images"])
+    found = sharpness(tokenizer, "triple", record["settings"]["test_images"])
     for path in ("discrete", "continuous"):
         assert found[path] == pytest.approx(triple[path], abs=0.1)

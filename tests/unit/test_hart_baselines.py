@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from labsupport.data import stickers
-from labsupport.experiments.lab09.hart_training import sticker_source, train_generator
+from labsupport.labs.lab09.training import sticker_source, train_generator
 from labsupport.models.hart.rivals.diffusion_transformer import DiffusionTransformer
 from labsupport.models.hart.rivals.masked import MaskedAR, masked_in_training, still_masked
 from labsupport.models.hart.rivals.raster import RasterAR

@@ -11,15 +11,14 @@ from labsupport.experiments.lab09.hart_clip import (
     alignment,
     clip_scores,
     one_word_wrong,
-    shipped_clip,
-    sticker_clip,
     train_clip,
 )
+from labsupport.models.hart.shipped import pretrained, untrained
 
 
 def test_scores_are_of_the_images_caption_and_never_negative():
     torch.manual_seed(0)
-    net, batch = sticker_clip().eval(), stickers(6, 48, seed=3)
+    net, batch = untrained("clip").eval(), stickers(6, 48, seed=3)
     text = tokenize(batch.captions)
     scores = clip_scores(net, batch.images, text)
     with torch.no_grad():
@@ -40,7 +39,7 @@ def test_a_wrong_caption_differs_in_one_word_and_exists():
 
 def test_training_makes_captions_fit_their_images():
     torch.manual_seed(0)
-    net = sticker_clip()
+    net = untrained("clip")
     losses = train_clip(net, steps=12, batch_size=16, progress=False)
     assert len(losses) == 12 and losses[-1] < losses[0]
     assert not net.training
@@ -49,7 +48,7 @@ def test_training_makes_captions_fit_their_images():
 def test_the_shipped_clip_is_as_good_as_its_record_says():
     record = json.loads(data_path("results", "09_hart_clip.json").read_text())
     assert record["settings"]["test_images"] == TEST_IMAGES
-    net = shipped_clip()
+    net = pretrained("clip")
     for expected in record["records"]:
         found = alignment(net, expected["split"])
         assert abs(found["true"] - expected["true"]) < 0.05

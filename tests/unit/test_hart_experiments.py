@@ -2,37 +2,40 @@
 
 import torch
 
-from labsupport.data import stickers
 from labsupport.experiments.lab09.hart_residual import residual_examples, train_residual
 from labsupport.experiments.lab09.hart_systems import flat_tokenizer
-from labsupport.experiments.lab09.hart_training import sticker_source
+from labsupport.labs.lab09.training import sticker_source
+from labsupport.models.hart.config import HartConfig
 from labsupport.models.hart.generator import Hart
-from labsupport.models.hart.residual import ResidualDiffusion
-from labsupport.models.hart.tokenizer import HybridTokenizer
-from labsupport.models.hart.transformer import HartTransformer
+from labsupport.models.hart.tokenizer import HybridTokenizer, new_tokenizer
 
 SOURCE = sticker_source(24, 16)
 
 
+SMALL = HartConfig(
+    size=24,
+    scales=(1, 2, 4),
+    codes=32,
+    latent_dim=8,
+    widths=(8, 16, 16),
+    tokenizer_blocks=1,
+    dim=32,
+    depth=2,
+    heads=2,
+    residual_width=32,
+    residual_depth=1,
+)
+
+
 def tokenizer() -> HybridTokenizer:
     torch.manual_seed(0)
-    made = HybridTokenizer(24, 8, 32, (1, 2, 4), widths=(8, 16, 16), blocks=1)
+    made = new_tokenizer(SMALL)
     made.start_from(SOURCE(0)[0])
     return made.eval()
 
 
 def hart() -> Hart:
-    small = tokenizer()
-    net = HartTransformer(
-        len(stickers.VOCABULARY),
-        stickers.TEXT_LENGTH,
-        small.quantizer.scales,
-        small.quantizer.codebook.weight.detach(),
-        32,
-        2,
-        2,
-    )
-    whole = Hart(small, net, ResidualDiffusion(8, 32, 32, 1))
+    whole = Hart(SMALL, tokenizer())
     whole.measure(SOURCE(0)[0])
     return whole.eval()
 

@@ -4,9 +4,9 @@ import torch
 
 from labsupport.data import data_path
 from labsupport.data.stickers import CHOICES, stickers
-from labsupport.experiments.lab08.hart_judges import JUDGES, judge_net, right, train_judge, worsen
+from labsupport.experiments.lab08.hart_judges import right, train_judge, worsen
+from labsupport.models.hart.shipped import JUDGES, pretrained, untrained
 from labsupport.models.judges import judge
-from labsupport.models.weights import load_checkpoint
 
 
 def test_a_judge_learns_the_easy_words_in_a_few_steps():
@@ -19,7 +19,7 @@ def test_a_judge_learns_the_easy_words_in_a_few_steps():
 def test_judges_give_features_and_a_word_of_every_kind_whatever_the_batch():
     images = torch.rand(5, 3, 48, 48) * 2 - 1
     for name in JUDGES:
-        net = judge_net(name).eval()
+        net = untrained(f"judge {name}").eval()
         features, words = judge(net, images, batch_size=2)
         assert features.shape == (5, 64) and words.shape == (5, len(CHOICES))
         assert torch.allclose(features, judge(net, images)[0], atol=1e-5)
@@ -37,9 +37,8 @@ def test_the_shipped_judges_are_as_good_as_their_record_says():
     record = json.loads(data_path("results", "08_hart_judges.json").read_text())
     batch = stickers(500, 48, split="pair", seed=123)
     for name in JUDGES:
-        net = judge_net(name)
-        load_checkpoint(net, f"08_judge_{name}")
+        net = pretrained(f"judge {name}")
         (noted,) = [
             r["all"] for r in record["records"] if (r["judge"], r["split"]) == (name, "pair")
         ]
-        assert right(net.eval(), batch)["all"] >= noted - 0.01
+        assert right(net, batch)["all"] >= noted - 0.01

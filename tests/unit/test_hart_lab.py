@@ -1,38 +1,40 @@
 """Lab 09's parts: a student's functions in the place of the package's draw the same images."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from labsupport.data import stickers
-from labsupport.labs.lab09.painter import Painter, larger_tokenizer, plug_in
+from labsupport.labs.lab09.painter import Painter, larger_tokenizer
+from labsupport.models.hart.config import HartConfig
 from labsupport.models.hart.diffusion import Diffusion
 from labsupport.models.hart.generator import Hart
 from labsupport.models.hart.positions import block_causal_mask, grid_angles, rotate
-from labsupport.models.hart.residual import ResidualDiffusion
 from labsupport.models.hart.sampling import guidance_at, guided, keep_top_k, keep_top_p
-from labsupport.models.hart.tokenizer import HybridTokenizer
-from labsupport.models.hart.transformer import HartTransformer
 
-SCALES = (1, 2, 4)
+SMALL = HartConfig(
+    size=24,
+    scales=(1, 2, 4),
+    codes=32,
+    latent_dim=8,
+    widths=(8, 16, 16),
+    tokenizer_blocks=1,
+    dim=32,
+    depth=2,
+    heads=2,
+    residual_width=32,
+    residual_depth=2,
+)
 
 
 @pytest.fixture
 def hart():
     torch.manual_seed(0)
-    tokenizer = HybridTokenizer(24, 8, 32, SCALES, widths=(8, 16, 16), blocks=1)
-    net = HartTransformer(
-        len(stickers.VOCABULARY),
-        stickers.TEXT_LENGTH,
-        SCALES,
-        tokenizer.quantizer.codebook.weight,
-        dim=32,
-        depth=2,
-        heads=2,
-    )
-    residual = ResidualDiffusion(8, 32, 32, 2)
-    torch.nn.init.normal_(residual.net.outputs.weight, std=0.1)  # 0 would make all answers equal
-    return Hart(tokenizer, net, residual).eval()
+    made = Hart(SMALL).eval()
+    torch.nn.init.normal_(made.residual.net.outputs.weight, std=0.1)  # 0 would make answers equal
+    return made
 
 
 @pytest.fixture
@@ -87,37 +89,93 @@ def test_a_painter_draws_what_generate_draws(hart, text, steps, options):
     torch.testing.assert_close(paint(painter, text, steps, 1.5), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_plugged_in_functions_draw_the_same_images_with_and_without_cache(hart, text):
+class Counted:
+    """A function that notes how often it is called."""
+
+    def __init__(self, function):
+        self.function, self.calls = function, 0
+
+    def __call__(self, *arguments):
+        self.calls += 1
+        return self.function(*arguments)
+
+
+def broken(*arguments):
+    raise NotImplementedError("not written yet")
+
+
+def test_given_functions_draw_the_same_images_with_and_without_cache(hart, text):
     expected = hart.generate(text, 3)
-    plug_in(hart, block_causal_mask, grid_angles, attend)
+    own = hart.using(mask=block_causal_mask, angles=grid_angles, attend=attend)
     for cache in (True, False):
         torch.testing.assert_close(
-            hart.generate(text, 3, cache=cache), expected, atol=1e-5, rtol=1e-4
+            own.generate(text, 3, cache=cache), expected, atol=1e-5, rtol=1e-4
         )
 
 
-def test_a_wrong_function_shows_in_the_logits(hart, text):
-    before = hart.transformer(text).logits
+@pytest.mark.parametrize("name", ["mask", "angles", "attend"])
+def test_a_mended_function_works_however_often_its_cell_is_run(hart, text, name):
+    """The cells of the lab put `hart` with a student's functions in the place of `hart`."""
+    given, expected = hart, hart.generate(text, 2)
+    right = {"mask": block_causal_mask, "angles": grid_angles, "attend": attend}
+    hart = hart.using(**right | {name: broken})
+    with pytest.raises(NotImplementedError):
+        hart.generate(text, 2)
+    mended = Counted(right[name])
+    for _ in range(10):
+        hart = hart.using(**right | {name: mended})
+    torch.testing.assert_close(hart.generate(text, 2), expected, atol=1e-5, rtol=1e-4)
+    passes = len(SMALL.scales)
+    assert mended.calls == passes * (SMALL.depth if name == "attend" else 1)
+    assert torch.equal(given.generate(text, 2), expected)  # the first one is as it was
+    assert mended.calls == passes * (SMALL.depth if name == "attend" else 1)
 
+
+def test_another_network_with_functions_shares_every_weight(hart):
+    own = hart.using(mask=broken)
+    for (name, ours), theirs in zip(
+        own.state_dict().items(), hart.state_dict().values(), strict=True
+    ):
+        assert ours.data_ptr() == theirs.data_ptr(), name
+    assert own.tokenizer is hart.tokenizer and not own.training
+    assert own.using().transformer.mask is block_causal_mask  # as though it had been built so
+
+
+def test_a_network_built_with_functions_is_the_one_that_is_given_them(hart, text):
+    torch.manual_seed(0)
+    built = Hart(SMALL, mask=block_causal_mask, angles=grid_angles, attend=attend).eval()
+    own = hart.using(attend=attend)
+    assert torch.equal(built.transformer(text).logits, own.transformer(text).logits)
+
+
+def test_without_a_residual_it_is_var(text):
+    var = Hart(replace(SMALL, residual_depth=0)).eval()
+    assert var.residual is None and set(var.learned()) == {"transformer"}
+    assert torch.equal(var.generate(text), var.generate(text, residual=False))
+    assert var.using().residual is None
+
+
+def test_a_wrong_function_shows_in_the_logits(hart, text):
     def stale(q, k, v, angles, mask, cache):
         return attend(q, k, v, angles.flip(0), mask, cache)
 
-    plug_in(hart, block_causal_mask, grid_angles, stale)
-    assert not torch.allclose(hart.transformer(text).logits, before, atol=1e-4)
+    own = hart.using(attend=stale)
+    assert not torch.allclose(
+        own.transformer(text).logits, hart.transformer(text).logits, atol=1e-4
+    )
 
 
-def test_plugged_in_angles_know_the_side_of_training(hart):
+def test_given_angles_know_the_side_of_training(hart):
     asked = []
 
     def angles(scales, head_dim, side, offset):
         asked.append((scales, side, offset))
         return grid_angles(scales, head_dim, side, offset)
 
-    given = hart.transformer.angles
-    plug_in(hart, block_causal_mask, angles)
+    own = hart.using(angles=angles)
     for interpolate, side in ((True, 4), (False, 6)):
-        expected = given((1, 6), interpolate)
-        torch.testing.assert_close(hart.transformer.angles((1, 6), interpolate), expected)
+        expected = hart.transformer.positions((1, 6), interpolate)
+        torch.testing.assert_close(own.transformer.positions((1, 6), interpolate), expected)
         assert asked[-1] == ([1, 6], side, stickers.TEXT_LENGTH)
 
 

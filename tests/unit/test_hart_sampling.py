@@ -4,30 +4,34 @@ import pytest
 import torch
 
 from labsupport.data import stickers
-from labsupport.experiments.lab09.hart_training import sticker_source, train_generator
+from labsupport.labs.lab09.training import sticker_source, train_generator
 from labsupport.models.hart import residual
+from labsupport.models.hart.config import HartConfig
 from labsupport.models.hart.diffusion import Diffusion
 from labsupport.models.hart.generator import Hart
 from labsupport.models.hart.residual import DenoisingMLP, ResidualDiffusion
 from labsupport.models.hart.sampling import Draws, choose, guidance_at, guided
 from labsupport.models.hart.schedule import cosine_betas, respaced, respaced_betas
 from labsupport.models.hart.tokenizer import HybridTokenizer
-from labsupport.models.hart.transformer import HartTransformer
+
+SMALL = HartConfig(
+    size=24,
+    scales=(1, 2, 4),
+    codes=32,
+    latent_dim=8,
+    widths=(8, 16, 16),
+    tokenizer_blocks=1,
+    dim=32,
+    depth=2,
+    heads=2,
+    residual_width=32,
+    residual_depth=2,
+)
 
 
-def small_hart(residual: bool = True) -> Hart:
+def small_hart() -> Hart:
     torch.manual_seed(0)
-    tokenizer = HybridTokenizer(24, 8, 32, (1, 2, 4), widths=(8, 16, 16), blocks=1)
-    net = HartTransformer(
-        len(stickers.VOCABULARY),
-        stickers.TEXT_LENGTH,
-        (1, 2, 4),
-        tokenizer.quantizer.codebook.weight,
-        dim=32,
-        depth=2,
-        heads=2,
-    )
-    return Hart(tokenizer, net, ResidualDiffusion(8, 32, 32, 2) if residual else None).eval()
+    return Hart(SMALL).eval()
 
 
 def text(*captions: str) -> torch.Tensor:

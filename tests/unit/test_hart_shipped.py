@@ -3,7 +3,8 @@
 import json
 
 from labsupport.data import data_path
-from labsupport.experiments.lab09.hart_generation import Bench, generate_all, shipped_hart
+from labsupport.experiments.lab09.hart_generation import Bench, generate_all
+from labsupport.models.hart import pretrained
 
 
 def test_the_shipped_generator_draws_held_out_captions_as_well_as_its_record_says():
@@ -14,7 +15,7 @@ def test_the_shipped_generator_draws_held_out_captions_as_well_as_its_record_say
         if r["split"] == "pair" and r["way"] == "residual" and (r["steps"], r["seed"]) == (8, 0)
     ]
     bench = Bench("pair", 100)
-    found = bench.score(generate_all(shipped_hart(), bench.text, steps=8))
+    found = bench.score(generate_all(pretrained(), bench.text, steps=8))
     for judge in "ab":
         # of 100 images, four standard errors of a share of nineteen in twenty
         assert abs(found[f"all {judge}"] - noted[f"all {judge}"]) < 0.09

@@ -4,8 +4,12 @@ import pytest
 import torch
 
 from labsupport.models.hart.blocks import Block
-from labsupport.models.hart.config import block_parameters, diffusion_parameters, parameter_count
 from labsupport.models.hart.generator import keep_some
+from labsupport.models.hart.parameter_counts import (
+    block_parameters,
+    diffusion_parameters,
+    parameter_count,
+)
 from labsupport.models.hart.positions import (
     block_causal_mask,
     grid_angles,
@@ -176,4 +180,4 @@ def test_another_grid_takes_interpolated_positions_or_continues_them():
         beyond = net(text, inputs, scales=(1, 3, 6), interpolate=False)
     assert within.logits.shape == beyond.logits.shape == (2, 46, 7)
     assert not torch.allclose(within.logits, beyond.logits)
-    assert torch.equal(net.angles(SCALES), net.angles(SCALES, interpolate=False))
+    assert torch.equal(net.positions(SCALES), net.positions(SCALES, interpolate=False))

@@ -2,7 +2,7 @@
 
 import torch
 
-from labsupport.metrics import images as image_quality
+from labsupport.labs.lab08 import image_quality
 from labsupport.models.judges import JudgeNet
 
 IMAGES = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -19,9 +19,15 @@ def test_ssim_is_one_for_equal_images_and_falls_with_noise():
     assert image_quality.ssim(noisy.clamp(0, 1), IMAGES) < 0.95
 
 
-def test_parts_change_no_result(monkeypatch):
-    monkeypatch.setattr(image_quality, "CHUNK", 4)
-    assert torch.equal(image_quality.in_parts(lambda part: 2 * part, IMAGES), 2 * IMAGES)
+def test_parts_change_no_result():
+    sizes = []
+
+    def double(part):
+        sizes.append(len(part))
+        return 2 * part
+
+    assert torch.equal(image_quality.in_parts(double, IMAGES, 4), 2 * IMAGES)
+    assert sizes == [4, 2]
 
 
 def test_decoded_images_are_clamped_to_the_unit_range():

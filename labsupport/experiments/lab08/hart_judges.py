@@ -1,4 +1,4 @@
-"""Labs 08 and 09: two networks that say what a sticker shows.
+"""Judges of labs 08 and 09: two networks that say what a sticker shows.
 
     labs experiment 08 hart_judges
 
@@ -7,28 +7,21 @@ of a generator. Blur, noise and stains in training keep them from asking for sha
 """
 
 from pathlib import Path
-from time import perf_counter
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from labsupport.data.stickers import CHOICES, Stickers, stickers
+from labsupport.data.stickers import Stickers, stickers
 from labsupport.data.transforms import normalize
-from labsupport.experiments.record import write_result
+from labsupport.experiments.record import Run
+from labsupport.models.hart.shipped import JUDGE_SIZE as SIZE
+from labsupport.models.hart.shipped import JUDGES, untrained
 from labsupport.models.judges import JudgeNet, judge
-from labsupport.models.weights import save_checkpoint
-from labsupport.training.schedule import learning_rate_factor
+from labsupport.training.loop import fit
 
-STEPS, BATCH_SIZE, LR, SIZE, JITTER = 1500, 64, 3e-3, 48, 1.5
-JUDGES = {"a": {"kernel": 3}, "b": {"kernel": 5, "widths": (16, 48, 64, 128)}}
+STEPS, BATCH_SIZE, LR, JITTER = 1500, 64, 3e-3, 1.5
 TEST_IMAGES, TEST_SEED = 2000, 77
-
-
-def judge_net(name: str) -> JudgeNet:
-    """Judge "a" or "b", untrained."""
-    return JudgeNet([len(words) for words in CHOICES], size=SIZE, **JUDGES[name])
 
 
 def worsen(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -53,27 +46,21 @@ def worsen(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def train_judge(name: str, seed: int, steps: int = STEPS, progress: bool = True) -> JudgeNet:
-    """A trained judge in eval mode."""
+    """A trained judge, "a" or "b", in eval mode."""
     torch.manual_seed(seed)
-    net, generator = judge_net(name), torch.Generator().manual_seed(seed)
+    net, generator = untrained(f"judge {name}"), torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(net.parameters(), LR, weight_decay=0.02)
+
+    def step(number: int) -> Tensor:
+        batch = stickers(
+            BATCH_SIZE, SIZE, split="all", seed=(seed + 1) * 20_000_000 + number, jitter=JITTER
+        )
+        verdict = net(worsen(normalize(batch.images), generator))
+        words = zip(verdict.logits, batch.attributes.T, strict=True)
+        return sum(F.cross_entropy(logits, word) for logits, word in words)
+
     net.train()
-    with tqdm(range(steps), disable=not progress, desc=f"judge {name}") as bar:
-        for step in bar:
-            for group in optimizer.param_groups:
-                group["lr"] = LR * learning_rate_factor(step, steps)
-            batch = stickers(
-                BATCH_SIZE, SIZE, split="all", seed=(seed + 1) * 20_000_000 + step, jitter=JITTER
-            )
-            verdict = net(worsen(normalize(batch.images), generator))
-            loss = sum(
-                F.cross_entropy(logits, words)
-                for logits, words in zip(verdict.logits, batch.attributes.T, strict=True)
-            )
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+    fit(step, optimizer, steps=steps, progress=f"judge {name}" if progress else False)
     return net.eval()
 
 
@@ -87,33 +74,23 @@ def right(net: JudgeNet, batch: Stickers) -> dict[str, float]:
 
 
 def main(root: Path) -> None:
-    """Train both on one thread, write data/checkpoints/08_judge_*.safetensors and the record."""
-    torch.set_num_threads(1)
-    start, records = perf_counter(), []
+    """Train both, write data/checkpoints/08_judge_*.safetensors and the record."""
+    settings = {
+        "steps": STEPS,
+        "batch_size": BATCH_SIZE,
+        "lr": LR,
+        "size": SIZE,
+        "jitter": JITTER,
+        "judges": JUDGES,
+        "test_images": TEST_IMAGES,
+    }
+    run, records = Run(root, __name__, settings), []
     for seed, name in enumerate(JUDGES):
         net = train_judge(name, seed)
-        save_checkpoint(
-            net,
-            root / f"data/checkpoints/08_judge_{name}.safetensors",
-            {"command": "labs experiment 08 hart_judges", "seed": str(seed)},
-        )
+        run.ship(net, f"08_judge_{name}", seed=str(seed))
         records += [
             {"judge": name, "split": split}
             | right(net, stickers(TEST_IMAGES, SIZE, split=split, seed=TEST_SEED))
             for split in ("triple", "pair")
         ]
-    write_result(
-        root / "data/results/08_hart_judges.json",
-        records=records,
-        command="labs experiment 08 hart_judges",
-        seconds=perf_counter() - start,
-        settings={
-            "steps": STEPS,
-            "batch_size": BATCH_SIZE,
-            "lr": LR,
-            "size": SIZE,
-            "jitter": JITTER,
-            "judges": JUDGES,
-            "test_images": TEST_IMAGES,
-        },
-    )
+    run.keep(records)

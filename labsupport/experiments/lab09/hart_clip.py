@@ -1,4 +1,4 @@
-"""Lab 09: lab 06's CLIP, trained on stickers, which says how well an image fits its caption.
+"""CLIP of lab 06, trained on stickers for lab 09: it says how well an image fits its caption.
 
     labs experiment 09 hart_clip
 
@@ -7,56 +7,21 @@ combination and is used in no training of a generator.
 """
 
 from pathlib import Path
-from time import perf_counter
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from labsupport.data.stickers import (
-    TEXT_LENGTH,
-    VOCABULARY,
-    captions,
-    combinations,
-    stickers,
-    tokenize,
-)
+from labsupport.data.stickers import captions, combinations, stickers, tokenize
 from labsupport.data.transforms import normalize
 from labsupport.experiments.lab08.hart_judges import JITTER, SIZE, worsen
-from labsupport.experiments.record import write_result
+from labsupport.experiments.record import Run
 from labsupport.models.clip.losses import clamp_scale, clip_loss
-from labsupport.models.clip.model import CLIP, clip
-from labsupport.models.weights import load_checkpoint, save_checkpoint
-from labsupport.training.schedule import learning_rate_factor
+from labsupport.models.clip.model import CLIP
+from labsupport.models.hart.shipped import untrained
+from labsupport.training.loop import fit
 
 STEPS, BATCH_SIZE, LR, SEED = 1500, 128, 2e-3, 0
 TEST_IMAGES, TEST_SEED = 1000, 91
-
-
-def sticker_clip() -> CLIP:
-    """Lab 06's CLIP for images (batch, 3, 48, 48) in [-1, 1] and the tokens of
-    `stickers.tokenize`, untrained. Its text tower reads at the largest number of a caption: the
-    ground, which comes last."""
-    return clip(
-        SIZE,
-        6,
-        len(VOCABULARY),
-        TEXT_LENGTH,
-        width=64,
-        depth=3,
-        heads=4,
-        text_width=64,
-        text_depth=2,
-        text_heads=4,
-        embed_dim=64,
-    )
-
-
-def shipped_clip() -> CLIP:
-    """The one of data/checkpoints, in eval mode."""
-    net = sticker_clip()
-    load_checkpoint(net, "09_clip")
-    return net.eval()
 
 
 def train_clip(
@@ -70,29 +35,26 @@ def train_clip(
     wrong answer that is right."""
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(net.parameters(), LR, betas=(0.9, 0.98), weight_decay=0.05)
-    losses = []
+
+    def step(number: int) -> Tensor:
+        batch = stickers(
+            batch_size, SIZE, split="all", seed=(seed + 1) * 30_000_000 + number, jitter=JITTER
+        )
+        text = tokenize(batch.captions)
+        rows = torch.tensor(list({tuple(row): i for i, row in enumerate(text.tolist())}.values()))
+        images = worsen(normalize(batch.images[rows]), generator)
+        return clip_loss(net.image(images), net.text(text[rows]), net.logit_scale)
+
     net.train()
-    with tqdm(range(steps), disable=not progress, desc="CLIP") as bar:
-        for step in bar:
-            for group in optimizer.param_groups:
-                group["lr"] = LR * learning_rate_factor(step, steps)
-            batch = stickers(
-                batch_size, SIZE, split="all", seed=(seed + 1) * 30_000_000 + step, jitter=JITTER
-            )
-            text = tokenize(batch.captions)
-            rows = torch.tensor(
-                list({tuple(row): i for i, row in enumerate(text.tolist())}.values())
-            )
-            images = worsen(normalize(batch.images[rows]), generator)
-            loss = clip_loss(net.image(images), net.text(text[rows]), net.logit_scale)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            clamp_scale(net.logit_scale)
-            losses.append(loss.item())
-            bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+    history = fit(
+        step,
+        optimizer,
+        steps=steps,
+        after=lambda number, loss: clamp_scale(net.logit_scale),
+        progress="CLIP" if progress else False,
+    )
     net.eval()
-    return losses
+    return history.loss
 
 
 @torch.no_grad()
@@ -134,28 +96,22 @@ def alignment(net: CLIP, split: str, n: int = TEST_IMAGES) -> dict[str, float]:
 
 
 def main(root: Path) -> None:
-    """Train it on one thread; write data/checkpoints/09_clip.safetensors and the record."""
-    torch.set_num_threads(1)
-    start, command = perf_counter(), "labs experiment 09 hart_clip"
+    """Train it; write data/checkpoints/09_clip.safetensors and the record."""
+    settings = {
+        "steps": STEPS,
+        "batch_size": BATCH_SIZE,
+        "lr": LR,
+        "seed": SEED,
+        "size": SIZE,
+        "jitter": JITTER,
+        "test_images": TEST_IMAGES,
+    }
+    run = Run(root, __name__, settings)
     torch.manual_seed(SEED)
-    net = sticker_clip()
+    net = untrained("clip")
     losses = train_clip(net)
-    save_checkpoint(
-        net, root / "data/checkpoints/09_clip.safetensors", {"command": command, "seed": str(SEED)}
-    )
-    write_result(
-        root / "data/results/09_hart_clip.json",
-        command=command,
-        records=[{"split": split} | alignment(net, split) for split in ("triple", "pair")],
-        seconds=perf_counter() - start,
+    run.ship(net, "09_clip", seed=str(SEED))
+    run.keep(
+        [{"split": split} | alignment(net, split) for split in ("triple", "pair")],
         loss=[round(sum(losses[i : i + 50]) / 50, 4) for i in range(0, STEPS, 50)],
-        settings={
-            "steps": STEPS,
-            "batch_size": BATCH_SIZE,
-            "lr": LR,
-            "seed": SEED,
-            "size": SIZE,
-            "jitter": JITTER,
-            "test_images": TEST_IMAGES,
-        },
     )

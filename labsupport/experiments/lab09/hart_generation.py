@@ -1,4 +1,4 @@
-"""Lab 09: the HART that is shipped, and how good its images are.
+"""Generator of lab 09: the HART that is shipped, and how good its images are.
 
     labs experiment 09 hart_generation
 
@@ -14,26 +14,24 @@ from pathlib import Path
 from time import perf_counter
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from labsupport.data.stickers import TEXT_LENGTH, VOCABULARY, draw_stickers, stickers, tokenize
-from labsupport.data.transforms import normalize
-from labsupport.experiments.lab08.hart_judges import JUDGES, judge_net
-from labsupport.experiments.lab08.hart_tokenizer import lab_tokenizer, round_weights, save_half
-from labsupport.experiments.lab09.hart_clip import clip_scores, shipped_clip
+from labsupport.data.stickers import draw_stickers, stickers, tokenize
+from labsupport.data.transforms import normalize, to_unit
+from labsupport.experiments.lab08.hart_tokenizer import halved, round_weights
+from labsupport.experiments.lab09.hart_clip import clip_scores
 from labsupport.experiments.lab09.hart_residual import train_residual
-from labsupport.experiments.lab09.hart_training import JITTER, sticker_source, train_generator
-from labsupport.experiments.record import write_result
+from labsupport.experiments.record import Run, write_result
+from labsupport.labs.lab09.training import JITTER, sticker_source, train_generator
 from labsupport.metrics.frechet import frechet_distance
-from labsupport.models.hart.generator import Hart, to_images
-from labsupport.models.hart.residual import ResidualDiffusion
-from labsupport.models.hart.sampling import guided
-from labsupport.models.hart.tokenizer import HybridTokenizer
-from labsupport.models.hart.transformer import HartTransformer
-from labsupport.models.judges import JudgeNet, judge
-from labsupport.models.weights import load_checkpoint
+from labsupport.metrics.images import psnr
+from labsupport.models.hart.config import HartConfig
+from labsupport.models.hart.generator import Hart
+from labsupport.models.hart.sampling import guided, with_empty
+from labsupport.models.hart.shipped import JUDGES, pretrained
+from labsupport.models.judges import judge
 
-DIM, DEPTH, HEADS, WIDTH = 128, 6, 4, 128
+NET = HartConfig()
 STEPS, BATCH_SIZE, LR, SEED = 16_500, 16, 2.5e-3, 0
 # while most tokens of the last scale are dropped a step takes half the time; at the end of training
 # all of them count, for they are what images have wrong otherwise
@@ -44,47 +42,6 @@ IMAGES = 500  # per split
 GUIDANCE = 0.75
 RESIDUAL_STEPS = (1, 2, 4, 8, 16, 30)
 NOISE_SEEDS = (0, 1, 2)  # of generation, with the published 8 steps
-
-
-def shipped_tokenizer() -> HybridTokenizer:
-    """The tokenizer of data/checkpoints, in eval mode."""
-    tokenizer = lab_tokenizer()
-    load_checkpoint(tokenizer, "08_hart_tokenizer")
-    return tokenizer.eval()
-
-
-def lab_hart(tokenizer: HybridTokenizer) -> Hart:
-    """The generator of lab 09 over a tokenizer, untrained."""
-    quantizer = tokenizer.quantizer
-    transformer = HartTransformer(
-        len(VOCABULARY),
-        TEXT_LENGTH,
-        quantizer.scales,
-        quantizer.codebook.weight.detach(),
-        DIM,
-        DEPTH,
-        HEADS,
-    )
-    return Hart(tokenizer, transformer, ResidualDiffusion(tokenizer.dim, DIM, WIDTH))
-
-
-def learned_parts(hart: Hart) -> nn.ModuleDict:
-    """What training changes, to be saved and loaded without the tokenizer."""
-    return nn.ModuleDict({"transformer": hart.transformer, "residual": hart.residual})
-
-
-def shipped_hart() -> Hart:
-    """The generator of data/checkpoints with its tokenizer, in eval mode."""
-    hart = lab_hart(shipped_tokenizer())
-    load_checkpoint(learned_parts(hart), "09_hart")
-    return hart.eval()
-
-
-def shipped_judge(name: str) -> JudgeNet:
-    """Judge "a" or "b" of data/checkpoints, in eval mode."""
-    net = judge_net(name)
-    load_checkpoint(net, f"08_judge_{name}")
-    return net.eval()
 
 
 class Bench:
@@ -103,7 +60,8 @@ class Bench:
         self.images = torch.cat([part.images for part in drawn])
         self.other = draw_stickers(self.attributes, size, seed=seed + 1, jitter=JITTER)
         self.text = torch.cat([tokenize(part.captions) for part in drawn])
-        self.judges, self.clip = {name: shipped_judge(name) for name in JUDGES}, shipped_clip()
+        self.judges = {name: pretrained(f"judge {name}") for name in JUDGES}
+        self.clip = pretrained("clip")
         self.reference = judge(self.judges["a"], normalize(self.other.images))[0]
 
     def score(self, images: Tensor) -> dict[str, float]:
@@ -118,9 +76,8 @@ class Bench:
                 found["distance"] = round(frechet_distance(features, self.reference), 3)
             found[f"thing {name}"] = round(hits[:, 2].float().mean().item(), 4)
             found[f"all {name}"] = round(hits.all(dim=1).float().mean().item(), 4)
-        error = (images - self.other.images).square().mean(dim=(1, 2, 3))
         return found | {
-            "psnr": round((-10 * error.log10()).mean().item(), 2),
+            "psnr": round(psnr(images, self.other.images), 2),
             "clip": round(clip_scores(self.clip, images, self.text).mean().item(), 2),
         }
 
@@ -141,20 +98,22 @@ def generate_all(
 class StrangerResidual(Hart):
     """A control: every image gets the residual tokens of another one."""
 
-    def _rest(self, *arguments) -> Tensor:
-        return super()._rest(*arguments).roll(1, dims=0)
+    def draw_residual(self, *arguments) -> Tensor:
+        return super().draw_residual(*arguments).roll(1, dims=0)
 
 
 class NoiseResidual(Hart):
     """A control: residual tokens that are noise of the deviation of true ones."""
 
-    def _rest(self, out, total, draws, *rest) -> Tensor:
+    def draw_residual(self, out, total, draws, *rest) -> Tensor:
         return draws.normal(*total.shape[1:]) * self.residual.scale
 
 
 def as_control(kind: type[Hart], hart: Hart) -> Hart:
-    """The same networks, generating as `kind` does."""
-    return kind(hart.tokenizer, hart.transformer, hart.residual).eval()
+    """The same weights, generating as `kind` does."""
+    control = kind(hart.config, hart.tokenizer)
+    control.load_state_dict(hart.state_dict())
+    return control.eval()
 
 
 @torch.no_grad()
@@ -170,10 +129,7 @@ def with_true_codes(
     for images, text in zip(normalize(bench.images).split(80), bench.text.split(80), strict=True):
         found = quantizer(tokenizer.encode(images))
         true, total = found.indices[:, -last:], found.discrete
-        out = transformer(
-            torch.cat([text, torch.zeros_like(text)]),
-            quantizer.inputs(found.indices).repeat(2, 1, 1),
-        )
+        out = transformer(with_empty(text), quantizer.inputs(found.indices).repeat(2, 1, 1))
         own = guided(*out.logits[:, -last:].chunk(2), GUIDANCE).argmax(dim=-1)
         right.append((own == true).float().mean(dim=1))
         if own_last:
@@ -183,7 +139,7 @@ def with_true_codes(
             transformer.condition(hidden, total) for hidden in out.hidden[:, -last:].chunk(2)
         )
         rest = hart.residual.sample(given, steps, generator, guidance=GUIDANCE, without=free)
-        made.append(to_images(tokenizer.decode(total + rest.mT.view_as(total))))
+        made.append(to_unit(tokenizer.decode(total + rest.mT.view_as(total))))
     return torch.cat(made), torch.cat(right).mean().item()
 
 
@@ -208,7 +164,7 @@ def evaluate(
         ("true codes", tokenizer.quantizer(latent).discrete),
         ("true latent", latent),
     ):
-        note(way, to_images(tokenizer.decode(shown)))
+        note(way, to_unit(tokenizer.decode(shown)))
     for way, own_last in (
         ("true codes, drawn residual", False),
         ("own last scale, drawn residual", True),
@@ -238,7 +194,7 @@ def evaluate(
 def settings() -> dict:
     """All that the record depends on."""
     return {
-        "net": [DIM, DEPTH, HEADS, WIDTH],
+        "net": [NET.dim, NET.depth, NET.heads, NET.residual_width],
         "steps": STEPS,
         "batch_size": BATCH_SIZE,
         "lr": LR,
@@ -268,7 +224,7 @@ def train(
     """The trained generator over the shipped tokenizer, weights rounded; the loss curves of joint
     training and of the residual alone; the seconds that both took, killed runs included."""
     torch.manual_seed(seed)
-    hart = lab_hart(shipped_tokenizer())
+    hart = Hart(NET, pretrained("tokenizer"))
     source = sticker_source(hart.tokenizer.size, BATCH_SIZE, seed=seed)
     curve = train_generator(
         hart,
@@ -290,26 +246,21 @@ def train(
         steps=RESIDUAL_TRAINING,
         seed=seed,
     )
-    round_weights(learned_parts(hart))
+    round_weights(hart.learned())
     return hart, curve, alone, curve[-1]["seconds"] + perf_counter() - start
 
 
 def main(root: Path) -> None:
     """Train it; write data/checkpoints/09_hart.safetensors and the record."""
-    torch.set_num_threads(1)
-    command = "labs experiment 09 hart_generation"
+    run = Run(root, __name__, settings())
     hart, curve, alone, seconds = train(root / "build/09_hart_training.pt")
     start = perf_counter()
-    save_half(
-        learned_parts(hart),
-        root / "data/checkpoints/09_hart.safetensors",
-        {"command": command, "seed": str(SEED)},
-    )
+    run.ship(halved(hart.learned()), "09_hart", seed=str(SEED))
     records = [record for split in ("triple", "pair", "train") for record in evaluate(hart, split)]
     write_result(
-        root / "data/results/09_hart_generation.json",
-        command=command,
-        settings=settings(),
+        run.path,
+        command=run.command,
+        settings=run.settings,
         records=records,
         seconds=seconds + perf_counter() - start,
         curve=curve[::4],

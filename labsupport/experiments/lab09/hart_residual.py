@@ -1,4 +1,4 @@
-"""Lab 09: the residual diffusion trained alone, after the transformer is done.
+"""Residual diffusion of lab 09, trained alone, after the transformer is done.
 
 HART trains both together only. Here that leaves the MLP behind: for long most tokens of the last
 scale are dropped, and the transformer that is kept is a running mean which the MLP never saw.
@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from labsupport.experiments.lab09.hart_training import Source
-from labsupport.models.hart.generator import SAMPLED, Hart, drop_captions
+from labsupport.labs.lab09.training import Source
+from labsupport.models.hart.base import drop_captions
+from labsupport.models.hart.generator import SAMPLED, Hart
+from labsupport.training.loop import fit
 
 LR, WEIGHT_DECAY, IMAGES = 2e-3, 0.01, 16  # images: of one step
 
@@ -58,20 +60,25 @@ def train_residual(
         *transformer.condition_norm.parameters(),
     ]
     optimizer = torch.optim.AdamW(learned, LR, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, steps)
+    # it turns the betas too, which no schedule of rates does
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, steps)
     generator = torch.Generator().manual_seed(seed + 1)
-    curve, total = [], 0.0
-    for step in tqdm(range(steps), disable=not progress, desc="residual diffusion"):
+    curve: list[dict] = []
+    losses: list[float] = []  # since the last record
+
+    def step(number: int) -> Tensor:
         rows = torch.randint(len(examples[0]), (IMAGES,), generator=generator)
         hidden, codes, rest = (values[rows].float() for values in examples)
         condition = transformer.condition(hidden, codes)
-        loss = net.loss(rest.flatten(2).mT.flatten(0, 1), condition.flatten(0, 1), generator)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        total += loss.item()
-        if (step + 1) % 500 == 0 or step + 1 == steps:
-            curve.append({"step": step + 1, "loss": round(total / (step % 500 + 1), 5)})
-            total = 0.0
+        return net.loss(rest.flatten(2).mT.flatten(0, 1), condition.flatten(0, 1), generator)
+
+    def after(number: int, loss: float) -> None:
+        cycle.step()
+        losses.append(loss)
+        if (number + 1) % 500 == 0 or number + 1 == steps:
+            curve.append({"step": number + 1, "loss": round(sum(losses) / len(losses), 5)})
+            losses.clear()
+
+    title = "residual diffusion" if progress else False
+    fit(step, optimizer, steps=steps, schedule=None, after=after, progress=title)
     return curve

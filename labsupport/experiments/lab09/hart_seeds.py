@@ -1,4 +1,4 @@
-"""Lab 09: is the gain by the residual the same for a generator trained with another seed?
+"""A second seed for lab 09: is the gain by the residual the same for another generator?
 
     labs experiment 09 hart_seeds
 
@@ -11,10 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 from time import perf_counter
 
-import torch
-
 from labsupport.experiments.lab09.hart_generation import Bench, generate_all, settings, train
-from labsupport.experiments.record import write_result
+from labsupport.experiments.record import Run, write_result
 from labsupport.models.hart.generator import Hart
 
 SEEDS = (1,)
@@ -32,7 +30,7 @@ def on_and_off(hart: Hart, split: str) -> list[dict]:
 
 def main(root: Path) -> None:
     """Train and measure; write data/results/09_hart_seeds.json."""
-    torch.set_num_threads(1)
+    run = Run(root, __name__, settings() | {"seed": list(SEEDS)})
     records, curves, seconds = [], {}, 0.0
     for seed in SEEDS:
         hart, curve, _, taken = train(root / f"build/09_hart_seed{seed}_training.pt", seed=seed)
@@ -45,10 +43,10 @@ def main(root: Path) -> None:
         curves[f"seed {seed}"] = curve[::20]
         seconds += taken + perf_counter() - start
     write_result(
-        root / "data/results/09_hart_seeds.json",
+        run.path,
         records=records,
-        command="labs experiment 09 hart_seeds",
-        settings=settings() | {"seed": list(SEEDS)},
+        command=run.command,
+        settings=run.settings,
         seconds=seconds,
         curves=curves,
     )

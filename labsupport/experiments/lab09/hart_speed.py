@@ -1,4 +1,4 @@
-"""Lab 09: how long HART and what it is compared with take for an image, and how much they compute.
+"""Time and MACs that HART and what it is compared with take for an image (lab 09).
 
     labs experiment 09 hart_speed
 
@@ -7,24 +7,24 @@ does not depend on what the weights are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 
 import torch
 from torch import Tensor
 
-from labsupport.data.stickers import TEXT_LENGTH, VOCABULARY, stickers, tokenize
-from labsupport.experiments.lab08.hart_tokenizer import SIZE, lab_tokenizer
-from labsupport.experiments.lab09.hart_generation import DEPTH, DIM, HEADS, WIDTH, lab_hart
-from labsupport.experiments.record import write_result
+from labsupport.data.stickers import stickers, tokenize
+from labsupport.experiments.record import Run
+from labsupport.models.hart.config import HartConfig
+from labsupport.models.hart.generator import Hart
 from labsupport.models.hart.rivals.diffusion_transformer import DiffusionTransformer
 from labsupport.models.hart.rivals.masked import MaskedAR
 from labsupport.models.hart.rivals.raster import RasterAR
-from labsupport.models.hart.tokenizer import HybridTokenizer
+from labsupport.models.hart.tokenizer import new_tokenizer
 from labsupport.profiling.clock import measure_in_turns
 from labsupport.profiling.counts import count_macs
 
-GUIDANCE, BATCHES, SEED = 1.0, (1, 32), 0
+NET, GUIDANCE, BATCHES, SEED = HartConfig(), 1.0, (1, 32), 0
 RESIDUAL_STEPS = 8
 DIFFUSION_STEPS = (4, 10, 20, 30, 50)
 MASKED = {"iterations": 16, "steps": 30}
@@ -38,12 +38,15 @@ def systems(
 ) -> dict[str, System]:
     """Functions from captions (batch, words) to images (batch, 3, size, size), by name."""
     torch.manual_seed(SEED)
-    tokenizer, net = lab_tokenizer(), dict(dim=DIM, depth=DEPTH, heads=HEADS)
-    codes = len(tokenizer.quantizer.codebook.weight)
-    flat = HybridTokenizer(SIZE, tokenizer.dim, codes, scales=(tokenizer.quantizer.side,))
-    hart = lab_hart(tokenizer).eval()
-    raster = RasterAR(flat, len(VOCABULARY), TEXT_LENGTH, **net).eval()
-    diffusion = DiffusionTransformer(tokenizer, len(VOCABULARY), TEXT_LENGTH, **net).eval()
+    tokenizer = new_tokenizer(NET)
+    words, net = (
+        (NET.vocabulary, NET.text_length),
+        dict(dim=NET.dim, depth=NET.depth, heads=NET.heads),
+    )
+    flat = new_tokenizer(replace(NET, scales=NET.scales[-1:]))
+    hart = Hart(NET, tokenizer).eval()
+    raster = RasterAR(flat, *words, **net).eval()
+    diffusion = DiffusionTransformer(tokenizer, *words, **net).eval()
 
     def denoised(steps: int) -> System:
         return lambda text: diffusion.generate(text, steps, GUIDANCE, SEED)
@@ -58,7 +61,7 @@ def systems(
     }
     found |= {f"diffusion, {steps} steps": denoised(steps) for steps in diffusion_steps}
     if masked:
-        blanks = MaskedAR(tokenizer, len(VOCABULARY), TEXT_LENGTH, **net, width=WIDTH).eval()
+        blanks = MaskedAR(tokenizer, *words, **net, width=NET.residual_width).eval()
         found["MAR-like"] = lambda text: blanks.generate(
             text, guidance=GUIDANCE, seed=SEED, **MASKED
         )
@@ -67,7 +70,7 @@ def systems(
 
 def captions(n: int) -> Tensor:
     """Tokens of n captions, (n, words)."""
-    return tokenize(stickers(n, SIZE, seed=SEED).captions)
+    return tokenize(stickers(n, NET.size, seed=SEED).captions)
 
 
 def measure(
@@ -96,21 +99,14 @@ def measure(
 
 def main(root: Path) -> None:
     """Measure, and write data/results/09_hart_speed.json."""
-    torch.set_num_threads(1)
-    start = perf_counter()
-    records = measure(systems())
-    write_result(
-        root / "data/results/09_hart_speed.json",
-        records=records,
-        command="labs experiment 09 hart_speed",
-        seconds=perf_counter() - start,
-        settings={
-            "net": [DIM, DEPTH, HEADS, WIDTH],
-            "guidance": GUIDANCE,
-            "batches": list(BATCHES),
-            "residual_steps": RESIDUAL_STEPS,
-            "diffusion_steps": list(DIFFUSION_STEPS),
-            "masked": MASKED,
-            "rounds": list(ROUNDS),
-        },
-    )
+    settings = {
+        "net": [NET.dim, NET.depth, NET.heads, NET.residual_width],
+        "guidance": GUIDANCE,
+        "batches": list(BATCHES),
+        "residual_steps": RESIDUAL_STEPS,
+        "diffusion_steps": list(DIFFUSION_STEPS),
+        "masked": MASKED,
+        "rounds": list(ROUNDS),
+    }
+    run = Run(root, __name__, settings)
+    run.keep(measure(systems()))

@@ -1,4 +1,4 @@
-"""Lab 09: HART and what it is compared with, each trained for about an hour.
+"""Systems of lab 09: HART and what it is compared with, each trained for about an hour.
 
     labs experiment 09 hart_systems
 
@@ -19,29 +19,17 @@ from time import perf_counter
 import torch
 from torch import Tensor, nn
 
-from labsupport.data.stickers import TEXT_LENGTH, VOCABULARY
-from labsupport.data.transforms import normalize
-from labsupport.experiments.lab09.hart_generation import (
-    BATCH_SIZE,
-    DEPTH,
-    DIM,
-    HEADS,
-    JITTER,
-    LR,
-    WIDTH,
-    Bench,
-    generate_all,
-    shipped_hart,
-    shipped_tokenizer,
-)
+from labsupport.data.files import write_whole
+from labsupport.data.transforms import normalize, to_unit
+from labsupport.experiments.lab09.hart_generation import BATCH_SIZE, LR, NET, Bench, generate_all
 from labsupport.experiments.lab09.hart_speed import DIFFUSION_STEPS as TIMED_STEPS
-from labsupport.experiments.lab09.hart_training import sticker_source, train_generator
-from labsupport.experiments.record import write_result
-from labsupport.models.hart.generator import to_images
+from labsupport.experiments.record import Run, write_result
+from labsupport.labs.lab09.training import JITTER, sticker_source, train_generator
 from labsupport.models.hart.quantizer import MultiScaleQuantizer
 from labsupport.models.hart.rivals.diffusion_transformer import DiffusionTransformer
 from labsupport.models.hart.rivals.masked import MaskedAR
 from labsupport.models.hart.rivals.raster import RasterAR
+from labsupport.models.hart.shipped import pretrained
 from labsupport.models.hart.tokenizer import HybridTokenizer
 
 # steps that take one thread as long as HART's two trainings (`hart_generation`), an hour
@@ -98,7 +86,7 @@ def true_codes(tokenizers: Mapping[str, HybridTokenizer]) -> list[dict]:
     records = []
     for system, tokenizer in tokenizers.items():
         shown = [
-            to_images(tokenizer.decode(tokenizer.quantizer(tokenizer.encode(part)).discrete))
+            to_unit(tokenizer.decode(tokenizer.quantizer(tokenizer.encode(part)).discrete))
             for part in normalize(bench.images).split(100)
         ]
         records.append({"system": system} | bench.score(torch.cat(shown)))
@@ -108,12 +96,13 @@ def true_codes(tokenizers: Mapping[str, HybridTokenizer]) -> list[dict]:
 def untrained(name: str, tokenizer: HybridTokenizer) -> nn.Module:
     """A system of `STEPS` over a tokenizer."""
     torch.manual_seed(SEED)
-    words, net = (len(VOCABULARY), TEXT_LENGTH), dict(dim=DIM, depth=DEPTH, heads=HEADS)
+    words = NET.vocabulary, NET.text_length
+    net = dict(dim=NET.dim, depth=NET.depth, heads=NET.heads)
     if name == "raster order":
         return RasterAR(lab_flat_tokenizer(tokenizer), *words, **net)
     if name == "diffusion":
         return DiffusionTransformer(tokenizer, *words, **net)
-    return MaskedAR(tokenizer, *words, **net, width=WIDTH)
+    return MaskedAR(tokenizer, *words, **net, width=NET.residual_width)
 
 
 def chosen_settings(name: str, model: nn.Module, tried: list[dict]) -> dict:
@@ -158,7 +147,7 @@ def trained_system(
 ) -> tuple[nn.Module, dict]:
     """A system after its training and the record of that: steps, seconds, loss curve."""
     if name == "HART":
-        return shipped_hart(), {}  # its training is on record in 09_hart_generation.json
+        return pretrained(), {}  # its training is on record in 09_hart_generation.json
     model = untrained(name, tokenizer)
     curve = train_generator(
         model,
@@ -191,31 +180,31 @@ def measure_system(name: str, tokenizer: HybridTokenizer, build: Path) -> dict:
         "records": records,
         "seconds": training.get("seconds", 0) + perf_counter() - start,
     }
-    path.write_text(json.dumps(done))
+    write_whole(path, json.dumps(done))
     return done
 
 
 def main(root: Path) -> None:
     """Train and measure all of them; write data/results/09_hart_systems.json."""
-    torch.set_num_threads(1)
-    tokenizer = shipped_tokenizer()
+    settings = {
+        "net": [NET.dim, NET.depth, NET.heads, NET.residual_width],
+        "batch_size": BATCH_SIZE,
+        "lr": LR,
+        "steps": STEPS,
+        "seed": SEED,
+        "average": AVERAGE,
+        "jitter": JITTER,
+        "images": 2 * IMAGES,
+        "tried": TRIED,
+    }
+    run, tokenizer = Run(root, __name__, settings), pretrained("tokenizer")
     found = [measure_system(name, tokenizer, root / "build") for name in DRAWS]
     write_result(
-        root / "data/results/09_hart_systems.json",
+        run.path,
         records=[record for one in found for record in one["records"]],
-        command="labs experiment 09 hart_systems",
+        command=run.command,
         seconds=sum(one["seconds"] for one in found),
-        settings={
-            "net": [DIM, DEPTH, HEADS, WIDTH],
-            "batch_size": BATCH_SIZE,
-            "lr": LR,
-            "steps": STEPS,
-            "seed": SEED,
-            "average": AVERAGE,
-            "jitter": JITTER,
-            "images": 2 * IMAGES,
-            "tried": TRIED,
-        },
+        settings=settings,
         systems=[one["training"] for one in found],
         tried=[trial for one in found for trial in one["tried"]],
         true_codes=true_codes({"HART": tokenizer, "raster order": lab_flat_tokenizer(tokenizer)}),

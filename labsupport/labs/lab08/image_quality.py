@@ -1,4 +1,4 @@
-"""What lab 08 asks of rebuilt images: how near they are, and what a judge network sees in them."""
+"""Measures of rebuilt images, for lab 08: how near they are, and what a judge sees in them."""
 
 from labsupport.data.transforms import to_unit
 from labsupport.metrics.images import psnr, ssim

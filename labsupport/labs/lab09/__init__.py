@@ -1,1 +1,5 @@
-"""Lab 09: what its notebook uses and no other."""
+"""Lab 09: what its notebook uses and no other.
+
+Rooms: `figures` (its pictures and its widget), `painter` (a trained HART with a student's
+functions), `training` (the loop of HART and of what it is compared with).
+"""

@@ -1,4 +1,4 @@
-"""Lab 09's pictures: masks, positions, images scale by scale, and a widget to draw by caption."""
+"""Pictures of lab 09: masks, positions, images scale by scale, and a widget to draw by caption."""
 
 from __future__ import annotations
 

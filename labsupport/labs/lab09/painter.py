@@ -1,4 +1,4 @@
-"""Lab 09: a student's functions put to work on whole networks.
+"""A painter for lab 09: a trained HART that draws with a student's functions.
 
 The names that `Painter` calls are those of the exercises in solutions/09_hart_generation.py.
 """
@@ -9,55 +9,13 @@ import copy
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labsupport.models.hart.blocks import MAX_SCALE, Attention, Cache
-from labsupport.models.hart.generator import Hart, to_images
-from labsupport.models.hart.sampling import Draws, choose
+from labsupport.data.transforms import to_unit
+from labsupport.models.hart.generator import Hart
+from labsupport.models.hart.sampling import Draws, choose, with_empty
 from labsupport.models.hart.tokenizer import HybridTokenizer
-from labsupport.models.hart.transformer import HartTransformer, Output
-
-
-def plug_in(hart: Hart, mask: Callable, angles: Callable, attend: Callable | None = None) -> Hart:
-    """`hart` itself, whose transformer from now on takes its mask, the angles of its visual tokens
-    and, where given, its attention with a cache from these functions."""
-    transformer: HartTransformer = hart.transformer
-    for block in transformer.blocks if attend else ():
-        block.attention.forward = attention_with(block.attention, attend)
-    given = transformer.angles
-
-    def with_text(scales: Sequence[int], interpolate: bool = True) -> Tensor:
-        side, length = (transformer.scales if interpolate else scales)[-1], transformer.text_length
-        own = angles(list(scales), transformer.head_dim, side, length)
-        return torch.cat([given(scales, interpolate)[:length], own])
-
-    transformer.mask, transformer.angles = mask, with_text
-    return hart
-
-
-def attention_with(module: Attention, attend: Callable) -> Callable:
-    """A forward pass for `module` that leaves all but its projections to a student's
-    attend(q, k, v, angles, mask, cache)."""
-
-    def forward(
-        x: Tensor, angles: Tensor, mask: Tensor | None = None, cache: Cache | None = None
-    ) -> Tensor:
-        q, k, v = module.qkv(x).unflatten(-1, (3, module.heads, -1)).permute(2, 0, 3, 1, 4)
-        q = F.normalize(q, dim=-1) * module.log_scale.clamp(max=MAX_SCALE).exp()
-        held, new = (0 if cache is None else cache.length), x.shape[1]
-        # `attend` is shown the whole sequence's angles and mask; of those held nothing may be used
-        angles = torch.cat([angles.new_zeros(held, angles.shape[-1]), angles])
-        whole = torch.ones(held + new, held + new, dtype=torch.bool, device=x.device)
-        if mask is not None:
-            whole[held:] = mask
-        memory = {"keys": cache.keys, "values": cache.values} if held else {}
-        out = attend(q, F.normalize(k, dim=-1), v, angles, whole, memory)
-        if cache is not None:
-            cache.keys, cache.values = memory["keys"], memory["values"]
-        return module.proj(out.transpose(1, 2).flatten(2))
-
-    return forward
+from labsupport.models.hart.transformer import Output
 
 
 class Painter:
@@ -89,7 +47,7 @@ class Painter:
     def begin(self, text: Tensor) -> None:
         """A new batch of captions (batch, words): an empty cache, fresh random numbers."""
         self.draws = Draws(self.seed, len(text))
-        self.text = torch.cat([text, torch.zeros_like(text)])  # with captions, and without
+        self.text = with_empty(text)
         self.cache = self.hart.transformer.new_cache()
         self.inputs: Tensor | None = None
 
@@ -157,7 +115,7 @@ class Painter:
     @torch.no_grad()
     def decode(self, total: Tensor) -> Tensor:
         """Images (batch, 3, size, size) in [0, 1] of a map."""
-        return to_images(self.hart.tokenizer.decode(total))
+        return to_unit(self.hart.tokenizer.decode(total))
 
 
 def larger_tokenizer(tokenizer: HybridTokenizer, scales: Sequence[int]) -> HybridTokenizer:

@@ -1,18 +1,14 @@
-"""The transformer's blocks, as in Llama: RMSNorm, rotary positions, SwiGLU; and their cache.
+"""Transformer blocks as in Llama: RMSNorm, rotary positions, SwiGLU.
 
-H. Touvron et al., "LLaMA" (2023), section 2.2. HART's queries and keys have length 1, with a
-learned factor for every head (HART's code, `attn_l2_norm`).
+H. Touvron et al., "LLaMA" (2023), section 2.2.
 """
 
 import math
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labsupport.models.hart.positions import rotate
-
-MAX_SCALE = math.log(100)
+from labsupport.models.hart.attention import Attend, Attention, Cache, attend
 
 
 def swiglu_width(dim: int, multiple: int) -> int:
@@ -33,37 +29,15 @@ class SwiGLU(nn.Module):
         return self.down(F.silu(gate) * up)
 
 
-class Cache:
-    """Keys and values that a block has computed, each (batch, heads, tokens, head_dim)."""
+class Block(nn.Module):
+    """x + attention of normalised x, then + SwiGLU of normalised x."""
 
-    def __init__(self) -> None:
-        self.keys: Tensor | None = None
-        self.values: Tensor | None = None
-
-    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Put new tokens behind those held; all of them."""
-        if self.keys is not None:
-            keys = torch.cat([self.keys, keys], dim=2)
-            values = torch.cat([self.values, values], dim=2)
-        self.keys, self.values = keys, values
-        return keys, values
-
-    @property
-    def length(self) -> int:
-        """Tokens held."""
-        return 0 if self.keys is None else self.keys.shape[2]
-
-
-class Attention(nn.Module):
-    """Attention of (batch, tokens, dim) over what `mask` allows; with a cache, also over the
-    tokens held there. `angles` are the tokens' rotary positions, None for none."""
-
-    def __init__(self, dim: int, heads: int):
+    def __init__(self, dim: int, heads: int, width: int, attend: Attend = attend):
         super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.log_scale = nn.Parameter(torch.full((heads, 1, 1), math.log(4.0)))
-        self.proj = nn.Linear(dim, dim, bias=False)
+        self.norm1 = nn.RMSNorm(dim, eps=1e-6)
+        self.attention = Attention(dim, heads, attend)
+        self.norm2 = nn.RMSNorm(dim, eps=1e-6)
+        self.mlp = SwiGLU(dim, width)
 
     def forward(
         self,
@@ -71,30 +45,6 @@ class Attention(nn.Module):
         angles: Tensor | None,
         mask: Tensor | None = None,
         cache: Cache | None = None,
-    ) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        q = F.normalize(q, dim=-1) * self.log_scale.clamp(max=MAX_SCALE).exp()
-        k = F.normalize(k, dim=-1)
-        if angles is not None:
-            q, k = rotate(q, angles), rotate(k, angles)
-        if cache is not None:
-            k, v = cache.extend(k, v)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
-        return self.proj(out.transpose(1, 2).flatten(2))  # (batch, tokens, dim)
-
-
-class Block(nn.Module):
-    """x + attention of normalised x, then + SwiGLU of normalised x."""
-
-    def __init__(self, dim: int, heads: int, width: int):
-        super().__init__()
-        self.norm1 = nn.RMSNorm(dim, eps=1e-6)
-        self.attention = Attention(dim, heads)
-        self.norm2 = nn.RMSNorm(dim, eps=1e-6)
-        self.mlp = SwiGLU(dim, width)
-
-    def forward(
-        self, x: Tensor, angles: Tensor, mask: Tensor | None = None, cache: Cache | None = None
     ) -> Tensor:
         x = x + self.attention(self.norm1(x), angles, mask, cache)
         return x + self.mlp(self.norm2(x))

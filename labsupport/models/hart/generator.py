@@ -1,30 +1,30 @@
-"""HART whole: tokenizer, transformer and residual diffusion; its training loss, and generation.
+"""Images from captions by HART: tokenizer, transformer and residual diffusion; its training loss.
 
 HART, sections 3.2 and 3.3. Without its residual diffusion it is VAR with a caption in front.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from labsupport.data.transforms import to_unit
+from labsupport.models.hart.attention import Attend, attend
+from labsupport.models.hart.base import LatentGenerator, drop_captions, pick
+from labsupport.models.hart.config import HartConfig
+from labsupport.models.hart.positions import block_causal_mask, grid_angles
 from labsupport.models.hart.residual import ResidualDiffusion
-from labsupport.models.hart.sampling import Draws, choose, guidance_at, guided
-from labsupport.models.hart.transformer import HartTransformer, Output
+from labsupport.models.hart.sampling import Draws, choose, guidance_at, guided, with_empty
+from labsupport.models.hart.tokenizer import HybridTokenizer, new_tokenizer
+from labsupport.models.hart.transformer import Angles, HartTransformer, Mask, Output
 
-CAPTION_DROP = 0.1  # share of the images that train without their caption
 RESIDUAL_WEIGHT = 0.1
 LATENT_WEIGHT = 1.0  # of a codebook head's own loss
 SAMPLED = 0.5  # share of images whose last codes are the model's own while diffusion trains
 SAMPLED_TEMPERATURE = 0.7
 LEAST_KEPT = 4  # tokens of the last scale, however many are dropped
-
-
-def drop_captions(text: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Empty the captions, (batch, words), of a random 10% of the images."""
-    dropped = torch.rand(len(text), generator=generator) < CAPTION_DROP
-    return text.masked_fill(dropped[:, None], 0)
 
 
 def keep_some(images: int, tokens: int, generator: torch.Generator | None = None) -> Tensor:
@@ -41,23 +41,64 @@ def keep_some(images: int, tokens: int, generator: torch.Generator | None = None
     return order[:, :n].sort(dim=1).values
 
 
-class Hart(nn.Module):
-    """`tokenizer` is used as it is; the other two are trained. `residual` may be None: VAR."""
+class Hart(LatentGenerator):
+    """A tokenizer, which is used as it is, a transformer and a residual diffusion, which learn.
+
+    `config` gives the sizes; a `tokenizer`, where one is given, those of its own part. `residual`
+    is None where config.residual_depth is 0: VAR. Of `mask`, `angles` and `attend` see
+    `HartTransformer`; `using` puts others in their place.
+    """
 
     def __init__(
         self,
-        tokenizer: nn.Module,
-        transformer: HartTransformer,
-        residual: ResidualDiffusion | None = None,
+        config: HartConfig,
+        tokenizer: HybridTokenizer | None = None,
+        *,
+        mask: Mask = block_causal_mask,
+        angles: Angles = grid_angles,
+        attend: Attend = attend,
     ):
-        super().__init__()
-        self.tokenizer = tokenizer.requires_grad_(False).eval()
-        self.transformer, self.residual = transformer, residual
+        super().__init__(new_tokenizer(config) if tokenizer is None else tokenizer)
+        self.config, quantizer = config, self.tokenizer.quantizer
+        self.transformer = HartTransformer(
+            config.vocabulary,
+            config.text_length,
+            quantizer.scales,
+            quantizer.codebook.weight.detach(),
+            config.dim,
+            config.depth,
+            config.heads,
+            config.head,
+            mask=mask,
+            angles=angles,
+            attend=attend,
+        )
+        self.residual: ResidualDiffusion | None = None
+        if config.residual_depth:
+            self.residual = ResidualDiffusion(
+                self.tokenizer.dim, config.dim, config.residual_width, config.residual_depth
+            )
 
-    def train(self, mode: bool = True) -> "Hart":
-        super().train(mode)
-        self.tokenizer.eval()
-        return self
+    def using(
+        self,
+        *,
+        mask: Mask = block_causal_mask,
+        angles: Angles = grid_angles,
+        attend: Attend = attend,
+    ) -> "Hart":
+        """The same network with these functions, as though it had been built with them. All
+        weights are shared, none is copied; this one stays as it is."""
+        parts = {
+            id(self.tokenizer): self.tokenizer,
+            id(self.residual): self.residual,
+            id(self.transformer): self.transformer.using(mask, angles, attend),
+        }
+        return copy.deepcopy(self, parts)  # all but the parts, which are taken as they are
+
+    def learned(self) -> nn.ModuleDict:
+        """What training changes: to be saved and loaded without the tokenizer."""
+        parts = {"transformer": self.transformer, "residual": self.residual}
+        return nn.ModuleDict({name: part for name, part in parts.items() if part is not None})
 
     @torch.no_grad()
     def measure(self, images: Tensor) -> None:
@@ -92,7 +133,7 @@ class Hart(nn.Module):
         scales = self.transformer.scales
         kept = keep_some(len(images), scales[-1] ** 2, generator) if drop_last else None
         out = self.transformer(drop_captions(text, generator), inputs, kept=kept)
-        indices, truth = quantized.indices, self._latents(latent)
+        indices, truth = quantized.indices, self.scale_latents(latent)
         first = indices.shape[1] - scales[-1] ** 2  # of the last scale
         if kept is not None:
             indices = torch.cat([indices[:, :first], indices[:, first:].gather(1, kept)], dim=1)
@@ -129,7 +170,7 @@ class Hart(nn.Module):
         parts |= {f"codes {p}": value for p, value in zip(scales, per_scale, strict=True)}
         return loss, {name: value.detach() for name, value in parts.items()}
 
-    def _latents(self, latent: Tensor) -> Tensor:
+    def scale_latents(self, latent: Tensor) -> Tensor:
         """The true latent at the size of every scale, (batch, tokens, dim), as the transformer
         counts it."""
         quantizer = self.tokenizer.quantizer
@@ -162,7 +203,7 @@ class Hart(nn.Module):
         top_p: float = 1.0,
         residual_temperature: float = 1.0,
         residual_guidance: float | None = None,
-        tokenizer: nn.Module | None = None,
+        tokenizer: HybridTokenizer | None = None,
         interpolate: bool = True,
     ) -> Tensor:
         """Images (batch, 3, h, w) in [0, 1] for captions (batch, words), tokens.
@@ -182,7 +223,7 @@ class Hart(nn.Module):
         quantizer, scales = tokenizer.quantizer, tokenizer.quantizer.scales
         draws, images = Draws(seed, len(captions)), len(captions)
         with_free = guidance > 0
-        text = torch.cat([captions, torch.zeros_like(captions)]) if with_free else captions
+        text = with_empty(captions) if with_free else captions
         memory = self.transformer.new_cache() if cache else None
         inputs = None
         accumulated = torch.zeros(images, *tokenizer.latent_shape)
@@ -197,7 +238,7 @@ class Hart(nn.Module):
             codes = choose(logits, uniform, temperature, top_k, top_p)
             accumulated = accumulated + quantizer.contribution(k, codes)
             if k + 1 == len(scales) and residual and steps and self.residual is not None:
-                accumulated = accumulated + self._rest(
+                accumulated = accumulated + self.draw_residual(
                     out,
                     accumulated,
                     draws,
@@ -206,13 +247,13 @@ class Hart(nn.Module):
                     residual_temperature,
                 )
             if on_scale is not None:
-                on_scale(k, to_images(tokenizer.decode(accumulated)))
+                on_scale(k, to_unit(tokenizer.decode(accumulated)))
             if k + 1 < len(scales):
                 new = quantizer.next_input(accumulated, k + 1).repeat(1 + with_free, 1, 1)
                 inputs = new if inputs is None else torch.cat([inputs, new], dim=1)
-        return to_images(tokenizer.decode(accumulated))
+        return to_unit(tokenizer.decode(accumulated))
 
-    def _rest(
+    def draw_residual(
         self,
         out: Output,
         total: Tensor,
@@ -236,13 +277,3 @@ class Hart(nn.Module):
             draw=lambda: draws.normal(side * side, dim),
         )
         return rest.mT.view_as(total)
-
-
-def pick(values: Tensor, places: Tensor) -> Tensor:
-    """Rows of values (batch, tokens, dim) at places (batch, n): (batch, n, dim)."""
-    return values.gather(1, places[..., None].expand(-1, -1, values.shape[2]))
-
-
-def to_images(decoded: Tensor) -> Tensor:
-    """From [-1, 1], perhaps beyond, to [0, 1]."""
-    return (decoded.clamp(-1, 1) + 1) / 2

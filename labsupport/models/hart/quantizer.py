@@ -1,4 +1,4 @@
-"""Multi-scale residual quantization: a latent as a small map of codes, a larger one, and so on.
+"""Codes of several scales: a latent as a small map of codes, a larger one for the rest, and so on.
 
 K. Tian et al., "Visual Autoregressive Modeling" (VAR, NeurIPS 2024), section 3.2, algorithms 1
 and 2; as HART has it, the last scale has no convolution behind its codes.

@@ -1,4 +1,4 @@
-"""Residual diffusion: what the codes of the last scale leave out, a token at a time, by an MLP.
+"""Residual tokens by diffusion: what the last codes leave out, a token at a time, by an MLP.
 
 HART, section 3.3; the MLP is that of T. Li et al., "Autoregressive Image Generation without
 Vector Quantization" (MAR, 2024), section 3.2.
@@ -18,7 +18,7 @@ TIME_DIM = 256
 TOGETHER = 128  # tokens
 
 
-class ResidualBlock(nn.Module):
+class ModulatedBlock(nn.Module):
     """x + gate · MLP of normalised x; shift, scale and gate come from time and condition (adaLN)
     by the layer `modulation`, `factor` is 1 + scale."""
 
@@ -47,7 +47,7 @@ class DenoisingMLP(nn.Module):
         self.time = nn.Sequential(nn.Linear(TIME_DIM, width), nn.SiLU(), nn.Linear(width, width))
         self.condition = nn.Linear(condition_dim, width)
         self.inputs = nn.Linear(dim, width)
-        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(depth))
+        self.blocks = nn.ModuleList(ModulatedBlock(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
         self.modulation = nn.Linear(width, 2 * width)
         self.outputs = nn.Linear(width, outputs)

@@ -32,6 +32,12 @@ class Draws:
         return torch.stack([torch.rand(shape, generator=g) for g in self.generators])
 
 
+def with_empty(captions: Tensor) -> Tensor:
+    """Captions (batch, words), and as many empty ones behind them: (2 batch, words). What guidance
+    compares goes through a network together."""
+    return torch.cat([captions, torch.zeros_like(captions)])
+
+
 def guidance_at(k: int, scales: int, guidance: float) -> float:
     """The guidance of scale number k of `scales`: none at the first, all of it at the last."""
     return guidance * k / max(scales - 1, 1)

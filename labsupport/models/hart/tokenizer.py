@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from labsupport.models.hart.config import HartConfig
 from labsupport.models.hart.quantizer import MultiScaleQuantizer, Quantized
 
 
@@ -78,6 +79,18 @@ class Sum(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x) + self.network(x)
+
+
+def new_tokenizer(config: HartConfig) -> "HybridTokenizer":
+    """An untrained tokenizer of these sizes."""
+    return HybridTokenizer(
+        config.size,
+        config.latent_dim,
+        config.codes,
+        config.scales,
+        config.widths,
+        config.tokenizer_blocks,
+    )
 
 
 class HybridTokenizer(nn.Module):

@@ -4,16 +4,23 @@ HART, section 3.2: text and visual tokens in one sequence, positions that interp
 blocks without AdaLN; teacher forcing as in VAR, section 3.2.
 """
 
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from labsupport.models.hart.blocks import Block, Cache, initialise, swiglu_width
+from labsupport.models.hart.attention import Attend, Cache, attend
+from labsupport.models.hart.blocks import Block, initialise, swiglu_width
 from labsupport.models.hart.heads import HEADS
 from labsupport.models.hart.positions import block_causal_mask, block_of, grid_angles, text_angles
+
+# What `block_causal_mask` and `grid_angles` are, and a student's own: mask(lengths) and
+# angles(scales, head_dim, side, offset)
+Mask = Callable[[list[int]], Tensor]
+Angles = Callable[[list[int], int, int, int], Tensor]
 
 
 def sinusoid(values: Tensor, dim: int, base: float = 10_000.0) -> Tensor:
@@ -41,6 +48,9 @@ class HartTransformer(nn.Module):
     it add up to (`MultiScaleQuantizer.next_input`); the first from a learned vector. The buffer
     `latent_scale` is the deviation of the tokenizer's latents, by which all latents are divided.
     `codebook` (codes, latent dim) is copied; `head` is "codebook" or "linear", see `heads`.
+
+    Who may look at whom, where visual tokens lie, and attention itself come from the functions
+    `mask`, `angles` and `attend`: a pass calls the first two once, the third once a block.
     """
 
     def __init__(
@@ -53,19 +63,27 @@ class HartTransformer(nn.Module):
         depth: int = 6,
         heads: int = 4,
         head: str = "codebook",
+        *,
+        mask: Mask = block_causal_mask,
+        angles: Angles = grid_angles,
+        attend: Attend = attend,
     ):
         super().__init__()
         if head not in HEADS:
             raise ValueError(f"head={head!r}; choose from {', '.join(HEADS)}")
         self.scales, self.text_length = tuple(scales), text_length
         self.dim, self.head_dim = dim, dim // heads
+        self.mask, self.angles = mask, angles
+        self.latent_scale: Tensor
         self.register_buffer("latent_scale", torch.ones(()))  # inside, latents have unit variance
         self.text = nn.Embedding(vocabulary, dim)
         self.word = nn.Linear(codebook.shape[1], dim)
         self.around = nn.Conv2d(codebook.shape[1], dim, 3, padding=1)
         self.start = nn.Parameter(torch.zeros(dim))
         self.number = nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, dim))
-        self.blocks = nn.ModuleList(Block(dim, heads, swiglu_width(dim, 32)) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            Block(dim, heads, swiglu_width(dim, 32), attend) for _ in range(depth)
+        )
         self.norm = nn.RMSNorm(dim, eps=1e-6)
         self.condition_norm = nn.RMSNorm(dim, eps=1e-6)
         initialise(self, dim, depth)
@@ -74,25 +92,26 @@ class HartTransformer(nn.Module):
         if head == "codebook":
             nn.init.zeros_(self.head.free.weight)
 
+    def using(self, mask: Mask, angles: Angles, attend: Attend) -> "HartTransformer":
+        """One of the same weights, not copied, and other functions; this one stays as it is."""
+        weights = [*self.parameters(), *self.buffers()]
+        other = copy.deepcopy(self, {id(weight): weight for weight in weights})
+        other.mask, other.angles = mask, angles
+        for block in other.blocks:
+            block.attention.attend = attend
+        return other
+
     def new_cache(self) -> list[Cache]:
         """An empty cache for every block."""
         return [Cache() for _ in self.blocks]
 
-    def angles(self, scales: Sequence[int], interpolate: bool = True) -> Tensor:
-        """Of text and visual tokens, (tokens, head_dim / 2). On another grid than in training,
-        positions are interpolated, or continued beyond those known."""
+    def positions(self, scales: Sequence[int], interpolate: bool = True) -> Tensor:
+        """Angles of text and visual tokens, (tokens, head_dim / 2). On another grid than in
+        training, positions are interpolated, or continued beyond those known."""
         side = self.scales[-1] if interpolate else scales[-1]
-        device = self.start.device
-        return torch.cat(
-            [
-                text_angles(self.text_length, self.head_dim),
-                grid_angles(scales, self.head_dim, side, self.text_length),
-            ]
-        ).to(device)
-
-    def mask(self, lengths: Sequence[int]) -> Tensor:
-        """Who may look at whom, (tokens, tokens), for blocks of these lengths, text first."""
-        return block_causal_mask(lengths)
+        text = text_angles(self.text_length, self.head_dim)
+        visual = self.angles(list(scales), self.head_dim, side, self.text_length)
+        return torch.cat([text, visual]).to(self.start.device)
 
     def forward(
         self,
@@ -116,7 +135,7 @@ class HartTransformer(nn.Module):
         shown = shown / self.latent_scale
         lengths = self._lengths(shown.shape[1], scales)
         number = block_of(lengths).to(shown.device)
-        angles = self.angles(scales, interpolate)[: self.text_length + len(number)]
+        angles = self.positions(scales, interpolate)[: self.text_length + len(number)]
         if kept is not None:
             if len(lengths) != len(scales) or cache is not None:
                 raise ValueError("kept needs the inputs of all scales, and no cache")
@@ -142,11 +161,9 @@ class HartTransformer(nn.Module):
         x = torch.cat([self.text(text), visual], dim=1)
         held = cache[0].length if cache is not None else 0
         x = x[:, held:]
-        mask = self.mask([self.text_length, *lengths])[held:].to(x.device)
-        if mask.all():
-            mask = None  # a single block, behind all others
+        mask = self.mask([self.text_length, *lengths]).to(x.device)
         for block, memory in zip(self.blocks, cache or [None] * len(self.blocks), strict=True):
-            x = block(x, angles[..., held:, :], mask, memory)
+            x = block(x, angles, mask, memory)
         skip = max(self.text_length - held, 0)
         hidden = x[:, skip:]  # visual tokens only
         first = held + skip - self.text_length

@@ -1,4 +1,4 @@
-"""What HART is compared with: diffusion of the whole continuous latent by a transformer.
+"""A diffusion transformer, a rival of HART: the whole continuous latent, step by step.
 
 W. Peebles and S. Xie, "Scalable Diffusion Models with Transformers" (DiT, 2023), section 3.2, with
 the blocks of adaLN-Zero. A caption takes the place of a class: its words' vectors, side by side,
@@ -11,10 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labsupport.models.hart.blocks import Attention, initialise
+from labsupport.data.transforms import to_unit
+from labsupport.models.hart.attention import Attention
+from labsupport.models.hart.base import LatentGenerator, drop_captions
+from labsupport.models.hart.blocks import initialise
 from labsupport.models.hart.diffusion import Diffusion
-from labsupport.models.hart.generator import drop_captions, to_images
-from labsupport.models.hart.sampling import Draws, guided
+from labsupport.models.hart.sampling import Draws, guided, with_empty
+from labsupport.models.hart.tokenizer import HybridTokenizer
 from labsupport.models.hart.transformer import sinusoid
 
 
@@ -45,12 +48,12 @@ def grid_embedding(side: int, dim: int) -> Tensor:
     return sinusoid(places, dim // 2).flatten(1)
 
 
-class DiffusionTransformer(nn.Module):
+class DiffusionTransformer(LatentGenerator):
     """Latents of a tokenizer, cut into patches of `patch` x `patch` vectors, denoised together."""
 
     def __init__(
         self,
-        tokenizer: nn.Module,
+        tokenizer: HybridTokenizer,
         vocabulary: int,
         text_length: int,
         dim: int = 128,
@@ -59,11 +62,10 @@ class DiffusionTransformer(nn.Module):
         patch: int = 1,
         clip: float | None = 4.0,
     ):
-        super().__init__()
+        super().__init__(tokenizer)
         channels, side, _ = tokenizer.latent_shape
         if side % patch:
             raise ValueError(f"patch={patch} must divide the latent's side, {side}")
-        self.tokenizer = tokenizer.requires_grad_(False).eval()
         self.patch = patch
         self.register_buffer("latent_scale", torch.ones(()))
         self.diffusion = Diffusion(clip=clip)
@@ -82,11 +84,6 @@ class DiffusionTransformer(nn.Module):
         for layer in [*(block.modulation for block in self.blocks), self.modulation, self.outputs]:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-
-    def train(self, mode: bool = True) -> "DiffusionTransformer":
-        super().train(mode)
-        self.tokenizer.eval()
-        return self
 
     @torch.no_grad()
     def measure(self, images: Tensor) -> None:
@@ -131,7 +128,7 @@ class DiffusionTransformer(nn.Module):
         """As `Hart.generate`; `steps` are passes of the transformer, with the same guidance at
         each. fresh=False is DDIM's sampler, True DDPM's."""
         draws = Draws(seed, len(captions))
-        text = torch.cat([captions, torch.zeros_like(captions)]) if guidance > 0 else captions
+        text = with_empty(captions) if guidance > 0 else captions
 
         def network(x: Tensor, time: Tensor) -> Tensor:
             if guidance <= 0:
@@ -140,7 +137,7 @@ class DiffusionTransformer(nn.Module):
 
         def shown(step: int, latent: Tensor) -> None:
             if on_step is not None:
-                on_step(step, to_images(self.tokenizer.decode(latent * self.latent_scale)))
+                on_step(step, to_unit(self.tokenizer.decode(latent * self.latent_scale)))
 
         latent = self.diffusion.sample(
             network,
@@ -150,4 +147,4 @@ class DiffusionTransformer(nn.Module):
             shown,
             fresh,
         )
-        return to_images(self.tokenizer.decode(latent * self.latent_scale))
+        return to_unit(self.tokenizer.decode(latent * self.latent_scale))

@@ -1,5 +1,5 @@
-"""What HART is compared with: continuous tokens in random order, several at a time, each by
-diffusion.
+"""Masked autoregression, a rival of HART: continuous tokens in random order, several at a time,
+each by diffusion.
 
 T. Li et al., "Autoregressive Image Generation without Vector Quantization" (MAR, 2024). Smaller
 than theirs in one way: a single transformer sees known and masked tokens, where MAR has an encoder
@@ -12,11 +12,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from labsupport.data.transforms import to_unit
+from labsupport.models.hart.base import LatentGenerator, drop_captions, pick
 from labsupport.models.hart.blocks import Block, initialise, swiglu_width
-from labsupport.models.hart.generator import drop_captions, pick, to_images
 from labsupport.models.hart.positions import grid_angles, text_angles
 from labsupport.models.hart.residual import ResidualDiffusion
-from labsupport.models.hart.sampling import Draws, guidance_at
+from labsupport.models.hart.sampling import Draws, guidance_at, with_empty
+from labsupport.models.hart.tokenizer import HybridTokenizer
 
 LEAST_MASKED = 0.7  # share of an image's tokens in training
 
@@ -40,13 +42,13 @@ def still_masked(iteration: int, iterations: int, tokens: int) -> int:
     return min(max(left, iterations - 1 - iteration), tokens - 1 - iteration)
 
 
-class MaskedAR(nn.Module):
+class MaskedAR(LatentGenerator):
     """Latents of a tokenizer: a transformer looks both ways at a caption, known tokens and blanks;
     an MLP draws the tokens that belong in the blanks."""
 
     def __init__(
         self,
-        tokenizer: nn.Module,
+        tokenizer: HybridTokenizer,
         vocabulary: int,
         text_length: int,
         dim: int = 128,
@@ -55,9 +57,8 @@ class MaskedAR(nn.Module):
         width: int = 128,
         diffusion_depth: int = 3,
     ):
-        super().__init__()
+        super().__init__(tokenizer)
         channels, side, _ = tokenizer.latent_shape
-        self.tokenizer = tokenizer.requires_grad_(False).eval()
         self.text_length, self.tokens = text_length, side**2
         self.text = nn.Embedding(vocabulary, dim)
         self.word = nn.Linear(channels, dim)
@@ -74,11 +75,6 @@ class MaskedAR(nn.Module):
             ]
         )
         self.register_buffer("angles", angles, persistent=False)
-
-    def train(self, mode: bool = True) -> "MaskedAR":
-        super().train(mode)
-        self.tokenizer.eval()
-        return self
 
     @torch.no_grad()
     def measure(self, images: Tensor) -> None:
@@ -139,7 +135,7 @@ class MaskedAR(nn.Module):
         latents = torch.zeros(images, self.tokens, channels)
         known = torch.zeros(images, self.tokens, dtype=torch.bool)
         with_free = guidance > 0
-        text = torch.cat([captions, torch.zeros_like(captions)]) if with_free else captions
+        text = with_empty(captions) if with_free else captions
         done = 0
         for iteration in range(iterations):
             until = self.tokens - still_masked(iteration, iterations, self.tokens)
@@ -162,5 +158,5 @@ class MaskedAR(nn.Module):
             done = until
             if on_step is not None:
                 so_far = (latents * known[..., None]).mT.unflatten(2, (side, side))
-                on_step(iteration, to_images(self.tokenizer.decode(so_far)))
-        return to_images(self.tokenizer.decode(latents.mT.unflatten(2, (side, side))))
+                on_step(iteration, to_unit(self.tokenizer.decode(so_far)))
+        return to_unit(self.tokenizer.decode(latents.mT.unflatten(2, (side, side))))

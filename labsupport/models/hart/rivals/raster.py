@@ -1,4 +1,4 @@
-"""What HART is compared with: an image's codes one at a time, row by row.
+"""Raster order, a rival of HART: an image's codes one at a time, row by row.
 
 P. Sun et al., "LlamaGen" (2024): Llama's blocks, the caption in front, next-token prediction.
 """
@@ -10,20 +10,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labsupport.models.hart.blocks import Block, Cache, initialise, swiglu_width
-from labsupport.models.hart.generator import LATENT_WEIGHT, drop_captions, to_images
+from labsupport.data.transforms import to_unit
+from labsupport.models.hart.attention import Cache
+from labsupport.models.hart.base import LatentGenerator, drop_captions
+from labsupport.models.hart.blocks import Block, initialise, swiglu_width
+from labsupport.models.hart.generator import LATENT_WEIGHT
 from labsupport.models.hart.heads import HEADS, Prediction
 from labsupport.models.hart.positions import block_causal_mask, grid_angles, text_angles
-from labsupport.models.hart.sampling import Draws, choose, guided
+from labsupport.models.hart.sampling import Draws, choose, guided, with_empty
+from labsupport.models.hart.tokenizer import HybridTokenizer
 
 
-class RasterAR(nn.Module):
+class RasterAR(LatentGenerator):
     """`tokenizer` has a single scale. The token at a place predicts its code, from the code before
     it and all that is behind; the first from a learned vector."""
 
     def __init__(
         self,
-        tokenizer: nn.Module,
+        tokenizer: HybridTokenizer,
         vocabulary: int,
         text_length: int,
         dim: int = 128,
@@ -31,13 +35,12 @@ class RasterAR(nn.Module):
         heads: int = 4,
         head: str = "codebook",
     ):
-        super().__init__()
         if len(tokenizer.quantizer.scales) != 1:
             raise ValueError(
                 f"a tokenizer of scales {tokenizer.quantizer.scales}; raster order "
                 "needs one of a single scale"
             )
-        self.tokenizer = tokenizer.requires_grad_(False).eval()
+        super().__init__(tokenizer)
         self.text_length, self.tokens = text_length, tokenizer.quantizer.side**2
         codebook = tokenizer.quantizer.codebook.weight
         self.register_buffer("latent_scale", torch.ones(()))
@@ -58,11 +61,6 @@ class RasterAR(nn.Module):
         )
         self.register_buffer("angles", angles, persistent=False)
 
-    def train(self, mode: bool = True) -> "RasterAR":
-        super().train(mode)
-        self.tokenizer.eval()
-        return self
-
     @torch.no_grad()
     def measure(self, images: Tensor) -> None:
         """Take the scale of latents from images in [-1, 1]: once, before training."""
@@ -77,10 +75,11 @@ class RasterAR(nn.Module):
         x = torch.cat([self.text(text), self.start.expand(len(text), 1, -1), vectors], dim=1)
         held = cache[0].length if cache is not None else 0
         lengths = [self.text_length, *[1] * (before.shape[1] + 1)]
-        mask = block_causal_mask(lengths)[held:].to(x.device)
-        angles, x = self.angles[held : x.shape[1]], x[:, held:]
+        mask = block_causal_mask(lengths).to(x.device)
+        seen = None if mask[held:].all() else mask
+        angles, x = self.angles[: x.shape[1]], x[:, held:]
         for block, memory in zip(self.blocks, cache or [None] * len(self.blocks), strict=True):
-            x = block(x, angles, None if mask.all() else mask, memory)
+            x = block(x, angles, seen, memory)
         x = self.norm(x[:, max(self.text_length - held, 0) :])
         number = torch.zeros(x.shape[1], dtype=torch.int64, device=x.device)
         return self.head(x, x.new_zeros(()), number, self.latent_scale)
@@ -118,7 +117,7 @@ class RasterAR(nn.Module):
         """As `Hart.generate`. There are as many steps as tokens, and `steps` is ignored."""
         quantizer = self.tokenizer.quantizer
         draws = Draws(seed, len(captions))
-        text = torch.cat([captions, torch.zeros_like(captions)]) if guidance > 0 else captions
+        text = with_empty(captions) if guidance > 0 else captions
         memory = [Cache() for _ in self.blocks] if cache else None
         codes = torch.zeros(len(captions), 0, dtype=torch.int64)
         for step in range(self.tokens):
@@ -133,5 +132,5 @@ class RasterAR(nn.Module):
                 rest = codes.new_zeros(len(codes), self.tokens - step - 1)
                 so_far = quantizer.accumulate(torch.cat([codes, rest], dim=1))
                 so_far.flatten(2)[..., step + 1 :] = 0
-                on_step(step, to_images(self.tokenizer.decode(so_far)))
-        return to_images(self.tokenizer.decode(quantizer.accumulate(codes)))
+                on_step(step, to_unit(self.tokenizer.decode(so_far)))
+        return to_unit(self.tokenizer.decode(quantizer.accumulate(codes)))
