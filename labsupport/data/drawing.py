@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,18 +24,34 @@ SCALES = (0.05, 1.0)
 MAX_ROTATION = 3.1416
 
 
-def drawn_from(
+@dataclass(frozen=True)
+class Look:
+    """What images are to look like, whatever is in them; the arguments of singles(), checked."""
+
+    size: int
+    classes: tuple[str, ...]
+    styles: tuple[str, ...]
+    background: str
+    split: str
+    seed: int
+    scale: tuple[float, float]
+    rotation: float
+    flip: bool
+
+
+def look_of(
     n: int,
     size: int,
-    *,
     concepts: int | Sequence[str],
     style: str | Sequence[str],
-    split: str,
     background: str,
+    split: str,
+    seed: int,
     scale: tuple[float, float],
     rotation: float,
-) -> tuple[tuple[str, ...], tuple[str, ...], tuple[float, float]]:
-    """The classes, the drawing styles and the scale that the arguments mean, once all are checked.
+    flip: bool,
+) -> Look:
+    """The `Look` of n images that the arguments of singles() mean.
 
     Raises ValueError for a bad argument; the message names it and what is allowed.
     """
@@ -46,7 +62,8 @@ def drawn_from(
     check.one_of("background", background, BACKGROUNDS)
     scale = check.span("scale", scale, *SCALES)
     check.number("rotation", rotation, 0.0, MAX_ROTATION)
-    return concept_names(concepts), styles, scale
+    classes = concept_names(concepts)
+    return Look(size, classes, styles, background, split, seed, scale, rotation, flip)
 
 
 @contextmanager
@@ -67,36 +84,42 @@ def one_thread() -> Iterator[None]:
 @one_thread()
 def draw(
     labels: np.ndarray,
-    classes: tuple[str, ...],
-    styles: tuple[str, ...],
-    size: int,
-    background: str,
-    seed: int,
-    split: str,
+    look: Look,
     *,
+    centred: bool,
     place: Callable[[Layout], Layout] | None = None,
     avoid: np.ndarray | None = None,
-    **geometry: Any,
 ) -> tuple[Batch, Layout]:
     """Render objects with the given labels; the captions are left empty.
 
     Args:
-        labels: int (n, m), padded with -1.
+        labels: int (n, m), indices into the look's classes, padded with -1.
+        centred: each object in the middle of the image.
         place: moves the objects of a finished layout elsewhere; they must stay in the image.
         avoid: int (n, k), the classes whose colours the background keeps away from; by default
             those of the labels.
-        geometry: passed on to make_layout.
     """
     n, present = len(labels), labels >= 0
-    bank = sprite_bank(classes, styles)
+    size, seed, split = look.size, look.seed, look.split
+    bank = sprite_bank(look.classes, look.styles)
     known = np.where(present, labels, 0)
-    layout = make_layout(bank.aspect[known], present, size, seed=seed, split=split, **geometry)
+    layout = make_layout(
+        bank.aspect[known],
+        present,
+        size,
+        seed=seed,
+        split=split,
+        scale=look.scale,
+        rotation=look.rotation,
+        flip=look.flip,
+        centred=centred,
+    )
     layout = place(layout) if place else layout
     shown = labels if avoid is None else avoid
     colours = np.where((shown >= 0)[..., None, None], bank.colours[np.maximum(shown, 0)], np.nan)
-    painter = BackgroundPainter(background, size, colours.reshape(n, -1, 3), seed, split)
-    style_of = (len(styles) * stream(seed, split, "style").random(n)).astype(int)
-    sprite = style_of[:, None] * len(classes) + known  # row in the bank
+    painter = BackgroundPainter(look.background, size, colours.reshape(n, -1, 3), seed, split)
+    style_of = (len(look.styles) * stream(seed, split, "style").random(n)).astype(int)
+    sprite = style_of[:, None] * len(look.classes) + known  # row in the bank
 
     images = torch.empty(n, 3, size, size)
     instance_map = torch.empty(n, size, size, dtype=torch.uint8)
@@ -114,11 +137,11 @@ def draw(
         images=images,
         captions=[""] * n,
         labels=torch.from_numpy(labels),
-        classes=classes,
+        classes=look.classes,
         instance_map=instance_map,
         boxes=boxes,
         visible=torch.from_numpy(visible).float(),
-        styles=[styles[s] for s in style_of.tolist()],
+        styles=[look.styles[s] for s in style_of.tolist()],
         seed=seed,
     )
     return batch, layout

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from . import arguments as check
-from .drawing import MAX_IMAGES, draw
+from .drawing import MAX_IMAGES, Look, draw
 from .layout import Layout
 from .splits import check_split, stream
 
@@ -69,18 +69,10 @@ def rule_scenes(
     labels = np.concatenate([rule[:, None], len(SIGNS) + chosen], axis=1)  # (n, 3)
     batch, _ = draw(
         labels,
-        classes,
-        styles,
-        size,
-        background,
-        seed,
-        split,
+        Look(size, classes, styles, background, split, seed, _THING_SIDE, 0.35, flip=True),
+        centred=True,
         place=lambda layout: _apart(layout, size, seed, split),
         avoid=np.concatenate([np.tile(np.arange(len(SIGNS)), (n, 1)), labels[:, 1:]], axis=1),
-        scale=_THING_SIDE,
-        rotation=0.35,
-        flip=True,
-        centred=True,
     )
     is_vehicle = chosen >= len(FRUIT)
     take = is_vehicle == (rule[:, None] == 1)

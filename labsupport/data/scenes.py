@@ -11,7 +11,7 @@ import torch
 from . import arguments as check
 from .batch import Batch
 from .captions import scene_caption
-from .drawing import draw, drawn_from
+from .drawing import draw, look_of
 from .splits import stream
 
 
@@ -52,16 +52,8 @@ def scenes(
         ValueError: a bad argument; the message names it and what is allowed.
     """
     counts = check.object_counts(objects)
-    classes, styles, scale = drawn_from(
-        n,
-        size,
-        concepts=concepts,
-        style=style,
-        split=split,
-        background=background,
-        scale=scale,
-        rotation=rotation,
-    )
+    look = look_of(n, size, concepts, style, background, split, seed, scale, rotation, flip)
+    classes = look.classes
     if labels is not None:
         chosen = _given_labels(labels, n, len(classes))
     elif counts[1] > len(classes):
@@ -72,19 +64,7 @@ def scenes(
     else:
         chosen = _random_labels(n, counts, len(classes), seed, split)
 
-    batch, layout = draw(
-        chosen,
-        classes,
-        styles,
-        size,
-        background,
-        seed,
-        split,
-        scale=scale,
-        rotation=rotation,
-        flip=flip,
-        centred=False,
-    )
+    batch, layout = draw(chosen, look, centred=False)
     captions = [
         scene_caption([classes[label] for label in row if label >= 0], x, y)
         for row, x, y in zip(chosen.tolist(), layout.x, layout.y, strict=True)

@@ -11,7 +11,7 @@ import torch
 from . import arguments as check
 from .batch import Batch
 from .captions import with_article
-from .drawing import draw, drawn_from
+from .drawing import draw, look_of
 from .splits import stream
 
 PLACES = ("random", "centre")
@@ -59,35 +59,14 @@ def singles(
         ValueError: a bad argument; the message names it and what is allowed.
     """
     check.one_of("place", place, PLACES)
-    classes, styles, scale = drawn_from(
-        n,
-        size,
-        concepts=concepts,
-        style=style,
-        split=split,
-        background=background,
-        scale=scale,
-        rotation=rotation,
-    )
+    look = look_of(n, size, concepts, style, background, split, seed, scale, rotation, flip)
     if labels is None:
-        chosen = _balanced_labels(n, len(classes), seed, split)
+        chosen = _balanced_labels(n, len(look.classes), seed, split)
     else:
-        chosen = _given_labels(labels, n, len(classes))
+        chosen = _given_labels(labels, n, len(look.classes))
 
-    batch, _ = draw(
-        chosen[:, None],
-        classes,
-        styles,
-        size,
-        background,
-        seed,
-        split,
-        scale=scale,
-        rotation=rotation,
-        flip=flip,
-        centred=place == "centre",
-    )
-    captions = [with_article(classes[label]) for label in chosen.tolist()]
+    batch, _ = draw(chosen[:, None], look, centred=place == "centre")
+    captions = [with_article(look.classes[label]) for label in chosen.tolist()]
     return replace(batch, labels=torch.from_numpy(chosen), captions=captions)
 
 

@@ -1,4 +1,4 @@
-"""Failures: what a failed check looks like, and how an exception in a student's code is told to them."""
+"""Failures: what a failed check looks like, and how a student is told of an exception."""
 
 import linecache
 import traceback
