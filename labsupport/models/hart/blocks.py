@@ -4,6 +4,7 @@ H. Touvron et al., "LLaMA" (2023), section 2.2.
 """
 
 import math
+from collections.abc import Iterable
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -48,6 +49,19 @@ class Block(nn.Module):
     ) -> Tensor:
         x = x + self.attention(self.norm1(x), angles, mask, cache)
         return x + self.mlp(self.norm2(x))
+
+
+def through(
+    blocks: Iterable[nn.Module],
+    x: Tensor,
+    angles: Tensor | None,
+    mask: Tensor | None = None,
+    cache: list[Cache] | None = None,
+) -> Tensor:
+    """x (batch, tokens, dim) after all `blocks`, each with its own cache where there is one."""
+    for i, block in enumerate(blocks):
+        x = block(x, angles, mask, None if cache is None else cache[i])
+    return x
 
 
 def initialise(module: nn.Module, dim: int, depth: int) -> None:

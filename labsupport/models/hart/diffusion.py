@@ -29,6 +29,8 @@ class Diffusion(nn.Module):
     `clip`, the largest size that sampling lets an entry of x have.
     """
 
+    signal: Tensor
+
     def __init__(self, prediction: str = "velocity", clip: float | None = 4.0):
         super().__init__()
         if prediction not in PREDICTIONS:

@@ -233,7 +233,8 @@ class Hart(LatentGenerator):
             )
             logits, t = out.logits[:, -p * p :], guidance_at(k, len(scales), guidance)
             if with_free:
-                logits = guided(*logits.chunk(2), t)
+                given, free = logits.chunk(2)
+                logits = guided(given, free, t)
             uniform = draws.uniform(p * p) if temperature else None
             codes = choose(logits, uniform, temperature, top_k, top_p)
             accumulated = accumulated + quantizer.contribution(k, codes)
@@ -264,6 +265,8 @@ class Hart(LatentGenerator):
     ) -> Tensor:
         """Residual tokens as a map in the shape of `total`, what all codes add up to: (batch, dim,
         side, side)."""
+        if self.residual is None:
+            raise ValueError("this HART has no residual diffusion")
         images, dim, side, _ = total.shape
         hidden, free = out.hidden[:, -side * side :], None
         if guidance and len(hidden) > images:

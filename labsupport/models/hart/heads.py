@@ -23,7 +23,9 @@ class LinearHead(nn.Linear):
     def __init__(self, dim: int, codebook: Tensor, scales: int):
         super().__init__(dim, len(codebook))
 
-    def forward(self, hidden: Tensor, shown: Tensor, number: Tensor, unit: Tensor) -> Prediction:
+    def forward(  # type: ignore[override]  # all heads are called alike, a plain layer is not
+        self, hidden: Tensor, shown: Tensor, number: Tensor, unit: Tensor
+    ) -> Prediction:
         return Prediction(super().forward(hidden), None)
 
 
@@ -35,6 +37,8 @@ class CodebookHead(nn.Module):
     largest for the nearest e, plus a linear layer's own. `s` is learned for every scale. Not in
     HART: at this size a plain linear layer learns several times more slowly.
     """
+
+    codebook: Tensor
 
     def __init__(self, dim: int, codebook: Tensor, scales: int):
         super().__init__()
@@ -53,4 +57,7 @@ class CodebookHead(nn.Module):
         return Prediction(self.free(hidden) + scale[..., None] * near, latents)
 
 
-HEADS = {"codebook": CodebookHead, "linear": LinearHead}
+HEADS: dict[str, type[CodebookHead] | type[LinearHead]] = {
+    "codebook": CodebookHead,
+    "linear": LinearHead,
+}

@@ -4,13 +4,15 @@ HART, section 3.3; the MLP is that of T. Li et al., "Autoregressive Image Genera
 Vector Quantization" (MAR, 2024), section 3.2.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labsupport.models.hart.diffusion import Diffusion
+from labsupport.models.hart.sampling import guided
 from labsupport.models.hart.schedule import respaced
 from labsupport.models.hart.transformer import sinusoid
 
@@ -42,19 +44,22 @@ class DenoisingMLP(nn.Module):
     `at` compute each once.
     """
 
+    one: Tensor
+
     def __init__(self, dim: int, condition_dim: int, width: int, depth: int, outputs: int):
         super().__init__()
         self.time = nn.Sequential(nn.Linear(TIME_DIM, width), nn.SiLU(), nn.Linear(width, width))
         self.condition = nn.Linear(condition_dim, width)
         self.inputs = nn.Linear(dim, width)
-        self.blocks = nn.ModuleList(ModulatedBlock(width) for _ in range(depth))
+        blocks = [ModulatedBlock(width) for _ in range(depth)]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
         self.modulation = nn.Linear(width, 2 * width)
         self.outputs = nn.Linear(width, outputs)
         self.register_buffer(
             "one", torch.tensor([0.0, 1.0, 0.0]).repeat_interleave(width), persistent=False
         )
-        for layer in [*(block.modulation for block in self.blocks), self.modulation, self.outputs]:
+        for layer in [*(block.modulation for block in blocks), self.modulation, self.outputs]:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -75,7 +80,7 @@ class DenoisingMLP(nn.Module):
         now = self._of_time(time)
         return [F.linear(now, layer.weight, one) for layer, one in self._modulations()]
 
-    def step(self, x: Tensor, at: list[Tensor], told: list[Tensor]) -> Tensor:
+    def step(self, x: Tensor, at: Sequence[Tensor], told: Sequence[Tensor]) -> Tensor:
         """The answers of `forward` for x (n, dim), given `at(time)` for one time and
         `told(condition)`."""
         return self._answer(x, [now + known for now, known in zip(at, told, strict=True)])
@@ -85,7 +90,8 @@ class DenoisingMLP(nn.Module):
 
     def _modulations(self) -> list[tuple[nn.Linear, Tensor]]:
         """The layers, and what makes a factor of the scale in their answers: ones there."""
-        layers = [*(block.modulation for block in self.blocks), self.modulation]
+        blocks = cast(list[ModulatedBlock], self.blocks)  # torch does not say what its lists hold
+        layers = [*(block.modulation for block in blocks), self.modulation]
         return [(layer, self.one[: len(layer.bias)]) for layer in layers]
 
     def _answer(self, x: Tensor, modulations: list[Tensor]) -> Tensor:
@@ -103,6 +109,8 @@ class ResidualDiffusion(nn.Module):
     the tokens, measured by `measure`, and stored: inside, tokens have about unit variance (HART
     divides by 0.6).
     """
+
+    scale: Tensor
 
     def __init__(
         self,
@@ -155,7 +163,7 @@ class ResidualDiffusion(nn.Module):
         `draw()`, in the place of a generator, returns noise in the shape of the tokens.
         """
         shape = (*condition.shape[:-1], self.dim)
-        guided = guidance != 0 and without is not None
+        both = [condition] if without is None or guidance == 0 else [condition, without]
         times = respaced(steps)
         at = dict(zip(times, zip(*self.net.at(torch.tensor(times)), strict=True), strict=True))
         noise = torch.stack(
@@ -166,20 +174,17 @@ class ResidualDiffusion(nn.Module):
             told, draws = self.net.told(torch.cat(conditions)), iter(noise)
 
             def network(x: Tensor, time: Tensor) -> Tensor:
-                now = at[time[0].item()]  # all are at the same time
-                if not guided:
+                now = at[int(time[0])]  # all are at the same time
+                if len(both) == 1:
                     return self.net.step(x, now, told)
                 given, free = self.net.step(x.repeat(2, 1), now, told).chunk(2)
-                return (1 + guidance) * given - guidance * free
+                return guided(given, free, guidance)
 
             return self.diffusion.sample(network, lambda: next(draws), steps, temperature)
 
         # tokens do not depend on each other: so many at a time that what they are told stays in
         # the processor's cache over the steps
-        conditions = [
-            c.flatten(0, -2).split(TOGETHER)
-            for c in ([condition, without] if guided else [condition])
-        ]
+        conditions = [c.flatten(0, -2).split(TOGETHER) for c in both]
         x = torch.cat(
             [few(*part) for part in zip(noise.split(TOGETHER, dim=1), *conditions, strict=True)]
         )

@@ -76,6 +76,8 @@ def choose(
     otherwise `uniform` (...) holds the random numbers. top_k=0 and top_p=1 leave all codes."""
     if temperature == 0:
         return logits.argmax(dim=-1)
+    if uniform is None:
+        raise ValueError(f"temperature={temperature} needs random numbers, uniform")
     logits = logits / temperature
     if top_k:
         logits = keep_top_k(logits, top_k)

@@ -45,6 +45,10 @@ def untrained(name: Literal["judge a", "judge b"]) -> JudgeNet: ...
 def untrained(name: Literal["clip"]) -> CLIP: ...
 def untrained(name: str = "generator") -> nn.Module:
     """The network of this name before training. Raises ValueError for a name that is not known."""
+    return _untrained(name)
+
+
+def _untrained(name: str) -> nn.Module:
     if name == "generator":
         from labsupport.models.hart.generator import Hart
 
@@ -86,10 +90,11 @@ def pretrained(name: Literal["clip"]) -> CLIP: ...
 def pretrained(name: str = "generator") -> nn.Module:
     """The shipped network of this name with its weights, in eval mode; the generator has the
     shipped tokenizer. Raises ValueError for a name that is not known."""
-    net = untrained(name)
     if name == "generator":
-        load_checkpoint(net.tokenizer, CHECKPOINTS["tokenizer"])
-        load_checkpoint(net.learned(), CHECKPOINTS[name])
-    else:
-        load_checkpoint(net, CHECKPOINTS[name])
+        hart = untrained()
+        load_checkpoint(hart.tokenizer, CHECKPOINTS["tokenizer"])
+        load_checkpoint(hart.learned(), CHECKPOINTS[name])
+        return hart.eval()
+    net = _untrained(name)
+    load_checkpoint(net, CHECKPOINTS[name])
     return net.eval()

@@ -71,11 +71,11 @@ class Sum(nn.Module):
     """Linear path and network, added. The network's last layer is 0 before training, so that a
     tokenizer begins as a linear one and improves on it."""
 
-    def __init__(self, linear: nn.Module, network: nn.Sequential):
+    def __init__(self, linear: nn.Conv2d | nn.ConvTranspose2d, network: nn.Sequential):
         super().__init__()
         self.linear, self.network = linear, network
-        nn.init.zeros_(network[-1].weight)
-        nn.init.zeros_(network[-1].bias)
+        for p in network[-1].parameters():
+            nn.init.zeros_(p)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x) + self.network(x)
@@ -136,11 +136,11 @@ class HybridTokenizer(nn.Module):
         values, vectors = torch.linalg.eigh((patches - mean).T.cov())
         axes = vectors[:, -self.dim :].flip(1)  # (3 * side², dim), the largest first
         scale = values[-self.dim :].mean().sqrt()
-        into.weight.copy_((axes / scale).T.view_as(into.weight))
-        into.bias.copy_(-mean @ axes / scale)
-        out.weight.copy_((axes * scale).T.view_as(out.weight))
-        # one number a colour: the mean over a patch's pixels
-        out.bias.copy_(mean.view(3, -1).mean(dim=1))
+        weight, bias = (axes / scale).T.view_as(into.weight), -mean @ axes / scale
+        into.load_state_dict({"weight": weight, "bias": bias})
+        # the bias has one number a colour: the mean over a patch's pixels
+        weight, bias = (axes * scale).T.view_as(out.weight), mean.view(3, -1).mean(dim=1)
+        out.load_state_dict({"weight": weight, "bias": bias})
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:

@@ -7,14 +7,14 @@ blocks without AdaLN; teacher forcing as in VAR, section 3.2.
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from labsupport.models.hart.attention import Attend, Cache, attend
-from labsupport.models.hart.blocks import Block, initialise, swiglu_width
-from labsupport.models.hart.heads import HEADS
+from labsupport.models.hart.blocks import Block, initialise, swiglu_width, through
+from labsupport.models.hart.heads import HEADS, CodebookHead
 from labsupport.models.hart.positions import block_causal_mask, block_of, grid_angles, text_angles
 
 # What `block_causal_mask` and `grid_angles` are, and a student's own: mask(lengths) and
@@ -53,6 +53,8 @@ class HartTransformer(nn.Module):
     `mask`, `angles` and `attend`: a pass calls the first two once, the third once a block.
     """
 
+    latent_scale: Tensor
+
     def __init__(
         self,
         vocabulary: int,
@@ -74,7 +76,6 @@ class HartTransformer(nn.Module):
         self.scales, self.text_length = tuple(scales), text_length
         self.dim, self.head_dim = dim, dim // heads
         self.mask, self.angles = mask, angles
-        self.latent_scale: Tensor
         self.register_buffer("latent_scale", torch.ones(()))  # inside, latents have unit variance
         self.text = nn.Embedding(vocabulary, dim)
         self.word = nn.Linear(codebook.shape[1], dim)
@@ -89,7 +90,7 @@ class HartTransformer(nn.Module):
         initialise(self, dim, depth)
         self.head = HEADS[head](dim, codebook, len(self.scales))
         nn.init.normal_(self.start, std=math.sqrt(1 / dim / 3))
-        if head == "codebook":
+        if isinstance(self.head, CodebookHead):
             nn.init.zeros_(self.head.free.weight)
 
     def using(self, mask: Mask, angles: Angles, attend: Attend) -> "HartTransformer":
@@ -98,7 +99,7 @@ class HartTransformer(nn.Module):
         other = copy.deepcopy(self, {id(weight): weight for weight in weights})
         other.mask, other.angles = mask, angles
         for block in other.blocks:
-            block.attention.attend = attend
+            cast(Block, block).attention.attend = attend
         return other
 
     def new_cache(self) -> list[Cache]:
@@ -162,8 +163,7 @@ class HartTransformer(nn.Module):
         held = cache[0].length if cache is not None else 0
         x = x[:, held:]
         mask = self.mask([self.text_length, *lengths]).to(x.device)
-        for block, memory in zip(self.blocks, cache or [None] * len(self.blocks), strict=True):
-            x = block(x, angles, mask, memory)
+        x = through(self.blocks, x, angles, mask, cache)
         skip = max(self.text_length - held, 0)
         hidden = x[:, skip:]  # visual tokens only
         first = held + skip - self.text_length

@@ -51,6 +51,9 @@ def grid_embedding(side: int, dim: int) -> Tensor:
 class DiffusionTransformer(LatentGenerator):
     """Latents of a tokenizer, cut into patches of `patch` x `patch` vectors, denoised together."""
 
+    latent_scale: Tensor
+    places: Tensor
+
     def __init__(
         self,
         tokenizer: HybridTokenizer,
@@ -75,13 +78,14 @@ class DiffusionTransformer(LatentGenerator):
         )
         self.time = nn.Sequential(nn.Linear(256, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.inputs = nn.Linear(channels * patch**2, dim)
-        self.blocks = nn.ModuleList(AdaLNBlock(dim, heads) for _ in range(depth))
+        blocks = [AdaLNBlock(dim, heads) for _ in range(depth)]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(dim, eps=1e-6, elementwise_affine=False)
         self.modulation = nn.Linear(dim, 2 * dim)
         self.outputs = nn.Linear(dim, channels * patch**2)
         self.register_buffer("places", grid_embedding(side // patch, dim), persistent=False)
         initialise(self, dim, depth)
-        for layer in [*(block.modulation for block in self.blocks), self.modulation, self.outputs]:
+        for layer in [*(block.modulation for block in blocks), self.modulation, self.outputs]:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -133,7 +137,8 @@ class DiffusionTransformer(LatentGenerator):
         def network(x: Tensor, time: Tensor) -> Tensor:
             if guidance <= 0:
                 return self(x, time, text)
-            return guided(*self(x.repeat(2, 1, 1, 1), time.repeat(2), text).chunk(2), guidance)
+            given, free = self(x.repeat(2, 1, 1, 1), time.repeat(2), text).chunk(2)
+            return guided(given, free, guidance)
 
         def shown(step: int, latent: Tensor) -> None:
             if on_step is not None:

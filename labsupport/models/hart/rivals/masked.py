@@ -8,13 +8,14 @@ of the known ones and a decoder of all.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from labsupport.data.transforms import to_unit
 from labsupport.models.hart.base import LatentGenerator, drop_captions, pick
-from labsupport.models.hart.blocks import Block, initialise, swiglu_width
+from labsupport.models.hart.blocks import Block, initialise, swiglu_width, through
 from labsupport.models.hart.positions import grid_angles, text_angles
 from labsupport.models.hart.residual import ResidualDiffusion
 from labsupport.models.hart.sampling import Draws, guidance_at, with_empty
@@ -45,6 +46,8 @@ def still_masked(iteration: int, iterations: int, tokens: int) -> int:
 class MaskedAR(LatentGenerator):
     """Latents of a tokenizer: a transformer looks both ways at a caption, known tokens and blanks;
     an MLP draws the tokens that belong in the blanks."""
+
+    angles: Tensor
 
     def __init__(
         self,
@@ -87,8 +90,7 @@ class MaskedAR(LatentGenerator):
         seen = self.word(latents / self.diffusion.scale)
         x = torch.where(known[..., None], seen, self.blank)
         x = torch.cat([self.text(text), x], dim=1)
-        for block in self.blocks:
-            x = block(x, self.angles)
+        x = through(self.blocks, x, self.angles)
         return self.norm(x[:, self.text_length :])
 
     def loss(
@@ -151,7 +153,7 @@ class MaskedAR(LatentGenerator):
                 temperature=temperature,
                 without=free,
                 guidance=guidance_at(iteration + 1, iterations + 1, guidance) if with_free else 0.0,
-                draw=lambda n=until - done: draws.normal(n, channels),
+                draw=partial(draws.normal, until - done, channels),
             )
             latents = latents.scatter(1, places[..., None].expand(-1, -1, channels), new)
             known = known.scatter(1, places, True)

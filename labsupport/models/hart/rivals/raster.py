@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from labsupport.data.transforms import to_unit
 from labsupport.models.hart.attention import Cache
 from labsupport.models.hart.base import LatentGenerator, drop_captions
-from labsupport.models.hart.blocks import Block, initialise, swiglu_width
+from labsupport.models.hart.blocks import Block, initialise, swiglu_width, through
 from labsupport.models.hart.generator import LATENT_WEIGHT
 from labsupport.models.hart.heads import HEADS, Prediction
 from labsupport.models.hart.positions import block_causal_mask, grid_angles, text_angles
@@ -24,6 +24,9 @@ from labsupport.models.hart.tokenizer import HybridTokenizer
 class RasterAR(LatentGenerator):
     """`tokenizer` has a single scale. The token at a place predicts its code, from the code before
     it and all that is behind; the first from a learned vector."""
+
+    angles: Tensor
+    latent_scale: Tensor
 
     def __init__(
         self,
@@ -78,8 +81,7 @@ class RasterAR(LatentGenerator):
         mask = block_causal_mask(lengths).to(x.device)
         seen = None if mask[held:].all() else mask
         angles, x = self.angles[: x.shape[1]], x[:, held:]
-        for block, memory in zip(self.blocks, cache or [None] * len(self.blocks), strict=True):
-            x = block(x, angles, seen, memory)
+        x = through(self.blocks, x, angles, seen, cache)
         x = self.norm(x[:, max(self.text_length - held, 0) :])
         number = torch.zeros(x.shape[1], dtype=torch.int64, device=x.device)
         return self.head(x, x.new_zeros(()), number, self.latent_scale)
@@ -124,7 +126,8 @@ class RasterAR(LatentGenerator):
             seen = codes.repeat(2, 1) if guidance > 0 else codes
             logits = self(text, seen, memory).logits[:, -1]
             if guidance > 0:
-                logits = guided(*logits.chunk(2), guidance)
+                given, free = logits.chunk(2)
+                logits = guided(given, free, guidance)
             uniform = draws.uniform() if temperature else None
             chosen = choose(logits, uniform, temperature, top_k, top_p)
             codes = torch.cat([codes, chosen[:, None]], dim=1)
