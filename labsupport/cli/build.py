@@ -15,7 +15,8 @@ def build(
 ):
     """Build notebooks/ from solutions/*.py.    Example: labs build 01 --execute"""
     with one_line_errors():
-        from labsupport.course.build import build as build_lab
+        from labsupport.course.build import build_notebook
+        from labsupport.course.conda_environment import write_environment
         from labsupport.course.publication import fill_readme, repository_of
         from labsupport.course.solve import execute_solution
         from labsupport.course.source import find_labs, read_lab
@@ -24,7 +25,7 @@ def build(
         repository = repository_of(top)
         for path in find_labs(top / "solutions", labs):
             lab = read_lab(path)
-            built = build_lab(lab, top / "notebooks", repository)
+            built = build_notebook(lab, top / "notebooks", repository)
             console.print(
                 f"{built.relative_to(top)}: {len(lab.exercises)} exercises, {lab.points:g} points"
             )
@@ -35,3 +36,4 @@ def build(
                     f"{done.relative_to(top)}: executed in {time.monotonic() - begin:.0f} s"
                 )
         fill_readme(top, repository, [p.stem for p in find_labs(top / "solutions")])
+        write_environment(top)

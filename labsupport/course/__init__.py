@@ -2,8 +2,8 @@
 
 Rooms: `lab` (a lab as an object), `source` (reading one), `header` and `judge_cell` (two parts of
 it), `rules` (what it must obey), `build` (the student's notebook), `solve` (the executed solution),
-`publication` (Colab badges), `fingerprint` (what a grade depends on). A name is imported when it is
-first used: nbgrader and papermill take seconds.
+`publication` (Colab badges), `conda_environment` (environment.yml), `fingerprint` (what a grade
+depends on). A name is imported when it is first used: nbgrader and papermill take seconds.
 """
 
 import sys
@@ -18,8 +18,7 @@ sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # None
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "build": ["build", "dump", "student_notebook"],
-        "fingerprint": ["fingerprint"],
+        "build": ["build_notebook", "dump", "student_notebook"],
         "lab": ["Lab", "LabCell", "SourceError", "Tolerance", "solution_code"],
         "solve": ["execute_solution"],
         "source": ["find_labs", "parse_lab", "read_lab"],

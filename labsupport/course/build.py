@@ -72,7 +72,7 @@ def dump(notebook: NotebookNode) -> str:
     return nbformat.writes(notebook, version=4).rstrip("\n") + "\n"
 
 
-def build(lab: Lab, notebooks: Path, repository: str = "") -> Path:
+def build_notebook(lab: Lab, notebooks: Path, repository: str = "") -> Path:
     """Write the student's notebook and return its path. Rebuilding gives the same bytes."""
     path = notebooks / f"{lab.stem}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 import nbformat
 import pytest
 
-from labsupport.course.build import build, dump, source_notebook, student_notebook
+from labsupport.course.build import build_notebook, dump, source_notebook, student_notebook
 from labsupport.course.publication import badge, fill_readme, repository_of
 from labsupport.course.solve import solved_notebook
 from labsupport.course.source import read_lab
@@ -12,8 +12,8 @@ ADDRESS = "https://github.com/someone/labs"
 
 
 def test_rebuild_is_byte_identical(mini, mini_path, tmp_path):
-    first = build(mini, tmp_path / "a").read_bytes()
-    assert build(read_lab(mini_path), tmp_path / "b").read_bytes() == first
+    first = build_notebook(mini, tmp_path / "a").read_bytes()
+    assert build_notebook(read_lab(mini_path), tmp_path / "b").read_bytes() == first
 
 
 def test_student_notebook_is_valid_and_bare(mini):

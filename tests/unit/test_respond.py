@@ -1,5 +1,8 @@
 """The student's side: drivers, stand-ins, and what becomes of errors."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -61,3 +64,14 @@ def test_fill_parameters_depends_on_names_and_shapes_only():
         assert torch.equal(a, b) and a.abs().min() > 0
     fill_parameters(other, 2)
     assert not torch.equal(one[0].weight, other[0].weight)
+
+
+def test_a_students_kernel_loads_nothing_else_of_grading_and_nothing_of_the_course():
+    code = "import sys, labsupport.grading.answers.respond\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    answers = {n for n in loaded if n.startswith("labsupport.grading.answers")}
+    assert "labsupport.grading.answers.respond" in answers
+    above = {n for n in loaded if n.startswith(("labsupport.grading.", "labsupport.course."))}
+    assert above == answers
+    assert not {"nbformat", "nbgrader", "jupytext", "yaml"} & loaded

@@ -1,4 +1,4 @@
-"""What a student's function returns, as plain values, before it is sent off.
+"""Plain values of what a student's function returns, before it is sent off.
 
 Python lets an answer be many things that only look like a tensor: a subclass with a say of its
 own in every operation, a sparse matrix, an expanded view of one number. Each is refused here

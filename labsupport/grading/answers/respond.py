@@ -1,4 +1,4 @@
-"""The student's side of grading: run an exercise on given inputs and hand the outputs back.
+"""Responses, the student's side of grading: run an exercise on given inputs, hand outputs back.
 
 A graded cell becomes, while it is graded, one call of :func:`respond` with a challenge: inputs
 and, where a plain call is not enough, a small driver. Nothing here knows the right answer, and
@@ -124,7 +124,7 @@ def answer_cases(driver: Any, lab: LabNamespace, cases: list[dict]) -> list[dict
 
 
 def respond(challenge: str) -> None:
-    """Answer a challenge (JSON, see ``labsupport.grading.judging.judge``) and display the response."""
+    """Answer a challenge (JSON, see ``judging.judge``) and display the response."""
     from IPython.display import display
 
     import __main__

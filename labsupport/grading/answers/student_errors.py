@@ -1,4 +1,4 @@
-"""Where an exception came from while a student's code was asked, and what it means for them."""
+"""Errors of a student's code while it is asked: where they come from, and what they mean."""
 
 from types import TracebackType
 

@@ -1,4 +1,4 @@
-"""How strong the grading itself is: put mistakes into a lab's solutions and see who is caught.
+"""Audit of the grading itself: put mistakes into a lab's solutions and see which are caught.
 
 ``mutants`` makes the mistakes, ``jailed`` and ``isolated`` run each one behind the wall that
 submissions run behind, ``workers`` judges it as a student's answer would be judged,

@@ -55,7 +55,11 @@ def axis(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.expr]:
 
 def transpose_dropped(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.expr]:
     """No transpose, or a reshape where a transpose belongs: right shape, scrambled values."""
-    if called(node) in MOVES and isinstance(node.func, ast.Attribute):
+    if (
+        isinstance(node, ast.Call)
+        and called(node) in MOVES
+        and isinstance(node.func, ast.Attribute)
+    ):
         yield node.func.value
         yield expression("before.reshape(after.shape)", before=node.func.value, after=node)
     elif isinstance(node, ast.Attribute) and node.attr in ("T", "mT"):

@@ -59,7 +59,8 @@ def answer_isolated(code: str, names: dict[str, Any], challenge: str, limits: Li
 
 def _read(pipe: int, deadline: float) -> tuple[bytes, bool]:
     """What a process writes until it ends, and whether it ended in time and in measure."""
-    chunks, size = [], 0
+    chunks: list[bytes] = []
+    size = 0
     while True:
         ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:

@@ -54,10 +54,12 @@ class Jail:
         self._folder.cleanup()
 
     def _ask(self, message: dict) -> dict | str:
+        to, back = self._process.stdin, self._process.stdout
+        assert to and back  # both are pipes
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(message) + "\n")
-            self._process.stdin.flush()
-        line = self._process.stdout.readline()
+            to.write(json.dumps(message) + "\n")
+            to.flush()
+        line = back.readline()
         if not line:
             self._errors.seek(0)
             said = self._errors.read().strip().splitlines() or ["it said nothing"]

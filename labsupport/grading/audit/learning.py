@@ -3,6 +3,7 @@
 import ast
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 from labsupport.grading.audit.tree import (
     ExerciseTree,
@@ -35,9 +36,8 @@ def no_grad(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.AST]:
     elif isinstance(node, ast.Assign | ast.Return) and node.value:
         function = tree.enclosing(node, ast.FunctionDef)
         if _learns(function) and tensor_like(node.value, function):
-            block = statement("with torch.no_grad():\n    pass")
-            block.body = [node]
-            yield block
+            items = [ast.withitem(expression("torch.no_grad()"))]
+            yield ast.With(items=items, body=[node])
 
 
 def frozen(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.expr]:
@@ -53,7 +53,7 @@ def shared(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.expr]:
     """One layer used again and again where there should be several."""
     if isinstance(node, ast.GeneratorExp | ast.ListComp):
         counted = node.generators[0].iter
-        if called(counted) == "range" and len(counted.args) == 1:
+        if isinstance(counted, ast.Call) and called(counted) == "range" and len(counted.args) == 1:
             yield expression("[layer] * count", layer=node.elt, count=counted.args[0])
 
 
@@ -64,7 +64,7 @@ def mode(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.AST]:
             yield _function(node, body=[statement(call), *node.body])
     if isinstance(node, ast.Return) and node.value is not None:
         function = tree.enclosing(node, ast.FunctionDef)
-        method = any(a.arg == "self" for a in function.args.args)
+        method = function is not None and any(a.arg == "self" for a in function.args.args)
         for when in ("self.training", "not self.training") if method else ("True",):
             if not isinstance(node.value, ast.Tuple) and tensor_like(node.value, function):
                 yield statement(f"return F.dropout(value, 0.1, {when})", value=node.value)
@@ -73,10 +73,12 @@ def mode(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.AST]:
 def in_place(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.AST | list[ast.stmt]]:
     """The input, or a layer's weight, changed by the way."""
     if isinstance(node, ast.Assign) and isinstance(node.value, ast.BinOp):
-        if ast.unparse(node.targets[0]) == ast.unparse(node.value.left):
-            yield ast.AugAssign(node.targets[0], node.value.op, node.value.right)
-    if isinstance(node, ast.Return) and node.value is not None:
-        function = tree.enclosing(node, ast.FunctionDef)
+        target = node.targets[0]
+        if isinstance(target, ast.Name | ast.Attribute | ast.Subscript):
+            if ast.unparse(target) == ast.unparse(node.value.left):
+                yield ast.AugAssign(target, node.value.op, node.value.right)
+    function = tree.enclosing(node, ast.FunctionDef)
+    if isinstance(node, ast.Return) and node.value is not None and function is not None:
         given = {a.arg for a in function.args.args} & tensor_names(function)
         weights = {
             ast.unparse(n)
@@ -106,7 +108,7 @@ def _learns(function: ast.FunctionDef | None) -> bool:
 
 
 def _function(node: ast.FunctionDef, **changes) -> ast.FunctionDef:
-    fields = {name: getattr(node, name, None) for name in node._fields}
+    fields: dict[str, Any] = {name: getattr(node, name, None) for name in node._fields}
     return ast.FunctionDef(**(fields | changes))
 
 

@@ -10,9 +10,15 @@ from dataclasses import dataclass
 from labsupport.course.lab import LabCell
 from labsupport.grading.audit import axes, learning, statements, values
 from labsupport.grading.audit.library import library_mutants
-from labsupport.grading.audit.tree import ExerciseTree
+from labsupport.grading.audit.tree import ExerciseTree, Operator
 
-TENSOR_OPERATORS = axes.OPERATORS | values.OPERATORS | learning.OPERATORS | statements.OPERATORS
+# name -> what gives a node's changes
+TENSOR_OPERATORS: dict[str, Operator] = {
+    **axes.OPERATORS,
+    **values.OPERATORS,
+    **learning.OPERATORS,
+    **statements.OPERATORS,
+}
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,9 @@ def _all(source: str) -> Iterator[tuple[str, str]]:
 
 def _describe(original: str, mutated: str) -> tuple[str, str, str]:
     old, new = original.splitlines(), mutated.splitlines()
-    before, after, first = [], [], None
+    before: list[str] = []
+    after: list[str] = []
+    first = None
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     for tag, i, i_end, j, j_end in matcher.get_opcodes():
         if tag != "equal":
@@ -80,7 +88,7 @@ def _describe(original: str, mutated: str) -> tuple[str, str, str]:
             if first is None:  # an inserted line belongs to the line before, a decorator to the def
                 inserted = i == i_end and not new[j].lstrip().startswith("@")
                 first = i if inserted else i + 1
-    where = _function_at(original, first)
+    where = _function_at(original, first or 0)
     return where, _lines(before), _lines(after)
 
 
@@ -94,7 +102,7 @@ def _function_at(source: str, line: int) -> str:
     while body:
         for node in body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                if node.lineno <= line <= node.end_lineno:
+                if node.lineno <= line <= (node.end_lineno or 0):
                     names.append(node.name)
                     body = node.body
                     break

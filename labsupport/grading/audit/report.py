@@ -20,8 +20,7 @@ class Alternative:
 
     exercise: str
     label: str
-    code: str
-    outcome: Outcome | None = None
+    outcome: Outcome
 
     @property
     def accepted(self) -> bool:

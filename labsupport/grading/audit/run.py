@@ -41,18 +41,18 @@ def audit_lab(
     chosen = list(itertools.chain(*mutants.values()))
     right = _right_answers(lab)
     seeds = 1 if fast else len(SEEDS)
-    jobs = [Job(answer.exercise, answer.code, seeds) for answer in right]
+    jobs = [Job(exercise, code, seeds) for exercise, _, code in right]
     jobs += [Job(mutant.exercise, mutant.code) for mutant in chosen]
     outcomes = judge_all(source, jobs, workers or os.cpu_count() or 1, limits or Limits(), sandbox)
     outcomes = iter(progress(outcomes, len(jobs)))
 
     audits = {name: ExerciseAudit(name) for name in lab.exercises}
-    for answer in right:
-        answer.outcome = next(outcomes)
-        if answer.label == "":
+    for exercise, label, _ in right:
+        answer = Alternative(exercise, label, next(outcomes))
+        if label == "":
             _check_solution(lab, answer)
         else:
-            audits[answer.exercise].alternatives.append(answer)
+            audits[exercise].alternatives.append(answer)
     for mutant, outcome in zip(chosen, outcomes, strict=True):
         equivalent = declared.get(mutant.identity)
         result = Result(mutant, outcome, equivalent.reason if equivalent else "")
@@ -62,13 +62,12 @@ def audit_lab(
     return LabAudit(lab.stem, fast, list(audits.values()), absent, seconds, sandbox and sandboxed())
 
 
-def _right_answers(lab: Lab) -> list[Alternative]:
-    """The solution (without a label) and every alternative, as jobs to be accepted."""
+def _right_answers(lab: Lab) -> list[tuple[str, str, str]]:
+    """(exercise, label, code) of the solution, without a label, and of every alternative."""
     answers = [
-        Alternative(name, "", solution_code(lab.one("exercise", name).source))
-        for name in lab.exercises
+        (name, "", solution_code(lab.one("exercise", name).source)) for name in lab.exercises
     ]
-    return answers + [Alternative(c.name, c.label, c.source) for c in lab.of("alternative")]
+    return answers + [(c.name, c.label, c.source) for c in lab.of("alternative")]
 
 
 def _check_solution(lab: Lab, answer: Alternative) -> None:

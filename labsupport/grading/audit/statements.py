@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 
-from labsupport.grading.audit.tree import ExerciseTree, called, expression, statement
+from labsupport.grading.audit.tree import ExerciseTree, Operator, called, expression, statement
 
 
 def removed(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.stmt]:
@@ -25,9 +25,13 @@ def loop_cut(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.AST]:
     """A loop that ends after its first round, or runs one round too few or too many."""
     if isinstance(node, ast.For):
         yield ast.For(node.target, node.iter, [*node.body, ast.Break()], node.orelse)
-    if called(node) == "range" and len(node.args) == 1:
+    if isinstance(node, ast.Call) and called(node) == "range" and len(node.args) == 1:
         for form in ("range(n - 1)", "range(1, n)", "range(n + 1)", "range(1)"):
             yield expression(form, n=node.args[0])
 
 
-OPERATORS = {"removed": removed, "early return": early_return, "loop cut": loop_cut}
+OPERATORS: dict[str, Operator] = {
+    "removed": removed,
+    "early return": early_return,
+    "loop cut": loop_cut,
+}

@@ -1,10 +1,13 @@
 """An exercise's syntax tree, in which one node at a time is exchanged and put back."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from labsupport.course.lab import BEGIN, END
 
+Node = TypeVar("Node", bound=ast.AST)
+Change = ast.AST | list[ast.stmt]  # what may stand in a node's place
 # calls that give numbers, not tensors
 PLAIN_CALLS = {"int", "len", "range", "max", "min", "round", "float", "super"}
 MODULES = ("torch", "nn", "F", "math", "np", "einops")
@@ -48,7 +51,7 @@ class ExerciseTree:
             elif isinstance(node, ast.stmt | ast.expr | ast.keyword) and self._inside(node):
                 yield node
 
-    def _inside(self, node: ast.AST) -> bool:
+    def _inside(self, node: ast.stmt | ast.expr | ast.keyword) -> bool:
         return any(first <= node.lineno <= last for first, last in self.regions)
 
     def parent(self, node: ast.AST) -> ast.AST:
@@ -58,19 +61,20 @@ class ExerciseTree:
         """The name of the parent's field in which a node stands."""
         return self._place[id(node)][1]
 
-    def enclosing(self, node: ast.AST, kind: type) -> ast.AST | None:
+    def enclosing(self, node: ast.AST, kind: type[Node]) -> Node | None:
         """The nearest node of a kind around a node, or None."""
-        while id(node) in self._place:
-            node = self.parent(node)
-            if isinstance(node, kind):
-                return node
+        around = node
+        while id(around) in self._place:
+            around = self.parent(around)
+            if isinstance(around, kind):
+                return around
         return None
 
     def in_constructor(self, node: ast.AST) -> bool:
         function = self.enclosing(node, ast.FunctionDef)
         return function is not None and function.name == "__init__"
 
-    def source_with(self, node: ast.AST, new: ast.AST | list[ast.stmt]) -> str:
+    def source_with(self, node: ast.AST, new: Change) -> str:
         """The code with ``new`` in the place of ``node``; the tree itself stays as it is."""
         parent, name, index = self._place[id(node)]
         if index is None:
@@ -85,6 +89,9 @@ class ExerciseTree:
             else:
                 length = len(new) if isinstance(new, list) else 1
                 getattr(parent, name)[index : index + length] = [node]
+
+
+Operator = Callable[[ast.AST, ExerciseTree], Iterator[Change]]  # the changes of one node
 
 
 def solution_regions(source: str) -> list[tuple[int, int]]:
@@ -121,7 +128,9 @@ def called(node: ast.AST) -> str:
     if not isinstance(node, ast.Call):
         return ""
     function = node.func
-    return getattr(function, "attr", None) or getattr(function, "id", "")
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
 
 
 def integer(node: ast.AST) -> int | None:

@@ -3,8 +3,9 @@
 import ast
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
-from labsupport.grading.audit.tree import ExerciseTree, called, expression, tensor_like
+from labsupport.grading.audit.tree import ExerciseTree, Node, called, expression, tensor_like
 
 OTHER_FUNCTION = {
     "sin": ("cos",),
@@ -33,22 +34,24 @@ def operand_dropped(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.expr]:
         yield node.right
     elif isinstance(node, ast.UnaryOp):
         yield node.operand
-    elif called(node) in ("sqrt", "int", "exp", "log") and len(node.args) == 1:
-        yield node.args[0]
+    elif isinstance(node, ast.Call) and called(node) in ("sqrt", "int", "exp", "log"):
+        if len(node.args) == 1:
+            yield node.args[0]
 
 
 def swapped(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.expr]:
     """Two arguments, elements or operands exchanged."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, IN_ORDER):
         yield ast.BinOp(node.right, node.op, node.left)
-    for name in PARTS:
-        parts = getattr(node, name, None) if isinstance(node, ast.expr) else None
-        if called(node) in EITHER_WAY:
-            continue
-        for i, j in itertools.combinations(range(len(parts or [])), 2):
-            copy = list(parts)
-            copy[i], copy[j] = copy[j], copy[i]
-            yield _with(node, **{name: copy})
+    if isinstance(node, ast.expr) and called(node) not in EITHER_WAY:
+        for name in PARTS:
+            parts = getattr(node, name, None)
+            if not isinstance(parts, list):  # it has none, or is a lambda
+                continue
+            for i, j in itertools.combinations(range(len(parts)), 2):
+                copy = list(parts)
+                copy[i], copy[j] = copy[j], copy[i]
+                yield _with(node, **{name: copy})
     if isinstance(node, ast.Call):
         for i, j in itertools.combinations(range(len(node.keywords)), 2):
             words = list(node.keywords)
@@ -83,11 +86,12 @@ def part_dropped(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.expr]:
 
 def constant(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.expr]:
     """A number doubled; a small or large one also ten times off, as an eps may be."""
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float) and node.value:
-        yield ast.Constant(node.value * 2)
-        if type(node.value) is float:
-            yield ast.Constant(node.value * 10)
-            yield ast.Constant(node.value / 10)
+    value = node.value if isinstance(node, ast.Constant) else None
+    if isinstance(value, int | float) and not isinstance(value, bool) and value:
+        yield ast.Constant(value * 2)
+        if isinstance(value, float):
+            yield ast.Constant(value * 10)
+            yield ast.Constant(value / 10)
 
 
 def other_name(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.expr]:
@@ -124,7 +128,7 @@ def dtype(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.expr]:
             yield expression(form, value=node)
 
 
-def _with(node: ast.AST, **changes) -> ast.AST:
+def _with(node: Node, **changes: Any) -> Node:
     fields = {name: getattr(node, name) for name in node._fields if hasattr(node, name)}
     return type(node)(**(fields | changes))
 

@@ -84,8 +84,8 @@ def _prepare(source: str, limits: Limits, sandbox: bool) -> None:
 def _judge(job: Job) -> Outcome:
     first = _verdict(job, SEEDS[0])
     if first.status != "passed":
-        told = {"cause": first.cause, "hint": first.hint}
-        return Outcome(first.status, first.message, 0, job.seeds, **told)
+        message, cause, hint = first.message, first.cause, first.hint
+        return Outcome(first.status, message, 0, job.seeds, cause=cause, hint=hint)
     passed, later = 1, ""
     for seed in SEEDS[1 : job.seeds]:
         verdict = _verdict(job, seed)
@@ -105,7 +105,8 @@ def _challenge(exercise: str, seed: str) -> Challenge:
 def _verdict(job: Job, seed: str) -> Verdict:
     key, challenge = _worker["key"], _challenge(job.exercise, seed)
     answer = _worker["jail"].answer(job.code, challenge.text)
-    if isinstance(answer, str):
-        cause: Cause = "time" if answer == "timeout" else "died"
-        return key.unanswered(challenge, answer, cause, f"no answer: {answer}")
+    if answer == "timeout":
+        return key.unanswered(challenge, "timeout", "time", "no answer: timeout")
+    if answer == "crashed":
+        return key.unanswered(challenge, "crashed", "died", "no answer: crashed")
     return key.verdict(challenge, answer)

@@ -6,8 +6,7 @@ from typing import Any
 import torch
 
 from labsupport.course.lab import Tolerance
-
-WHOLE = "the result"  # what an answer is called that is no part of another
+from labsupport.grading.answers.plain_values import WHOLE
 
 
 def difference(answer: Any, expected: Any, tolerance: Tolerance, where: str = "") -> str | None:
