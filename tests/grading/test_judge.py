@@ -1,5 +1,8 @@
 """The trusted half: what travels, what is right, what a wrong answer is told."""
 
+import importlib
+import pkgutil
+
 import pytest
 import torch
 
@@ -95,3 +98,18 @@ def test_equal_within_tolerance():
     value = {"a": [torch.ones(3), 1.0], "n": 3, "t": "x"}
     close = {"a": (torch.ones(3) + 1e-6, 1.0 + 1e-6), "n": 3, "t": "x"}
     assert difference(decode(encode(close)), value, Tolerance()) is None
+
+
+@pytest.mark.parametrize(
+    "package",
+    ["labsupport.course", "labsupport.grading", "labsupport.grading.judging"]
+    + ["labsupport.grading.answers"],
+)
+def test_a_face_gives_what_it_names(package):
+    face = importlib.import_module(package)
+    assert face.__all__ == sorted(face.__all__) and "Rooms" in face.__doc__
+    for name in face.__all__:
+        assert getattr(face, name) is not None
+    rooms = {m.name for m in pkgutil.iter_modules(face.__path__)}
+    unnamed = {r for r in rooms if f"`{r}`" not in face.__doc__}
+    assert not unnamed, unnamed
