@@ -3,7 +3,7 @@
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -74,6 +74,27 @@ def write_result(
     )
     write_whole(path, result.to_json())
     return path
+
+
+class Records(list[dict[str, Any]]):
+    """The records of a run as it goes: those that were `done` before, and what is added, after
+    each of which `keep` is called with all of them."""
+
+    def __init__(
+        self, done: Iterable[dict[str, Any]] = (), keep: Callable[["Records"], object] | None = None
+    ):
+        super().__init__(done)
+        self.keep = keep
+
+    def have(self, **values: Any) -> bool:
+        """Whether one of them has these values, such as `have(net="CLIP", seed=0)`."""
+        return any(all(r.get(k) == v for k, v in values.items()) for r in self)
+
+    def add(self, record: dict[str, Any]) -> None:
+        """One more."""
+        self.append(record)
+        if self.keep:
+            self.keep(self)
 
 
 class Run:

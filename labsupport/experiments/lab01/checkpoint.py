@@ -9,8 +9,6 @@ from pathlib import Path
 
 import torch
 
-from labsupport import data
-from labsupport.data.transforms import normalize
 from labsupport.experiments.record import Run
 from labsupport.labs.lab01 import data_scaling as studies
 from labsupport.metrics.classification import accuracy
@@ -35,21 +33,12 @@ def run(
     steps: int = STEPS, images_per_class: int = IMAGES_PER_CLASS, progress: bool = True
 ) -> tuple[VisionTransformer, dict]:
     """The trained model and what was measured: loss, accuracies (0 to 1), seconds of training."""
-    labels = studies.balanced_labels(images_per_class, studies.CONCEPTS)
-    train = data.singles(
-        len(labels),
-        studies.IMAGE_SIZE,
-        concepts=studies.CONCEPTS,
-        style="noto",
-        split="train",
-        seed=SEED,
-        labels=labels,
-    )
+    images, labels = studies.training_images(images_per_class, SEED)
     torch.manual_seed(SEED)
     model = make_vit()
     history = train_classifier(
         model,
-        normalize(train.images),
+        images,
         labels,
         steps=steps,
         batch_size=BATCH_SIZE,
@@ -59,17 +48,11 @@ def run(
         progress=progress,
     )
     record = {"loss": round(history.last_loss(50), 4), "seconds": round(history.seconds, 1)}
-    for name, style in (("test", "noto"), ("other_style", "twemoji")):
-        test = data.singles(
-            studies.TEST_IMAGES,
-            studies.IMAGE_SIZE,
-            concepts=studies.CONCEPTS,
-            style=style,
-            split="test",
-            seed=studies.TEST_SEED,
-        )
-        record[name] = accuracy(model, normalize(test.images), test.labels)
-    return model, record
+    found = {
+        name: accuracy(model, *test)
+        for name, test in studies.fresh_renders(studies.TEST_IMAGES).items()
+    }
+    return model, record | found
 
 
 def main(root: Path) -> None:

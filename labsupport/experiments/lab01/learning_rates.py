@@ -9,8 +9,6 @@ from pathlib import Path
 
 import torch
 
-from labsupport import data
-from labsupport.data.transforms import normalize
 from labsupport.experiments.lab01.data_scaling import make_cnn, make_vit
 from labsupport.experiments.record import Run
 from labsupport.labs.lab01 import data_scaling as studies
@@ -25,19 +23,10 @@ VALIDATION_SEED = 78
 
 def run(progress: bool = True) -> list[dict]:
     """One record a model and candidate: model, lr, final training loss, validation accuracy."""
-    labels = studies.balanced_labels(IMAGES_PER_CLASS, studies.CONCEPTS)
-    train, validation = (
-        data.singles(
-            len(labels),
-            studies.IMAGE_SIZE,
-            concepts=studies.CONCEPTS,
-            style="noto",
-            split="train",
-            seed=seed,
-            labels=labels,
-        )
-        for seed in (SEED, VALIDATION_SEED)
-    )
+    images, labels = studies.training_images(IMAGES_PER_CLASS, SEED)
+    validation = [
+        some[:2000] for some in studies.training_images(IMAGES_PER_CLASS, VALIDATION_SEED)
+    ]
     records = []
     makers = {"ViT": make_vit, "CNN": make_cnn}
     for name, make in makers.items():
@@ -46,8 +35,8 @@ def run(progress: bool = True) -> list[dict]:
             model = make()
             history = train_classifier(
                 model,
-                normalize(train.images),
-                train.labels,
+                images,
+                labels,
                 steps=studies.STEPS,
                 batch_size=studies.BATCH_SIZE,
                 lr=lr,
@@ -60,9 +49,7 @@ def run(progress: bool = True) -> list[dict]:
                     "model": name,
                     "lr": lr,
                     "loss": round(history.last_loss(20), 4),
-                    "validation": accuracy(
-                        model, normalize(validation.images[:2000]), validation.labels[:2000]
-                    ),
+                    "validation": accuracy(model, *validation),
                 }
             )
     return records

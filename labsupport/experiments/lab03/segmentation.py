@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from labsupport.data.rule_scenes import CLASSES, rule_scenes
 from labsupport.data.transforms import normalize
-from labsupport.experiments.record import resume
+from labsupport.experiments.record import Records, resume
 from labsupport.metrics.segmentation import class_iou
 from labsupport.models.apply import predict
 from labsupport.models.efficientvit.attention import MultiScaleAttention, softmax_attention
@@ -111,13 +111,12 @@ def run(
     `keep(name, net, records)` is called after every net with all records so far.
     """
     test = rule_scenes(test_images, SIZE, split="test", seed=TEST_SEED)
-    records = list(done)
-    finished = {(record["net"], record["seed"]) for record in done}
+    records = Records(done)
     for seed in seeds:
         train = rule_scenes(train_images, SIZE, split="train", seed=seed)
         images = normalize(train.images)
         for name in nets:
-            if (name, seed) in finished:
+            if records.have(net=name, seed=seed):
                 continue
             steps, lr = schedule_of(name)
             with torch.random.fork_rng():

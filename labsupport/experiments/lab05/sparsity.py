@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from labsupport.data import scenes, singles
 from labsupport.data.transforms import normalize
-from labsupport.experiments.record import resume
+from labsupport.experiments.record import Records, resume
 from labsupport.metrics.segmentation import class_iou
 from labsupport.models.layouts import CHOICES, random_layout
 from labsupport.models.sparsevit import (
@@ -241,18 +241,18 @@ def run(
     A net that trains on begins with the weights of the dense one of its seed. What is in the
     records `done` is not repeated; `keep(net, records)` is called after every net.
     """
-    records = list(done)
-    finished = {(r["task"], r["seed"], r["training"]) for r in done}
+    records = Records(done)
     for task in tasks:
         for seed in seeds:
             names = trainings if task == "segmentation" else trainings[:1]
-            if all((task, seed, name) in finished for name in names):
+            if all(records.have(task=task, seed=seed, training=name) for name in names):
                 continue
             test = data_of(task, test_images, "test", TEST_SEED)
             images, right, _ = data_of(task, train_images, "train", seed)
             dense_state: dict[str, Tensor] = {}
             for name in names:
-                if (task, seed, name) in finished and name != "dense":
+                known = records.have(task=task, seed=seed, training=name)
+                if known and name != "dense":
                     continue
                 with torch.random.fork_rng():
                     torch.manual_seed(seed)
@@ -280,7 +280,7 @@ def run(
                 net.layout, net.importance = dense_layout(DEPTHS), magnitude
                 if name == "dense":
                     dense_state = {key: value.clone() for key, value in net.state_dict().items()}
-                if (task, seed, name) in finished:
+                if known:
                     continue
                 record = {
                     "task": task,

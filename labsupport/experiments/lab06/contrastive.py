@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from labsupport.data import CONCEPTS, Batch, pairs, singles
 from labsupport.data.captions import with_article
 from labsupport.data.transforms import normalize
-from labsupport.experiments.record import resume
+from labsupport.experiments.record import Records, resume
 from labsupport.labs.lab06.pairs import train_pairs
 from labsupport.metrics.retrieval import better, top1
 from labsupport.models.apply import in_parts
@@ -256,6 +256,13 @@ def measure_outputs(outputs: Callable[[Tensor], Tensor]) -> dict:
     )
 
 
+def probed(model: CLIP, seed: int) -> dict:
+    """The record of a linear probe on the image vectors of a trained CLIP."""
+    probe, loss = probe_of(model, seed)
+    found = measure_outputs(lambda x: probe(PROBE_GAIN * model.encode_image(x)))
+    return {"net": "linear probe", "seed": seed, "loss": round(loss, 4)} | found
+
+
 def run(
     seeds: Sequence[int] = SEEDS,
     nets: Sequence[str] = NETS,
@@ -264,26 +271,20 @@ def run(
 ) -> list[dict]:
     """One record a net and seed (and one of the linear probe on CLIP); what is in `done` is not
     repeated. `keep(records)` is called after every net."""
-    records = list(done)
+    records = Records(done, keep)
     for seed in seeds:
         for name in nets:
-            if (name, seed) in {(r["net"], r["seed"]) for r in records}:
+            if records.have(net=name, seed=seed):
                 continue
             net, record = train_net(name, seed, TRAIN_IMAGES, STEPS)
             if name == "supervised":
-                records.append(record | measure_outputs(net))
-            else:
-                records.append(record | measure_clip(net, name != "without length 1"))
+                records.add(record | measure_outputs(net))
+                continue
+            record |= measure_clip(net, name != "without length 1")
             if name == "CLIP":
-                probe, loss = probe_of(net, seed)
-                records.append(
-                    {"net": "linear probe", "seed": seed, "loss": round(loss, 4)}
-                    | measure_outputs(
-                        lambda x, net=net, probe=probe: probe(PROBE_GAIN * net.encode_image(x))
-                    )
-                )
-            if keep:
-                keep(records)
+                records.append(record)  # kept together with its probe
+                record = probed(net, seed)
+            records.add(record)
     return records
 
 

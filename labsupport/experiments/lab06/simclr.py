@@ -17,7 +17,7 @@ from labsupport.data import CONCEPTS, Batch, pairs, singles
 from labsupport.data.augment import two_views
 from labsupport.data.transforms import normalize
 from labsupport.experiments.lab06.contrastive import vectors
-from labsupport.experiments.record import resume
+from labsupport.experiments.record import Records, resume
 from labsupport.metrics.classification import accuracy
 from labsupport.models.clip.losses import nt_xent
 from labsupport.models.clip.model import small_clip
@@ -151,10 +151,10 @@ def run(
 ) -> list[dict]:
     """One record a net and seed; what is in `done` is not repeated. `keep(records)` is called
     after every net."""
-    records = list(done)
+    records = Records(done, keep)
     for seed in seeds:
         for name in NETS:
-            if (name, seed) in {(r["net"], r["seed"]) for r in records}:
+            if records.have(net=name, seed=seed):
                 continue
             tower, record = train_tower(name, seed, progress)
             for labels in LABELLED:
@@ -164,9 +164,7 @@ def run(
                     else probe(tower, seed, labels)
                 )
                 record[f"accuracy, {labels} labels"] = round(right, 4)
-            records.append(record)
-            if keep:
-                keep(records)
+            records.add(record)
     return records
 
 

@@ -13,7 +13,7 @@ import torch
 from labsupport.data import pairs
 from labsupport.data.transforms import normalize
 from labsupport.experiments.lab06.contrastive import loss_with, vectors
-from labsupport.experiments.record import resume
+from labsupport.experiments.record import Records, resume
 from labsupport.labs.lab06.pairs import train_pairs
 from labsupport.metrics.retrieval import better
 from labsupport.models.clip import losses
@@ -94,10 +94,10 @@ def run(
 ) -> list[dict]:
     """One record a loss and seed: word order on pairs of training and on unseen ones, 0 to 1,
     after the steps in `at`; what is in `done` is not repeated."""
-    records = list(done)
+    records = Records(done, keep)
     for seed in seeds:
         for name, (loss_of, key, batch_size, steps) in NETS.items():
-            if (name, seed) in {(r["net"], r["seed"]) for r in records}:
+            if records.have(net=name, seed=seed):
                 continue
             steps = min(steps, most_steps)
             train = pairs.pair_scenes(train_images, seed=seed, concepts=CONCEPTS)
@@ -119,7 +119,7 @@ def run(
                 progress=f"{name}, seed {seed}" if progress else False,
                 after=watch(model, curve, max(1, steps // MEASUREMENTS), test_images),
             )
-            records.append(
+            records.add(
                 {
                     "net": name,
                     "seed": seed,
@@ -129,8 +129,6 @@ def run(
                     "seconds": round(history.seconds, 1),
                 }
             )
-            if keep:
-                keep(records)
     return records
 
 

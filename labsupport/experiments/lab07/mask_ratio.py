@@ -13,8 +13,7 @@ from time import perf_counter
 import torch
 
 from labsupport.experiments.lab07 import masked_pretraining as base
-from labsupport.experiments.record import resume
-from labsupport.metrics.classification import accuracy
+from labsupport.experiments.record import Records, resume
 from labsupport.models.mae import small_mae
 from labsupport.models.masking import block_noise, random_noise
 
@@ -58,42 +57,36 @@ def run(
     A seed fixes images, initial weights and their order. What is in `done` is not repeated.
     `keep(records)` is called after every net.
     """
-    test, test_labels = base.test_data(test_images)
-    records = list(done)
-    finished = {(r["draw"], r["ratio"], r["normalised"], r["seed"]) for r in records}
+    test = base.test_data(test_images)
+    records = Records(done, keep)
     for seed in seeds:
-        todo = [net for net in nets if (*net, seed) not in finished]
-        x, y = base.data_of(seed, images) if todo else (None, None)
+        todo = [
+            (draw, ratio, normalised)
+            for draw, ratio, normalised in nets
+            if not records.have(draw=draw, ratio=ratio, normalised=normalised, seed=seed)
+        ]
+        train = base.data_of(seed, images) if todo else None
         for draw, ratio, normalised in todo:
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 net = small_mae(ratio, normalised, DRAWS[draw])
             title = f"{draw}, {ratio:.0%}, seed {seed}" if progress else False
             start = perf_counter()
-            history = base.pretrain(net, x, min(STEPS, most_steps), seed, title)
+            history = base.pretrain(net, train[0], min(STEPS, most_steps), seed, title)
             seconds = perf_counter() - start
-            classifier = base.fine_tune(
-                net.encoder,
-                x[:LABELS],
-                y[:LABELS],
-                min(base.FINE_TUNE[LABELS], most_steps),
-                base.FINE_TUNE_LR,
-                seed,
-            )
-            records.append(
+            probe, fine_tuned = base.worth(net.encoder, train, test, LABELS, seed, most_steps)
+            records.add(
                 {
                     "draw": draw,
                     "ratio": ratio,
                     "normalised": normalised,
                     "seed": seed,
-                    "probe": base.probe(net.encoder, x[:LABELS], y[:LABELS], test, test_labels),
-                    "fine_tuned": accuracy(classifier, test, test_labels),
+                    "probe": probe,
+                    "fine_tuned": fine_tuned,
                     "loss": round(history.last_loss(50), 4),
                     "seconds": round(seconds, 1),
                 }
             )
-            if keep:
-                keep(records)
     return records
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from labsupport.data.hues import CONCEPTS, SIZE, shapes
 from labsupport.data.transforms import normalize
-from labsupport.experiments.record import resume
+from labsupport.experiments.record import Records, resume
 from labsupport.metrics.classification import accuracy
 from labsupport.metrics.probe import linear_probe
 from labsupport.models.apply import in_parts
@@ -94,6 +94,22 @@ def probe(
     return linear_probe(found[0], labels, found[1], test_labels)
 
 
+def worth(
+    encoder: MAEEncoder,
+    train: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    labels: int,
+    seed: int,
+    most_steps: int,
+) -> tuple[float, float]:
+    """Accuracies (0 to 1) on `test` of a linear probe on `encoder`, and of fine-tuning it, with the
+    first `labels` of the images and labels in `train`."""
+    few = train[0][:labels], train[1][:labels]
+    steps = min(FINE_TUNE[labels], most_steps)
+    classifier = fine_tune(encoder, *few, steps, FINE_TUNE_LR, seed)
+    return probe(encoder, *few, *test), accuracy(classifier, *test)
+
+
 def settings() -> dict:
     """All that a record depends on, for the result file."""
     with torch.device("meta"):
@@ -122,15 +138,15 @@ def settings() -> dict:
     }
 
 
-def data_of(seed: int, images: int = IMAGES) -> tuple[Tensor, Tensor]:
+def data_of(seed: int, images: int = IMAGES, natural: bool = False) -> tuple[Tensor, Tensor]:
     """Training images (n, 3, 32, 32) in [-1, 1] and labels; every 40 hold each concept once."""
-    batch = shapes(images, split="train", seed=seed)
+    batch = shapes(images, split="train", seed=seed, natural=natural)
     return normalize(batch.images), batch.labels
 
 
-def test_data(images: int = TEST_IMAGES) -> tuple[Tensor, Tensor]:
+def test_data(images: int = TEST_IMAGES, natural: bool = False) -> tuple[Tensor, Tensor]:
     """Held-out images in [-1, 1] and labels, the same for every run."""
-    batch = shapes(images, split="test", seed=TEST_SEED)
+    batch = shapes(images, split="test", seed=TEST_SEED, natural=natural)
     return normalize(batch.images), batch.labels
 
 
@@ -150,8 +166,7 @@ def run(
     `keep(seed, autoencoder or None, records)` is called after every net.
     """
     test, test_labels = test_data(test_images)
-    records = list(done)
-    finished = {(r["start"], r["labels"], r["seed"]) for r in records}
+    records = Records(done)
 
     def add(record: dict, net: nn.Module | None = None) -> None:
         records.append(record)
@@ -181,7 +196,7 @@ def run(
             net, x, min(STEPS, most_steps), seed, f"pretraining, seed {seed}" if progress else False
         )
         nets[seed] = net
-        if ("pretraining", 0, seed) not in finished:
+        if not records.have(start="pretraining", labels=0, seed=seed):
             add(
                 {
                     "start": "pretraining",
@@ -210,7 +225,7 @@ def run(
         for seed in seeds
     ]
     for name, labels, seed in arms:
-        if (name, labels, seed) in finished:
+        if records.have(start=name, labels=labels, seed=seed):
             continue
         x, y = of_seed(seed)
         encoder = (pretrained(seed) if name.startswith("pretrained") else fresh(100 + seed)).encoder

@@ -12,11 +12,8 @@ from pathlib import Path
 
 import torch
 
-from labsupport.data.hues import shapes
-from labsupport.data.transforms import normalize
 from labsupport.experiments.lab07 import masked_pretraining as base
-from labsupport.experiments.record import resume
-from labsupport.metrics.classification import accuracy
+from labsupport.experiments.record import Records, resume
 from labsupport.models.mae import small_mae
 
 LABELS = 400
@@ -46,44 +43,21 @@ def run(
     A seed fixes images, initial weights and masks. What is in `done` is not repeated;
     `keep(records)` is called after every net.
     """
-    test = shapes(test_images, split="test", seed=base.TEST_SEED, natural=True)
-    test_x, records = normalize(test.images), list(done)
-    finished = {(r["start"], r["seed"]) for r in records}
+    test = base.test_data(test_images, natural=True)
+    records = Records(done, keep)
     for seed in seeds:
-        batch = shapes(images, split="train", seed=seed, natural=True)
-        x, y = normalize(batch.images), batch.labels
+        train = base.data_of(seed, images, natural=True)
         for name, first in (("from scratch", 100 + seed), ("pretrained", seed)):
-            if (name, seed) in finished:
+            if records.have(start=name, seed=seed):
                 continue
             with torch.random.fork_rng():
                 torch.manual_seed(first)
                 net = small_mae()
             if name == "pretrained":
-                base.pretrain(
-                    net,
-                    x,
-                    min(base.STEPS, most_steps),
-                    seed,
-                    f"pretraining, seed {seed}" if progress else False,
-                )
-            classifier = base.fine_tune(
-                net.encoder,
-                x[:LABELS],
-                y[:LABELS],
-                min(base.FINE_TUNE[LABELS], most_steps),
-                base.FINE_TUNE_LR,
-                seed,
-            )
-            records.append(
-                {
-                    "start": name,
-                    "seed": seed,
-                    "accuracy": accuracy(classifier, test_x, test.labels),
-                    "probe": base.probe(net.encoder, x[:LABELS], y[:LABELS], test_x, test.labels),
-                }
-            )
-            if keep:
-                keep(records)
+                title = f"pretraining, seed {seed}" if progress else False
+                base.pretrain(net, train[0], min(base.STEPS, most_steps), seed, title)
+            probe, right = base.worth(net.encoder, train, test, LABELS, seed, most_steps)
+            records.add({"start": name, "seed": seed, "accuracy": right, "probe": probe})
     return records
 
 

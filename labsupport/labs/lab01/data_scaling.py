@@ -30,6 +30,33 @@ def balanced_labels(images_per_class: int, classes: int) -> Tensor:
     return torch.arange(classes).repeat(images_per_class)  # (images_per_class * classes,)
 
 
+def training_images(images_per_class: int, seed: int) -> tuple[Tensor, Tensor]:
+    """So many renders of each concept, (n, 3, 32, 32) in [-1, 1], and their labels (n,)."""
+    labels = balanced_labels(images_per_class, CONCEPTS)
+    batch = data.singles(
+        len(labels),
+        IMAGE_SIZE,
+        concepts=CONCEPTS,
+        style="noto",
+        split="train",
+        seed=seed,
+        labels=labels,
+    )
+    return normalize(batch.images), labels
+
+
+def fresh_renders(n: int = TEST_IMAGES) -> dict[str, tuple[Tensor, Tensor]]:
+    """Fresh renders by what they test, "test" in the style trained on and "other_style": n images
+    in [-1, 1] and their labels each, the same for every run."""
+    tests = {}
+    for name, style in (("test", "noto"), ("other_style", "twemoji")):
+        batch = data.singles(
+            n, IMAGE_SIZE, concepts=CONCEPTS, style=style, split="test", seed=TEST_SEED
+        )
+        tests[name] = normalize(batch.images), batch.labels
+    return tests
+
+
 def data_scaling_run(
     make_vit: Callable[[], nn.Module],
     make_cnn: Callable[[], nn.Module],
@@ -62,25 +89,10 @@ def data_scaling_run(
             f"make_cnn gives {counts['CNN']} parameters and make_vit {counts['ViT']}; they must "
             f"agree within {PARAMETER_TOLERANCE:.0%}"
         )
-    tests = {}
-    for style in ("noto", "twemoji"):
-        batch = data.singles(
-            test_images, IMAGE_SIZE, concepts=CONCEPTS, style=style, split="test", seed=TEST_SEED
-        )
-        tests[style] = normalize(batch.images), batch.labels
+    tests = fresh_renders(test_images)
     records = []
     for seed in seeds:
-        all_labels = balanced_labels(max(sizes), CONCEPTS)
-        train = data.singles(
-            len(all_labels),
-            IMAGE_SIZE,
-            concepts=CONCEPTS,
-            style="noto",
-            split="train",
-            seed=seed,
-            labels=all_labels,
-        )
-        all_images = normalize(train.images)
+        all_images, all_labels = training_images(max(sizes), seed)
         for size in sizes:
             images, labels = all_images[: size * CONCEPTS], all_labels[: size * CONCEPTS]
             for name, make in makers.items():
@@ -108,8 +120,7 @@ def data_scaling_run(
                         "steps": steps,
                         "parameters": counts[name],
                         "train": accuracy(model, images[seen], labels[seen]),
-                        "test": accuracy(model, *tests["noto"]),
-                        "other_style": accuracy(model, *tests["twemoji"]),
+                        **{name: accuracy(model, *test) for name, test in tests.items()},
                         "seconds": round(history.seconds, 1),
                     }
                 )
