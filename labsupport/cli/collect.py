@@ -8,8 +8,18 @@ import typer
 
 from labsupport.cli.application import Folder, console, one_line_errors
 
-Form = enum.Enum("Form", {n: n for n in ("auto", "canvas", "moodle", "gradescope")})
-Times = enum.Enum("Times", {n: n for n in ("auto", "entries", "none")})
+
+class Form(enum.Enum):
+    auto = "auto"
+    canvas = "canvas"
+    moodle = "moodle"
+    gradescope = "gradescope"
+
+
+class Times(enum.Enum):
+    auto = "auto"
+    entries = "entries"
+    none = "none"
 
 
 def collect(

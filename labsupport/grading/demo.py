@@ -1,4 +1,4 @@
-"""A whole class on embedded data: what ``labs demo`` hands in, and who plays the instructor.
+"""Class made up on embedded data: what ``labs demo`` hands in, and who plays the instructor.
 
 Student ids say what each submission is: ``perfect``, ``blank``, ``trap-...`` for every trap of
 the lab, ``other-...`` for right answers written differently, ``late`` and ``broken``.

@@ -215,7 +215,8 @@ def test_equivalents_are_counted_and_stale_ones_reported(mini_path, tmp_path):
         ("[[equivalent]]\nexercise = 'scale'\n", "entry 1 lacks 'operator'"),
         ("not toml", "not valid TOML"),
         (
-            "[[equivalent]]\nexercise='a'\noperator='a'\nwhere='a'\nbefore='a'\nafter='a'\nreason=' '\n",
+            "[[equivalent]]\nexercise='a'\noperator='a'\nwhere='a'\n"
+            "before='a'\nafter='a'\nreason=' '\n",
             "gives no reason",
         ),
     ],

@@ -132,6 +132,12 @@ def test_canvas_without_names(course, work, tmp_path):
     assert filed(course, "anon_Zz9k2") == work("two")
 
 
+def test_canvas_with_a_name_that_is_an_ending_only(course, work, tmp_path):
+    files = [("doejane_1_2_.ipynb", work("jane's")), ("bobber_3_4_90_mini.ipynb", work("bob's"))]
+    collect(course, pack(tmp_path / "a.zip", files), "90")
+    assert filed(course, "1") == work("jane's") and filed(course, "3") == work("bob's")
+
+
 @pytest.mark.parametrize(
     "shape",
     [

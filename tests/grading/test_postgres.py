@@ -112,14 +112,14 @@ def url(port):
 def course(url, mini_path, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         # from the start: 'labs course init', then the line in the configuration
-        patch.setattr("labsupport.grading.ledger.course_directory._config_text", with_url(url))
+        patch.setattr("labsupport.grading.ledger.course_directory.config_text", with_url(url))
         return make_course(tmp_path_factory.mktemp("courses") / "mini", mini_path)
 
 
 def with_url(url):
-    from labsupport.grading.ledger.course_directory import _config_text
+    from labsupport.grading.ledger.course_directory import config_text
 
-    return lambda course_id: f"{_config_text(course_id)}\nc.CourseDirectory.db_url = {url!r}\n"
+    return lambda course_id: f"{config_text(course_id)}\nc.CourseDirectory.db_url = {url!r}\n"
 
 
 @pytest.fixture

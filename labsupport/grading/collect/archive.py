@@ -1,4 +1,4 @@
-"""What a folder or a zip file holds, read without unpacking it and without trusting it.
+"""Contents of a folder or a zip file, read without unpacking it and without trusting it.
 
 Nothing is ever written to a path that an archive names. A name that tries to lead elsewhere, a
 link, a device, an encrypted or an oversized entry is refused, and said so in one line.
@@ -130,7 +130,8 @@ def _zip(path: Path, archive: zipfile.ZipFile, zone, limits: ArchiveLimits) -> S
     entries = [e for e in archive.infolist() if not e.is_dir()]
     if len(entries) > limits.entries:
         raise CourseError(f"{path} has {len(entries):,} files: at most {limits.entries:,} are read")
-    source, budget, seen = Source(), _Budget(limits.total), {}
+    source, budget = Source(), _Budget(limits.total)
+    seen: dict[tuple[str, ...], list[Member]] = {}
     for entry in entries:
         name = _decoded(entry)
         try:

@@ -1,4 +1,4 @@
-"""Which of a student's notebooks is the lab's: by its name, by its metadata, the newest."""
+"""Choice among a student's notebooks: the lab's by its name, by its metadata, the newest."""
 
 import json
 import re

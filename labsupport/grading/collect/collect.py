@@ -1,4 +1,4 @@
-"""Collect a download into a course: read it, settle who is who, file what can be filed."""
+"""Collection of a download into a course: read it, settle who is who, file what can be filed."""
 
 import datetime
 from collections import Counter

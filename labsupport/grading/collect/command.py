@@ -1,4 +1,4 @@
-"""What ``labs collect`` prints."""
+"""Output of ``labs collect``."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Put a collected notebook under ``submitted/``; what was there before is kept, never lost.
+"""Filing of a collected notebook under ``submitted/``; what was there before is kept, never lost.
 
 DIR/submitted/STUDENT/LAB/LAB.ipynb, timestamp.txt   nbgrader's
 DIR/earlier/STUDENT/LAB.1/ ...                        what has been replaced

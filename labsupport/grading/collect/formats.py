@@ -1,4 +1,4 @@
-"""Who handed in which notebook, read from the names that Canvas, Moodle and Gradescope give.
+"""Formats of downloads: who handed in what, by the names that Canvas, Moodle, Gradescope give.
 
 Canvas      ``doejane_LATE_4711_90210_lab-1.ipynb``: name, user's id, upload's id, file
 Moodle      ``Jane Doe_1234_assignsubmission_file_/lab.ipynb``, or that in one flat name
@@ -94,11 +94,10 @@ def _canvas(source: Source, stray: list[str]) -> list[HandIn]:
             late=bool(part["late"]),
         )
         if member.is_notebook:
-            again = _AGAIN.fullmatch(part["file"])
-            attempt = (int(part["attempt"]), int(again["count"] or 0))
-            hand_in.notebooks.append(
-                Notebook(member, again["base"] + ".ipynb", attempt, member.modified)
-            )
+            again = _AGAIN.fullmatch(part["file"])  # not of a file that is named .ipynb only
+            name, count = (f"{again['base']}.ipynb", again["count"]) if again else (".ipynb", 0)
+            attempt = (int(part["attempt"]), int(count or 0))
+            hand_in.notebooks.append(Notebook(member, name, attempt, member.modified))
         else:
             hand_in.others.append(part["file"] or f"a {part['kind']}")
         found.append(hand_in)

@@ -1,4 +1,4 @@
-"""What one student, or one group, handed in."""
+"""Files that one student, or one group, handed in."""
 
 import datetime
 from dataclasses import dataclass, field

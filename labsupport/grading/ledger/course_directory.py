@@ -1,4 +1,4 @@
-"""An instructor's course directory: made here, used by nbgrader's own commands unmodified.
+"""Course directory of an instructor: made here, used by nbgrader's own commands unmodified.
 
 DIR/nbgrader_config.py   nbgrader's settings, with our pipeline in autograde
 DIR/labs/NN_name.py      the labs of this course, to edit; nbgrader never copies this folder
@@ -35,7 +35,7 @@ def init_course(folder: Path, solutions: Path, wanted: list[str] | None = None) 
         (folder / name).mkdir(parents=True, exist_ok=True)
     for path in sources:
         shutil.copy(path, folder / "labs" / path.name)
-    (folder / CONFIG).write_text(_config_text(folder.resolve().name), encoding="utf-8")
+    (folder / CONFIG).write_text(config_text(folder.resolve().name), encoding="utf-8")
     return folder
 
 
@@ -92,7 +92,8 @@ def last_error(result: dict) -> str:
     return (errors or lines or ["no reason was given"])[-1].replace("[ERROR] ", "")[:300]
 
 
-def _config_text(course_id: str) -> str:
+def config_text(course_id: str) -> str:
+    """A new course's ``nbgrader_config.py``, with a secret of its own."""
     return dedent(
         f'''\
         """nbgrader's settings for this course. nbgrader's own commands work in this folder."""

@@ -1,4 +1,4 @@
-"""Where a course's gradebook is, and whether it can be had: SQLite's file, or a server by URL."""
+"""Gradebook of a course: where it is (SQLite's file, a server by URL), whether it can be had."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Grade a course's submissions, write feedback, export: what ``labs grade`` does."""
+"""Grades of a course's submissions, with feedback and export: what ``labs grade`` does."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -107,7 +107,7 @@ def _grade(api, folder, pairs, progress, jobs, scheduler, again) -> Iterator[tup
             store.forget(fingerprint)
         if store.get(fingerprint) is None:
             ungraded.append(pair)
-        elif is_recorded(api, folder, *pair, fingerprint):
+        elif is_recorded(api, folder, pair[0], pair[1], fingerprint):
             yield pair, ""
         else:
             unrecorded.append(pair)

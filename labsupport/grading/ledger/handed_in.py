@@ -1,4 +1,4 @@
-"""What lies in a submission's folder, before anything in it is opened.
+"""Contents of a submission's folder, before anything in it is opened.
 
 nbgrader copies every file of a submission beside the graded notebook and from there into the
 feedback that a student gets, and it takes a student's name for a pattern. A link would copy

@@ -1,4 +1,4 @@
-"""The grading pipeline as a step of nbgrader's autograde.
+"""Pipeline of grading as a step of nbgrader's autograde.
 
 In a course's ``nbgrader_config.py`` this takes the place of nbgrader's ``Execute``, so that
 ``nbgrader autograde``, formgrader's button and ``labs grade`` all run the same code.

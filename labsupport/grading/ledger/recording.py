@@ -1,4 +1,4 @@
-"""Write down what grading has found: the trusted end of the pipeline, and the only writer.
+"""Recording of what grading has found: the trusted end of the pipeline, and the only writer.
 
 Grades go into nbgrader's gradebook through nbgrader's own Autograde. Feedback pages are nbgrader's
 too; making one takes longer than recording a grade and writes no grade, so other processes of
@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.apps.api import NbGraderAPI
@@ -31,6 +32,8 @@ class Record(Autograde):
     Its second half only, of which the first step, ``ExecuteAndJudge``, finds the graded notebook;
     and no look at metadata, for they are our own.
     """
+
+    autograde_preprocessors: Any  # nbgrader's trait
 
     def _init_preprocessors(self) -> None:
         self.autograde_preprocessors = [

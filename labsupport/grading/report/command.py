@@ -1,4 +1,4 @@
-"""Write a course's reports and say what is in them."""
+"""Reports of a course, written, and what the terminal says of them."""
 
 import datetime
 from pathlib import Path
@@ -57,7 +57,7 @@ def summary(results: LabResults, items: list[ItemStatistics]) -> list[str]:
     known = [s for s in items if s.ease is not None]
     second = "hardest: -"
     if known:
-        hardest = min(known, key=lambda s: s.ease)
+        hardest = min(known, key=lambda s: s.ease or 0)
         second = f"hardest: {hardest.item.name} ({percent(hardest.ease)} of its points on average)"
     wrong = mistakes(results)
     if wrong:

@@ -1,4 +1,4 @@
-"""A lab's results as the course has them: the gradebook's points, the graded notebooks' verdicts.
+"""Results of a lab as the course has them: the gradebook's points, the graded notebooks' verdicts.
 
 What stands in a notebook is checked for its form before it is used: another pipeline, or a
 student, may have written it.

@@ -1,4 +1,4 @@
-"""The report as one page of HTML that needs nothing else: no script, no network, prints well."""
+"""Report as one page of HTML that needs nothing else: no script, no network, prints well."""
 
 import datetime
 from collections import Counter
@@ -30,7 +30,7 @@ def render(
     scores = [run.score for run in graded]
     about = describe(scores)
     wrong = mistakes(results)
-    known = sorted((i for i in items if i.ease is not None), key=lambda i: i.ease)
+    known = sorted((i for i in items if i.ease is not None), key=lambda i: i.ease or 0)
     seconds = [run.seconds for run in graded if run.seconds is not None]
     return template.render(
         lab=results.lab,
@@ -60,7 +60,9 @@ def render(
         failed=[r for r in results.runs if r.problem],
         troubled=[r for r in graded if _troubles(r)],
         troubles=_troubles,
-        slowest=sorted((r for r in graded if r.seconds is not None), key=lambda r: -r.seconds)[:5],
+        slowest=sorted((r for r in graded if r.seconds is not None), key=_seconds, reverse=True)[
+            :5
+        ],
         run_median=describe(seconds).median,
         run_most=quantile(seconds, 0.9),
         repairs=_grouped((repair, r.student) for r in graded for repair in r.repairs),
@@ -69,6 +71,10 @@ def render(
         unsandboxed=[r.student for r in graded if r.sandbox is False],
         unknown=[r.student for r in graded if r.sandbox is None],
     )
+
+
+def _seconds(run: Run) -> float:
+    return run.seconds or 0
 
 
 def _troubles(run: Run) -> list[str]:

@@ -1,10 +1,11 @@
-"""The report's pictures: scores, and what became of every exercise. SVG, in the labs' colours."""
+"""Pictures of the report: scores, and what became of every exercise. SVG, in the labs' colours."""
 
 import base64
 import io
 from dataclasses import dataclass
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure  # not pyplot: there is no screen to show it on
 
 from labsupport.grading.report.data import Item, LabResults
@@ -36,20 +37,21 @@ class Picture:
 
 def score_picture(scores: list[float], most: float, about: Description) -> Picture | None:
     """A histogram of scores whose bars stand at round numbers of points; None without scores."""
-    if not scores:
+    if not scores or about.median is None:
         return None
     width = next((w for w in WIDTHS if most / w <= 24), most / 20)
     count = round(most / width)
     edges = [(i - 0.5) * width for i in range(count + 2)]
     figure = Figure(figsize=(9, 2.9), layout="constrained", facecolor="white")
     axes = figure.subplots()
-    heights, *_ = axes.hist(
+    found, *_ = axes.hist(
         [min(max(s, 0), most) for s in scores],
         bins=edges,
         color=style.BLUE,
         edgecolor="white",
         linewidth=0.8,
     )
+    heights = np.asarray(found)
     axes.axvline(about.median, color=style.RED, linestyle="--", linewidth=1.6)
     left = about.median > most / 2
     axes.annotate(
@@ -65,8 +67,8 @@ def score_picture(scores: list[float], most: float, about: Description) -> Pictu
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
     )
     axes.set(xlabel=f"points of {most:g}", ylabel="students", xlim=(edges[0], edges[-1]))
-    axes.set_ylim(0, max(heights) * 1.18)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.set_ylim(0, float(heights.max()) * 1.18)
+    axes.locator_params(axis="y", integer=True)
     axes.spines[["top", "right"]].set_visible(False)
     peak = heights.argmax()
     alt = (

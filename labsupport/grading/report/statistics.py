@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from labsupport.grading.report.data import Item, LabResults
+from labsupport.grading.report.data import Item, LabResults, Run
 
 MOST_CERTAIN = 1.96  # standard normal quantile of a 95% interval
 FEWEST = 4  # students for a correlation: its interval needs n - 3 above zero
@@ -58,18 +58,15 @@ def describe(values: Sequence[float]) -> Description:
 
 def item_statistics(results: LabResults) -> list[ItemStatistics]:
     """Of every item, over the submissions in which it has been graded."""
-    complete = [
-        item.name
-        for item in results.items
-        if all(run.points.get(item.name) is not None for run in results.graded)
-    ]
+    points = [_known(run) for run in results.graded]
+    complete = [item.name for item in results.items if all(item.name in known for known in points)]
     found = []
     for item in results.items:
-        runs = [r for r in results.graded if r.points.get(item.name) is not None]
-        own = [r.points[item.name] for r in runs]
+        runs = [known for known in points if item.name in known]
+        own = [known[item.name] for known in runs]
         # an item that waits for a person in some submissions would shift their sums
         others = [name for name in complete if name != item.name]
-        rest = [sum(r.points[name] for name in others) for r in runs]
+        rest = [sum(known[name] for name in others) for known in runs]
         power = correlation(own, rest) if others else None
         found.append(
             ItemStatistics(
@@ -83,6 +80,11 @@ def item_statistics(results: LabResults) -> list[ItemStatistics]:
             )
         )
     return found
+
+
+def _known(run: Run) -> dict[str, float]:
+    """A submission's points by item, of the items that have been graded."""
+    return {name: points for name, points in run.points.items() if points is not None}
 
 
 def correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
@@ -103,13 +105,13 @@ def interval_of(r: float | None, count: int) -> tuple[float, float] | None:
 def reliability(results: LabResults) -> float | None:
     """Cronbach's alpha over the submissions in which everything has been graded."""
     names = [item.name for item in results.items]
-    runs = [r for r in results.graded if all(r.points.get(n) is not None for n in names)]
+    runs = [k for run in results.graded if set(names) <= set(k := _known(run))]
     if len(runs) < FEWEST or len(names) < 2:
         return None
-    whole = statistics.variance([sum(r.points[n] for n in names) for r in runs])
+    whole = statistics.variance([sum(known[n] for n in names) for known in runs])
     if whole == 0:
         return None
-    parts = sum(statistics.variance([r.points[n] for r in runs]) for n in names)
+    parts = sum(statistics.variance([known[n] for known in runs]) for n in names)
     return len(names) / (len(names) - 1) * (1 - parts / whole)
 
 

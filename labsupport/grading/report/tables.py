@@ -1,4 +1,4 @@
-"""The report as CSV: a row for every student, and a row for every exercise of every lab."""
+"""Tables of the report, as CSV: a row for every student, one for every exercise of every lab."""
 
 import csv
 import io
@@ -49,7 +49,7 @@ def student_rows(results: LabResults) -> list[list]:
         *(f"{name} status" for name in judged),
         "problem",
     ]
-    rows = [head]
+    rows: list[list] = [head]
     for run in results.runs:
         known = run.graded
         sandbox = {True: "yes", False: "no", None: ""}[run.sandbox]
@@ -79,7 +79,7 @@ def exercise_rows(results: LabResults, about: list[ItemStatistics]) -> list[dict
     for found in about:
         count = outcomes(results, found.item)
         low, high = found.interval or (None, None)
-        values = (
+        values: tuple[str | int, ...] = (
             results.lab.stem,
             found.item.name,
             "hand" if found.item.by_hand else "judge",
@@ -113,8 +113,8 @@ def write_exercises(path: Path, rows: list[dict]) -> None:
     labs = {row["lab"] for row in rows}
     kept = []
     if path.exists():
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
+        with path.open(encoding="utf-8", newline="") as earlier:
+            reader = csv.DictReader(earlier)
             if tuple(reader.fieldnames or ()) == EXERCISES:
                 kept = [row for row in reader if row["lab"] not in labs]
     file = io.StringIO()

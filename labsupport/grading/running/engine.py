@@ -114,7 +114,8 @@ class LimitedClient(PapermillNotebookClient):
     async def _async_handle_timeout(self, timeout, cell=None):
         """Interrupt the cell; a kernel that does not come back from that is ended at once, for
         every cell after this one would wait its whole time too."""
-        self.overdue += (self.current,)
+        if self.current is not None:
+            self.overdue += (self.current,)
         reply = await super()._async_handle_timeout(timeout, cell)
         if not await self._answers(seconds=5):
             self.end(Death("time", "it could not be interrupted after its time was up"))
@@ -184,7 +185,8 @@ def _take_error() -> None:
     the log's traceback, which is parsed too, breaks Python 3.11's parser ("AST constructor
     recursion depth mismatch").
     """
-    asyncio.current_task().add_done_callback(lambda task: task.cancelled() or task.exception())
+    if (current := asyncio.current_task()) is not None:
+        current.add_done_callback(lambda task: task.cancelled() or task.exception())
 
 
 def _timeout_error(seconds: float) -> dict:

@@ -84,7 +84,7 @@ class Watch:
 
     def _look(self) -> None:
         limits, begin, lost = self._client.limits, time.monotonic(), False
-        kernel = None  # its client, once there is one
+        kernel: Any = None  # its client, once there is one
         while not self._over.wait(0.25):
             process = kernel_process(self._client.km)
             passed = passed_limit(process, limits)

@@ -1,4 +1,4 @@
-"""Execute a notebook of untrusted code and bring back its outputs. Knows nothing of gradebooks.
+"""Execution of a notebook of untrusted code, up to its outputs. Knows nothing of gradebooks.
 
 Execution is papermill's, in a kernel of its own: a sandboxed one, or a plain local process in a
 scratch directory. A cell that fails, or takes too long, does not stop the ones after it; where

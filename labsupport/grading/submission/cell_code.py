@@ -1,4 +1,4 @@
-"""What a cell's code says of itself, without running it."""
+"""Code of a cell: what it says of itself, without running it."""
 
 import ast
 import warnings

@@ -1,4 +1,4 @@
-"""Which given cells a grade cannot depend on: demonstrations, that only draw.
+"""Passive cells: given ones that a grade cannot depend on, demonstrations that only draw.
 
 A lab's demonstrations cost more time than everything that is judged. A cell is passive where
 nothing that is run for a grade reads a name that it binds or changes, and where all it does

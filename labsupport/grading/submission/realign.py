@@ -80,9 +80,9 @@ def _match(pieces: list[_Piece], master: NotebookNode) -> dict[str, list[_Piece]
     lacking = [cell for cell in master.cells if cell.id not in found]
     for cell in lacking:
         key = _key(cell.source)
-        piece = next((p for p in pieces if p.of is None and p.key == key), None)
-        if piece is not None and key:
-            take(piece, cell.id)
+        same = next((p for p in pieces if p.of is None and p.key == key), None)
+        if same is not None and key:
+            take(same, cell.id)
     for cell in [c for c in lacking if c.id not in found and kinds[c.id] == "exercise"]:
         wanted = defined_names(cell.source)
         for piece in pieces:

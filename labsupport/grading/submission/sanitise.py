@@ -1,4 +1,4 @@
-"""No live script in what people open: a submission's outputs and markdown in forms that only show.
+"""Sanitising of what people open: a submission's outputs and markdown in forms that only show.
 
 An instructor opens a graded notebook in Jupyter, in formgrader and as feedback, where the page
 may act with the instructor's rights. HTML goes through bleach with a short list of what may

@@ -1,4 +1,4 @@
-"""A student's own look at a notebook: run it and read off its visible checks."""
+"""Checks for a student's own look at a notebook: run it and read off its visible checks."""
 
 import re
 from dataclasses import dataclass

@@ -1,5 +1,5 @@
-"""Grade one submitted notebook: ask, execute, judge, and write the verdicts where a person and
-nbgrader look for them. No gradebook here either: notebook in, graded notebook out.
+"""Grading of one submitted notebook: ask, execute, judge, and write the verdicts where a person
+and nbgrader look for them. No gradebook here either: notebook in, graded notebook out.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Spread grading tasks over processes, or a cluster, with Dask.
+"""Distribution of grading tasks over processes, or a cluster, with Dask.
 
 Workers get a task as text and give back text: no shared file system is assumed. What fails for
 reasons of the machine's is tried again; a student's failure is a result and is not.
@@ -65,7 +65,8 @@ def perform_all(
     Raises CourseError where the cluster cannot go on: its scheduler or all its workers are gone,
     or a worker has other versions or several threads.
     """
-    todo, sent, here = iter(tasks), {}, versions()
+    todo, here = iter(tasks), versions()
+    sent: dict[Future, Label] = {}
     with _client(jobs, scheduler) as client:
         if scheduler:
             _see_that_workers_can_grade(client)

@@ -1,4 +1,4 @@
-"""The process that this machine's workers are forked from. Imports nothing slow itself."""
+"""Process that this machine's workers are forked from. Imports nothing slow itself."""
 
 import multiprocessing.forkserver
 

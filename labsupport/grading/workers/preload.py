@@ -1,4 +1,4 @@
-"""What a worker would otherwise import by itself, imported once in the process that workers are
+"""Imports that a worker would otherwise do by itself, done once in the process that workers are
 forked from. Nothing here starts a thread, for a thread does not survive a fork."""
 # ruff: noqa: E402, F401, I001
 

@@ -1,4 +1,4 @@
-"""One submission as a task that any process can do: plain text in, plain text out.
+"""Task of grading one submission that any process can do: plain text in, plain text out.
 
 A worker needs no course directory and no gradebook, and shares no files with whoever asks it. What
 takes seconds to import is imported by who grades, not by who hands out tasks and keeps the grades.

@@ -240,8 +240,8 @@ def scale(x, factor):
         "everything of ours replaced",
         WRONG
         + """
-import labsupport.grading.answers.plain_values, labsupport.grading.answers.respond, labsupport.grading.answers.wire
-for module in (labsupport.grading.answers.plain_values, labsupport.grading.answers.respond, labsupport.grading.answers.wire):
+from labsupport.grading.answers import plain_values, respond, wire
+for module in (plain_values, respond, wire):
     for name in ("encode", "decode", "plain", "answer_cases", "make_driver"):
         if hasattr(module, name): setattr(module, name, lambda *a, **k: "passed")
 """,

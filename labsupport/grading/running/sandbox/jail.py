@@ -1,4 +1,4 @@
-"""Inside the sandbox: shut a freshly forked process into a jail of its own.
+"""Jail of one kernel, inside the sandbox: a freshly forked process is shut into it.
 
 bubblewrap has already taken away network, files and the outside's processes from the whole
 sandbox; this keeps two kernels of one sandbox from each other, and limits each. It speaks to the

@@ -11,6 +11,7 @@ from typing import Any
 
 import zmq.asyncio
 from jupyter_client.asynchronous import AsyncKernelClient
+from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import KernelProvisionerBase
@@ -46,7 +47,7 @@ class SandboxKernelClient(AsyncKernelClient):
             self.context.setsockopt(zmq.RCVHWM, WAITING)
         address = f"inproc://labs-{self.session.session}"
         outputs.monitor(address, zmq.EVENT_DISCONNECTED)
-        self.events = zmq.Context.shadow(self.context.underlying).socket(zmq.PAIR)
+        self.events: zmq.Socket = zmq.Context.shadow(self.context.underlying).socket(zmq.PAIR)
         self.events.connect(address)
         return outputs
 
@@ -95,7 +96,7 @@ class SandboxKernelManager(AsyncKernelManager):
         self.sandbox = sandbox
         self.cache_ports = False
 
-    def client(self, **options: Any) -> SandboxKernelClient:
+    def client(self, **options: Any) -> Any:  # a SandboxKernelClient
         return super().client(context=self.context, **options)
 
     @property
@@ -114,7 +115,7 @@ class SandboxProvisioner(KernelProvisionerBase):
         return self.kernel is not None
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
-        manager = self.parent
+        manager: Any = self.parent
         folder = manager.sandbox.new_folder()
         manager.transport, manager.ip = "ipc", str(folder / "s")
         for index, name in enumerate(("shell", "iopub", "stdin", "hb", "control"), 1):
@@ -123,13 +124,12 @@ class SandboxProvisioner(KernelProvisionerBase):
         self.connection_info = manager.get_connection_info()
         return await super().pre_launch(cmd=[], **kwargs)
 
-    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
-        info = dict(self.connection_info)
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        manager: Any = self.parent
+        info: dict[str, Any] = dict(self.connection_info)
         info["key"] = info["key"].decode()
         loop = asyncio.get_running_loop()
-        self.kernel = await loop.run_in_executor(
-            None, self.parent.sandbox.kernel, self._folder, info
-        )
+        self.kernel = await loop.run_in_executor(None, manager.sandbox.kernel, self._folder, info)
         return self.connection_info
 
     async def poll(self) -> int | None:

@@ -1,4 +1,4 @@
-"""Inside the sandbox: system calls that a student's code has no use for are refused.
+"""System calls inside the sandbox: those that a student's code has no use for are refused.
 
 Without this a process may make user namespaces of its own, in which it can mount file systems
 of any size: memory that no limit counts. The list also closes what kernels of one sandbox could

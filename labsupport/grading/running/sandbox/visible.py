@@ -1,4 +1,4 @@
-"""What a sandbox sees: the Python environment, read-only, and nothing of the instructor's."""
+"""View from inside a sandbox: the Python environment, read-only, nothing of the instructor's."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Outside the sandbox: start it, ask it for kernels, hold on to them, put an end to them."""
+"""Warm sandboxes, from outside: start one, ask it for kernels, hold on to them, end them."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Inside the sandbox, once: what every notebook would otherwise do for the first time by itself.
+"""Work done once inside the sandbox, that every notebook would otherwise do for itself.
 
 Imports are not all that a first time costs: matplotlib reads its fonts, the emoji are decoded, a
 torch module runs its initialisation. A fork inherits all of it. Nothing here may start a thread,

@@ -1,4 +1,4 @@
-"""Inside the sandbox: a process that has imported what labs need, and forks a kernel on demand.
+"""Process inside the sandbox that has imported what a lab needs, and forks a kernel on demand.
 
 Importing torch takes seconds and a fork takes milliseconds. What the zygote does before a fork
 is in ``warmup``.
