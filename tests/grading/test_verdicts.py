@@ -7,6 +7,7 @@ import re
 import nbformat
 import pytest
 import torch
+from nbformat.v4 import new_code_cell, new_notebook
 
 from labsupport.course.build import dump, student_notebook
 from labsupport.course.lab import SourceError
@@ -15,6 +16,9 @@ from labsupport.grading.answers.respond import LabNamespace, answer_cases, make_
 from labsupport.grading.answers.wire import decode
 from labsupport.grading.demo import solve
 from labsupport.grading.judging.judge import AnswerKey
+from labsupport.grading.running.limits import Death
+from labsupport.grading.running.run import Execution
+from labsupport.grading.submission import questions
 from labsupport.grading.submission.submission import grade_submission
 from tests.conftest import ROOT
 
@@ -270,6 +274,21 @@ WRONG = {
     ),
 }
 
+# by the kind above, where the status leaves it open
+CAUSE = {
+    "in place": "changed inputs",
+    "random": "two results",
+    "python's random": "two results",
+    "state": "two results",
+    "once only": "two results",
+    "known mistake": "known mistake",
+    "generator": "unusable",
+    "one argument more": "unusable",
+    "detached": "unusable",
+    "transposed": "not what is right",
+    "number is NaN": "not what is right",
+}
+
 
 @pytest.fixture(scope="module")
 def key():
@@ -297,6 +316,9 @@ def test_each_wrong_answer_is_told_what_it_is(key, kind):
     assert verdict.status == status and verdict.points == 0
     assert words in verdict.message
     assert "\n" not in verdict.message and len(verdict.message) < 1500
+    by_status = {"missing": "not solved", "error": "raised"}
+    assert verdict.cause == CAUSE.get(kind, by_status.get(status, verdict.cause)) != ""
+    assert bool(verdict.hint) == (kind == "known mistake") and verdict.hint in verdict.message
 
 
 RIGHT = {
@@ -376,6 +398,9 @@ def test_a_crash_in_one_part_leaves_the_other_its_points(graded):
         {"part": "decode", "points": 2.0, "max_points": 2.0},
     ]
     assert verdicts["share"].status == "crashed" and verdicts["centre"].status == "failed"
+    told = {v["exercise"]: v for v in graded.notebook.metadata["labsupport_grading"]["verdicts"]}
+    assert (told["halves"]["cause"], told["share"]["cause"]) == ("died", "died")
+    assert told["centre"]["cause"] == "not what is right" and told["centre"]["hint"] == ""
     place = next(c for c in graded.notebook.cells if c.id == "judge-halves")
     assert place.outputs[0].data["text/plain"] == "2"
     assert "2 of 3 points" in place.outputs[0].data["text/html"]
@@ -402,6 +427,23 @@ def test_provenance_says_what_a_grade_was_made_of(key, graded):
     assert {"lab", "python", "torch", "numpy", "labsupport", "nbgrader", "profile"} <= set(about)
     assert re.fullmatch("[0-9a-f]{16}", about["seed"]) and "secret" not in json.dumps(about)
     assert nbformat.from_dict(graded.notebook).metadata["labsupport_grading"]["provenance"] == about
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "cause"),
+    [
+        ("memory", "out of memory", "memory"),
+        ("time", "crashed", "time"),
+        ("output", "crashed", "died"),
+        ("died", "crashed", "died"),
+    ],
+)
+def test_how_a_kernel_died_is_no_matter_of_words(key, kind, status, cause):
+    challenges = key.challenges("count", "a")
+    run = Execution(new_notebook(cells=[new_code_cell()]), deaths={0: Death(kind, "9 MB (of 8)")})
+    verdict = questions.verdict_of(key, run, "count", challenges, [[0]])
+    assert (verdict.status, verdict.cause) == (status, cause)
+    assert verdict.message == "while this exercise ran, 9 MB (of 8)"
 
 
 PARTS = [
@@ -443,6 +485,7 @@ def test_each_part_earns_its_points_by_itself(key, kind, code, points, words):
     _, verdict = verdict_of(key, "halves", code)
     assert (verdict.status, verdict.points) == ("failed", points)
     assert words in verdict.message
+    assert (verdict.cause == "known mistake") == bool(verdict.hint) == (kind == "a known mistake")
 
 
 def test_nothing_solved_is_nothing_earned_and_a_forgery_forfeits_all_parts(key):
