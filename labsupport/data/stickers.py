@@ -1,4 +1,4 @@
-"""A small world of captions for image generation: "big blue fox on yellow".
+"""Stickers, a small world of captions for image generation: "big blue fox on yellow".
 
 A sticker is one thing in one tint, at one place on a ground of one colour. Whole combinations are
 held out of training, so that an image of such a caption has to be composed from what others show.

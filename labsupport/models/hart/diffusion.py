@@ -1,4 +1,4 @@
-"""Noising, the loss of a denoiser, and sampling with few steps; for any network.
+"""Diffusion: noising, the loss of a denoiser, and sampling with few steps; for any network.
 
 J. Ho et al., "DDPM" (2020), equations 4 to 15; T. Salimans and J. Ho, "Progressive Distillation"
 (2022), for the velocity; learned variances: A. Nichol and P. Dhariwal (2021), section 3.1.

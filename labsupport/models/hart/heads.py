@@ -1,4 +1,4 @@
-"""From hidden states to logits over the codes of the codebook."""
+"""Heads: from hidden states to logits over the codes of the codebook."""
 
 from typing import NamedTuple
 

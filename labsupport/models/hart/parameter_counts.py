@@ -1,4 +1,4 @@
-"""How many parameters HART has at its published size, part by part.
+"""Parameters that HART has at its published size, part by part.
 
 HART's table 2 says 732 M for text to image. Its configuration is not published; these choices
 (Llama's blocks without AdaLN, one width for everything) give that number.

@@ -1,4 +1,4 @@
-"""Choosing codes from logits, and random numbers that belong to an image, not to its batch.
+"""Sampling: codes chosen from logits, and random numbers that belong to an image, not to its batch.
 
 Top-k, nucleus (A. Holtzman et al., 2020) and guidance that grows with the scale (VAR's code).
 """

@@ -1,4 +1,4 @@
-"""The noise of a diffusion process: how much at every step, and which steps sampling takes.
+"""Noise of a diffusion process: how much at every step, and which steps sampling takes.
 
 The cosine schedule of A. Nichol and P. Dhariwal, "Improved Denoising Diffusion Probabilistic
 Models" (2021), section 3.2, and their respacing, section 4.

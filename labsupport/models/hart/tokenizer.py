@@ -1,4 +1,4 @@
-"""The hybrid tokenizer: one decoder for discrete and for continuous latents.
+"""Hybrid tokenizer: one decoder for discrete and for continuous latents.
 
 HART, section 3.1 and figure 4: the quantizer of VAR, and a decoder that in training is shown the
 discrete latent for some images and the continuous one for the others.

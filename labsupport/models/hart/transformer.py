@@ -1,4 +1,4 @@
-"""HART's transformer: a caption in front, then the codes of one scale after another.
+"""Transformer of HART: a caption in front, then the codes of one scale after another.
 
 HART, section 3.2: text and visual tokens in one sequence, positions that interpolate, Llama's
 blocks without AdaLN; teacher forcing as in VAR, section 3.2.
