@@ -85,6 +85,11 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
+def as_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a file gives them back: tuples are lists, and every key is a word."""
+    return json.loads(json.dumps(settings))
+
+
 def read_result(source: str | Path) -> Result:
     """The results of an experiment: of the name of a file shipped with the labs ("05_sparsity"),
     or of the path of a .json file.

@@ -1,6 +1,5 @@
 """Records: how every experiment keeps its results, and goes on after it was killed."""
 
-import json
 import platform
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from labsupport.data.files import write_whole
-from labsupport.data.results import DATE, Result, read_result
+from labsupport.data.results import DATE, Result, as_stored, read_result
 from labsupport.models.weights import save_checkpoint
 
 PACKAGES = ("torch", "torchvision", "numpy", "labsupport")
@@ -139,7 +138,7 @@ def resume(root: Path, module: str, settings: Mapping[str, Any]) -> Run:
     LabError where the file of that run is no result file."""
     run = Run(root, module, settings)
     before = read_result(run.path) if run.path.is_file() else None
-    if before and before.settings == json.loads(json.dumps(settings)):  # tuples are lists there
+    if before and before.settings == as_stored(settings):
         run.records, run.more = before.records, dict(before.more)
         run.seconds_before = before.seconds
     return run

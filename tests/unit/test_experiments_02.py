@@ -1,11 +1,9 @@
 """Lab 02's experiment: it counts exactly, and what is stored holds what the lab claims."""
 
-import json
-
 import matplotlib.pyplot as plt
 import pytest
 
-from labsupport.data.locate import data_path
+from labsupport.data.results import read_result
 from labsupport.experiments.lab02 import attention_cost
 from labsupport.labs.lab02 import cost_figures
 
@@ -22,8 +20,8 @@ def test_the_experiment_counts_exactly_and_its_figure_can_be_drawn():
 
 
 def test_the_stored_run_holds_what_the_lab_claims():
-    stored = json.loads(data_path("results", "02_attention_cost.json").read_text())
-    settings = stored["settings"]
+    stored = read_result("02_attention_cost")
+    settings = stored.settings
     sizes = settings["dim"], settings["heads"], settings["window"], settings["fitted_from_tokens"]
     assert sizes == (
         attention_cost.DIM,
@@ -32,8 +30,8 @@ def test_the_stored_run_holds_what_the_lab_claims():
         attention_cost.LARGE,
     )
     expected = {"softmax": (2, 2, 2), "softmax, fused": (2, 1, 2)}
-    assert set(stored["exponents"]) == set(attention_cost.makers())
-    for name, fit in stored["exponents"].items():
+    assert set(stored.more["exponents"]) == set(attention_cost.makers())
+    for name, fit in stored.more["exponents"].items():
         macs, memory, time = expected.get(name, (1, 1, 1))
         assert fit["attention"] == pytest.approx(macs, abs=0.01)
         assert fit["bytes"] == pytest.approx(memory, abs=0.1)

@@ -1,14 +1,13 @@
 """Lab 03's experiments: they run, and what is stored belongs to the code that made it."""
 
 import hashlib
-import json
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from labsupport.data.locate import data_path
+from labsupport.data.results import as_stored, read_result
 from labsupport.data.rule_scenes import CLASSES, rule_scenes
 from labsupport.data.transforms import normalize
 from labsupport.experiments.lab03 import race, segmentation, super_resolution
@@ -20,11 +19,7 @@ from labsupport.profiling.counts import count_parameters
 
 
 def stored(name):
-    return json.loads(data_path("results", f"03_{name}.json").read_text())
-
-
-def as_json(value):
-    return json.loads(json.dumps(value))
+    return read_result(f"03_{name}")
 
 
 def test_segmentation_runs_repeats_nothing_and_keeps_every_net():
@@ -55,8 +50,8 @@ def test_nets_of_the_comparison_take_equal_macs():
 
 def test_stored_segmentation_is_complete_and_has_today_s_settings():
     result = stored("segmentation")
-    assert result["settings"] == as_json(segmentation.settings())
-    runs = [(r["net"], r["seed"]) for r in result["records"]]
+    assert result.settings == as_stored(segmentation.settings())
+    runs = [(r["net"], r["seed"]) for r in result.records]
     assert len(runs) == len(set(runs))
     assert set(runs) == {(n, s) for n in segmentation.NETS for s in segmentation.SEEDS}
 
@@ -64,7 +59,7 @@ def test_stored_segmentation_is_complete_and_has_today_s_settings():
 def test_stored_segmentation_says_what_the_lab_says():
     """Attention is needed; which attention does not matter."""
     scores = {}
-    for record in stored("segmentation")["records"]:
+    for record in stored("segmentation").records:
         scores.setdefault(record["net"], []).append(record["miou"])
     assert max(scores["without attention"]) < 0.65
     for name in segmentation.NETS:
@@ -73,8 +68,8 @@ def test_stored_segmentation_says_what_the_lab_says():
 
 def test_stored_super_resolution_is_complete_and_gains_a_decibel():
     result = stored("super_resolution")
-    assert result["settings"] == as_json(super_resolution.settings())
-    bicubic, *records = result["records"]
+    assert result.settings == as_stored(super_resolution.settings())
+    bicubic, *records = result.records
     assert bicubic["net"] == "bicubic"
     assert {(r["net"], r["seed"]) for r in records} == {
         (n, s) for n in super_resolution.NETS for s in super_resolution.SEEDS
@@ -84,9 +79,9 @@ def test_stored_super_resolution_is_complete_and_gains_a_decibel():
 
 def test_stored_race_has_every_model():
     result = stored("race")
-    assert [r["model"] for r in result["records"]] == list(race.PUBLISHED)
-    assert [r["model"] for r in result["streets"]] == list(race.STREETS)
-    assert all(r["seconds"] > 0 for r in result["records"] + result["streets"])
+    assert [r["model"] for r in result.records] == list(race.PUBLISHED)
+    assert [r["model"] for r in result.more["streets"]] == list(race.STREETS)
+    assert all(r["seconds"] > 0 for r in result.records + result.more["streets"])
 
 
 def test_race_names_models_that_exist():
@@ -114,10 +109,10 @@ def test_shipped_segmenters_have_the_miou_on_record(net, file):
     test = rule_scenes(
         segmentation.TEST_IMAGES, segmentation.SIZE, split="test", seed=segmentation.TEST_SEED
     )
-    record = next(r for r in stored("segmentation")["records"] if (r["net"], r["seed"]) == (net, 0))
+    record = stored("segmentation").one(net=net, seed=0)
     found = mean_iou(model, normalize(test.images), test.targets, len(CLASSES))
     assert found == pytest.approx(record["miou"], abs=0.005)
-    assert read_metadata(file)["command"] == stored("segmentation")["command"]
+    assert read_metadata(file)["command"] == stored("segmentation").command
 
 
 def test_shipped_super_resolution_has_the_psnr_on_record():
@@ -126,7 +121,7 @@ def test_shipped_super_resolution_has_the_psnr_on_record():
     test = super_resolution.pictures(
         super_resolution.TEST_IMAGES, super_resolution.HELD_OUT, "test", super_resolution.TEST_SEED
     )
-    record = next(r for r in stored("super_resolution")["records"] if r["seed"] == 0)
+    record = stored("super_resolution").one(net="EfficientViT", seed=0)
     found = psnr(predict(model, downscale(test)), test)
     assert found == pytest.approx(record["psnr"], abs=0.02)
     with torch.no_grad():

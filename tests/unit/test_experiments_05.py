@@ -1,12 +1,11 @@
 """Lab 05's experiments: they run, and what is stored belongs to the code that made it."""
 
 import hashlib
-import json
 
 import pytest
 import torch
 
-from labsupport.data.locate import data_path
+from labsupport.data.results import as_stored, read_result
 from labsupport.experiments.lab05 import sparse_search, sparsity
 from labsupport.models.layouts import every_layout
 from labsupport.models.sparsevit import SparseSwin, dense_layout
@@ -14,11 +13,7 @@ from labsupport.models.weights import checkpoint_path, load_checkpoint, read_met
 
 
 def stored(name):
-    return json.loads(data_path("results", f"05_{name}.json").read_text())
-
-
-def as_json(value):
-    return json.loads(json.dumps(value))
+    return read_result(f"05_{name}")
 
 
 def test_sparsity_runs_repeats_nothing_and_keeps_every_net():
@@ -71,9 +66,9 @@ def test_smaller_images_are_answered_at_full_size():
 
 def test_stored_sparsity_is_complete_and_has_today_s_settings():
     result = stored("sparsity")
-    assert result["settings"] == as_json(sparsity.settings())
-    runs = {(r["task"], r["seed"], r["training"]) for r in result["records"]}
-    assert len(runs) == len(result["records"])
+    assert result.settings == as_stored(sparsity.settings())
+    runs = {(r["task"], r["seed"], r["training"]) for r in result.records}
+    assert len(runs) == len(result.records)
     assert runs == {("segmentation", s, t) for s in sparsity.SEEDS for t in sparsity.TRAININGS} | {
         ("classification", s, "dense") for s in sparsity.SEEDS
     }
@@ -83,7 +78,7 @@ def test_stored_sparsity_says_what_the_lab_says():
     """The published score is upside down on these nets; adaptation helps beyond more training."""
     records = {
         (r["seed"], r["training"]): r
-        for r in stored("sparsity")["records"]
+        for r in stored("sparsity").records
         if r["task"] == "segmentation"
     }
 
@@ -108,10 +103,10 @@ def test_stored_sparsity_says_what_the_lab_says():
 
 def test_stored_search_is_complete():
     result = stored("sparse_search")
-    assert result["settings"] == as_json(sparse_search.settings())
-    assert len(result["layouts"]) == len(every_layout(sparsity.PAIRS)) == 405
+    assert result.settings == as_stored(sparse_search.settings())
+    assert len(result.more["layouts"]) == len(every_layout(sparsity.PAIRS)) == 405
     for budget in sparse_search.BUDGETS:
-        found = [r for r in result["records"] if r["budget"] == budget]
+        found = [r for r in result.records if r["budget"] == budget]
         best = next(r for r in found if r["way"] == "best of all")
         assert len(found) == 2 + 2 * len(sparse_search.SEEDS)
         assert all(r["predicted"] <= 1 and r["validation"] <= best["validation"] for r in found)
@@ -124,17 +119,13 @@ def test_shipped_nets_have_the_miou_on_record(name, training):
     net = sparsity.lab_net()
     load_checkpoint(net, name)
     test = sparsity.data_of("segmentation", sparsity.TEST_IMAGES, "test", sparsity.TEST_SEED)
-    record = next(
-        r
-        for r in stored("sparsity")["records"]
-        if (r["task"], r["seed"], r["training"]) == ("segmentation", 0, training)
-    )
+    record = stored("sparsity").one(task="segmentation", seed=0, training=training)
     quality = record["quality"]
     dense = sparsity.quality_of(net, test, dense_layout(sparsity.DEPTHS))
     assert dense == pytest.approx(quality["dense"], abs=0.005)
     sparse = sparsity.quality_of(net, test, sparsity.uniform(0.6), "centred")
     assert sparse == pytest.approx(quality["centred"]["0.6"], abs=0.01)
-    assert read_metadata(name)["command"] == stored("sparsity")["command"]
+    assert read_metadata(name)["command"] == stored("sparsity").command
     file = checkpoint_path(name)
     assert file.stat().st_size < 3e6
     checksum = hashlib.sha256(file.read_bytes()).hexdigest()

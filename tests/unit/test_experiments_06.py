@@ -1,23 +1,18 @@
 """Lab 06's experiments: they run, and what is stored belongs to the code that made it."""
 
 import hashlib
-import json
 
 import pytest
 import torch
 
-from labsupport.data.locate import data_path
+from labsupport.data.results import as_stored, read_result
 from labsupport.experiments.lab06 import contrastive, simclr, word_order
 from labsupport.models.clip.model import small_clip
 from labsupport.models.weights import checkpoint_path, load_checkpoint, read_metadata
 
 
 def stored(name):
-    return json.loads(data_path("results", f"06_{name}.json").read_text())
-
-
-def as_json(value):
-    return json.loads(json.dumps(value))
+    return read_result(f"06_{name}")
 
 
 @pytest.fixture
@@ -76,16 +71,16 @@ def test_simclr_runs_and_repeats_nothing(monkeypatch):
 
 def test_stored_simclr_is_complete_and_has_today_s_settings():
     result = stored("simclr")
-    assert result["settings"] == as_json(simclr.settings())
-    assert {(r["net"], r["seed"]) for r in result["records"]} == {
+    assert result.settings == as_stored(simclr.settings())
+    assert {(r["net"], r["seed"]) for r in result.records} == {
         (n, s) for n in simclr.NETS for s in simclr.SEEDS
     }
 
 
 def test_stored_contrastive_is_complete_and_has_today_s_settings():
     result = stored("contrastive")
-    assert result["settings"] == as_json(contrastive.settings())
-    runs = [(r["net"], r["seed"]) for r in result["records"]]
+    assert result.settings == as_stored(contrastive.settings())
+    runs = [(r["net"], r["seed"]) for r in result.records]
     assert len(runs) == len(set(runs))
     assert set(runs) == {
         (n, s) for n in (*contrastive.NETS, "linear probe") for s in contrastive.SEEDS
@@ -93,7 +88,7 @@ def test_stored_contrastive_is_complete_and_has_today_s_settings():
 
 
 def test_stored_clip_is_five_times_above_chance_where_it_was_never_trained():
-    for record in stored("contrastive")["records"]:
+    for record in stored("contrastive").records:
         if record["net"] == "CLIP":
             assert record["unseen pairs"] >= 5 / contrastive.CHOICES
             assert record["both unseen"] >= 5 / contrastive.CHOICES
@@ -103,23 +98,23 @@ def test_stored_clip_is_five_times_above_chance_where_it_was_never_trained():
 
 def test_stored_word_order_is_complete_and_has_today_s_settings():
     result = stored("word_order")
-    assert result["settings"] == as_json(word_order.settings())
-    assert {(r["net"], r["seed"]) for r in result["records"]} == {
+    assert result.settings == as_stored(word_order.settings())
+    assert {(r["net"], r["seed"]) for r in result.records} == {
         (n, s) for n in word_order.NETS for s in word_order.SEEDS
     }
-    for record in result["records"]:
+    for record in result.records:
         assert record["at"][-1] == word_order.NETS[record["net"]][3]
 
 
 def test_shipped_clip_has_the_shares_on_record():
     model = small_clip()
     load_checkpoint(model, "06_clip")
-    record = stored("contrastive")["shipped"][0]
+    record = stored("contrastive").more["shipped"][0]
     again = contrastive.measure_clip(model.eval(), order=100)
     for key in contrastive.CASES:
         assert again[key] == pytest.approx(record[key], abs=0.02), key
     assert record["unseen pairs"] > 0.8
-    assert read_metadata("06_clip")["command"] == stored("contrastive")["command"]
+    assert read_metadata("06_clip")["command"] == stored("contrastive").command
     assert 1 <= model.logit_scale.exp() <= 100 + 1e-3
 
 

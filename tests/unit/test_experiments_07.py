@@ -1,23 +1,18 @@
 """Lab 07's experiments: they run, and what is stored belongs to the code that made it."""
 
 import hashlib
-import json
 from statistics import mean, stdev
 
 import pytest
 
-from labsupport.data.locate import data_path
+from labsupport.data.results import as_stored, read_result
 from labsupport.experiments.lab07 import mask_ratio, masked_pretraining, natural_colours
 from labsupport.models.mae import MaskedAutoencoder, small_mae
 from labsupport.models.weights import checkpoint_path, load_checkpoint, read_metadata
 
 
 def stored(name):
-    return json.loads(data_path("results", f"07_{name}.json").read_text())
-
-
-def as_json(value):
-    return json.loads(json.dumps(value))
+    return read_result(f"07_{name}")
 
 
 def test_pretraining_runs_repeats_nothing_and_keeps_the_autoencoder():
@@ -76,8 +71,8 @@ def test_labels_are_one_five_and_ten_percent_and_balanced():
 
 def test_stored_pretraining_is_complete_and_has_today_s_settings():
     result = stored("masked_pretraining")
-    assert result["settings"] == as_json(masked_pretraining.settings())
-    runs = [(r["start"], r["labels"], r["seed"]) for r in result["records"]]
+    assert result.settings == as_stored(masked_pretraining.settings())
+    runs = [(r["start"], r["labels"], r["seed"]) for r in result.records]
     nets = [("pretraining", 0)]
     nets += [
         (f"{start}, longer", n)
@@ -92,7 +87,7 @@ def test_stored_pretraining_is_complete_and_has_today_s_settings():
 def test_stored_pretraining_gains_more_than_its_error_bars():
     """With 5% and 10% of the labels; with 1% the lab says that nothing is gained."""
     right = {}
-    for r in stored("masked_pretraining")["records"]:
+    for r in stored("masked_pretraining").records:
         right.setdefault((r["start"], r["labels"]), []).append(r.get("accuracy"))
     for labels in (400, 800):
         good, poor = right["pretrained", labels], right["from scratch", labels]
@@ -101,16 +96,16 @@ def test_stored_pretraining_gains_more_than_its_error_bars():
 
 def test_stored_sweep_is_complete_and_has_today_s_settings():
     result = stored("mask_ratio")
-    assert result["settings"] == as_json(mask_ratio.settings())
-    runs = [(r["draw"], r["ratio"], r["normalised"], r["seed"]) for r in result["records"]]
+    assert result.settings == as_stored(mask_ratio.settings())
+    runs = [(r["draw"], r["ratio"], r["normalised"], r["seed"]) for r in result.records]
     assert len(runs) == len(set(runs))
     assert set(runs) == {(*net, seed) for net in mask_ratio.NETS for seed in mask_ratio.SEEDS}
 
 
 def test_stored_natural_colours_are_complete_and_have_today_s_settings():
     result = stored("natural_colours")
-    assert result["settings"] == as_json(natural_colours.settings())
-    assert sorted((r["start"], r["seed"]) for r in result["records"]) == [
+    assert result.settings == as_stored(natural_colours.settings())
+    assert sorted((r["start"], r["seed"]) for r in result.records) == [
         (start, seed) for start in ("from scratch", "pretrained") for seed in natural_colours.SEEDS
     ]
 
@@ -119,15 +114,11 @@ def test_shipped_autoencoder_has_the_loss_on_record():
     net = small_mae()
     load_checkpoint(net, masked_pretraining.CHECKPOINT)
     test, _ = masked_pretraining.test_data()
-    record = next(
-        r
-        for r in stored("masked_pretraining")["records"]
-        if (r["start"], r["seed"]) == ("pretraining", 0)
-    )
+    record = stored("masked_pretraining").one(start="pretraining", seed=0)
     found = masked_pretraining.held_out_loss(net.eval(), test)
     assert found == pytest.approx(record["test_loss"], abs=0.001)
     notes = read_metadata(masked_pretraining.CHECKPOINT)
-    assert notes["command"] == stored("masked_pretraining")["command"]
+    assert notes["command"] == stored("masked_pretraining").command
 
 
 def test_checkpoint_readme_states_the_checksum():

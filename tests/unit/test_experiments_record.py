@@ -7,7 +7,7 @@ import torch
 
 from labsupport.data.results import read_result
 from labsupport.experiments import experiments_of, find_experiment, labs_with_experiments
-from labsupport.experiments.record import Run, resume, write_result
+from labsupport.experiments.record import Records, Run, resume, write_result
 from labsupport.models.weights import read_metadata
 
 
@@ -79,3 +79,13 @@ def test_a_run_takes_one_thread(tmp_path):
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_records_know_what_is_done_and_are_kept_after_each_that_is_added():
+    kept = []
+    records = Records([{"net": "a", "seed": 0}], lambda all_of_them: kept.append(len(all_of_them)))
+    assert records.have(net="a", seed=0) and records.have(seed=0)
+    assert not records.have(net="a", seed=1) and not records.have(style="noto")
+    records.add({"net": "a", "seed": 1})
+    assert records.have(net="a", seed=1) and kept == [2]
+    assert records == [{"net": "a", "seed": 0}, {"net": "a", "seed": 1}]
