@@ -69,8 +69,8 @@ class JudgeCell:
             said[key] = number
         return Tolerance(**said)
 
-    def check(self, name: str, exercise: LabCell | None) -> None:
-        """Refuse what nothing reads; ``name`` is the judge's, ``exercise`` its cell."""
+    def check(self, name: str, exercise: LabCell) -> None:
+        """Refuse what nothing reads; ``name`` is the judge's, ``exercise`` the cell it judges."""
         bound = [(word, node) for node in self.body for word in bound_names(node)]
         functions = {n.name for n in self.body if isinstance(n, ast.FunctionDef)}
         if "ask" not in functions:
@@ -100,15 +100,12 @@ class JudgeCell:
                 )
         self._check_cases(name, exercise)
 
-    def _check_cases(self, name: str, exercise: LabCell | None) -> None:
+    def _check_cases(self, name: str, exercise: LabCell) -> None:
         """Refuse an input that what is called does not take, such as a setting misspelt."""
-        takes = _arguments(self.body, "drive", skip=1)
-        if (
-            takes is None
-            and exercise is not None
-            and not any("drive" in bound_names(node) for node in self.body)
-        ):
-            takes = _arguments(ast.parse(exercise.source).body, name, skip=0)
+        if any("drive" in bound_names(node) for node in self.body):
+            takes = _arguments(self.body, "drive", skip=1)
+        else:
+            takes = _arguments(_parsed(exercise.source), name, skip=0)
         if takes is None:
             return
         for node in (n for statement in self.body for n in ast.walk(statement)):
@@ -189,6 +186,14 @@ def _arguments(body: list[ast.stmt], name: str, skip: int) -> list[str] | None:
             given: list[Any] = [*node.args.posonlyargs, *node.args.args]
             return [a.arg for a in [*given[skip:], *node.args.kwonlyargs]]
     return None
+
+
+def _parsed(source: str) -> list[ast.stmt]:
+    """The statements of a cell; none where it is broken, which is refused where it stands."""
+    try:
+        return ast.parse(source).body
+    except SyntaxError:
+        return []
 
 
 def _is_text(node: ast.stmt) -> bool:
