@@ -58,3 +58,22 @@ def test_every_picture_draws():
     charts.lines([1, 2, 4], {"a": [1, 2, 3]}, logx=True)
     for number in plt.get_fignums():
         plt.figure(number).canvas.draw()
+
+
+def test_rows_of_axes_have_a_label_each_and_no_ticks():
+    for frames in (True, False):
+        fig, axes = figures.rows_of_axes(
+            ["one", "two"], 3, inches=1.5, margin=(0.5, 0.25), frames=frames
+        )
+        assert axes.shape == (2, 3) and list(fig.get_size_inches()) == [5.0, 3.25]
+        assert all(not len(ax.get_xticks()) and ax.axison == frames for ax in axes.flat)
+        said = [ax.get_ylabel() or ax.texts[0].get_text() for ax in axes[:, 0]]
+        assert said == ["one", "two"] and not any(ax.get_ylabel() for ax in axes[:, 1:].flat)
+
+
+def test_rows_below_images_are_empty_and_named():
+    images = torch.stack([IMAGE, IMAGE])
+    fig, axes = figures.rows_below(images, ["a", "b"], inches=1, margin=(1, 1))
+    assert axes.shape == (2, 2) and [ax.get_ylabel() for ax in axes[:, 0]] == ["a", "b"]
+    assert fig.axes[0].get_ylabel() == "image" and len(fig.axes[1].images) == 1
+    assert not any(ax.images for ax in axes.flat)

@@ -1,4 +1,4 @@
-"""Training learns, repeats and leaves the global state alone; checkpoints load whole or not."""
+"""Training: it learns, repeats and leaves the global state alone, by one loop."""
 
 import itertools
 
@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from labsupport.metrics.classification import accuracy
-from labsupport.models.weights import load_checkpoint, read_metadata, save_checkpoint
-from labsupport.training.loop import shuffled_batches, train_classifier
+from labsupport.training import autocast
+from labsupport.training.loop import History, fit, shuffled_batches, train_classifier
+from labsupport.training.precision import computes_bfloat16
 from labsupport.training.schedule import learning_rate_factor
 
 
@@ -76,19 +77,11 @@ def test_a_batch_may_be_larger_than_the_data():
     assert torch.bincount(batch).sort().values.tolist() == [2, 2, 3]
 
 
-def test_accuracy_counts_over_batches_in_eval_mode_and_restores_the_mode():
-    network = nn.Sequential(nn.Flatten(), nn.Dropout(0.9)).train()
-    images = torch.eye(4).view(4, 1, 2, 2)
-    assert accuracy(network, images, torch.tensor([0, 1, 2, 0]), batch_size=3) == 0.75
-    assert network.training
-
-
 @pytest.mark.parametrize(
     "fault",
     [
         lambda x, y: train_classifier(model(), x, y[:-1], steps=1, batch_size=2, lr=0.1),
         lambda x, y: train_classifier(model(), x[:0], y[:0], steps=1, batch_size=2, lr=0.1),
-        lambda x, y: accuracy(model(), x, y[:-1]),
         lambda x, y: train_classifier(model(), x, y, steps=0, batch_size=2, lr=0.1),
     ],
 )
@@ -106,39 +99,70 @@ def test_a_diverging_run_stops_with_a_reason():
         )
 
 
-def test_checkpoint_round_trip_with_notes(tmp_path):
-    source, target = model(0), model(1)
-    notes = {"seed": "0", "command": "none", "accuracy": "0.5"}
-    path = save_checkpoint(source, tmp_path / "new" / "a.safetensors", notes)
-    load_checkpoint(target, path)
-    for name, tensor in source.state_dict().items():
-        assert torch.equal(target.state_dict()[name], tensor)
-    assert read_metadata(path) == notes
-    again = save_checkpoint(target, tmp_path / "b.safetensors", notes)
-    assert again.read_bytes() == path.read_bytes()
+def descend(steps, first=0, weight=None, optimizer=None, **options):
+    """`fit` on w² / 2, whose gradient is w; the weight and the history."""
+    weight = nn.Parameter(torch.tensor(2.0)) if weight is None else weight
+    optimizer = optimizer or torch.optim.SGD([weight], lr=0.1)
+    history = fit(
+        lambda _: weight.square() / 2,
+        optimizer,
+        steps=steps,
+        first=first,
+        progress=False,
+        schedule=lambda step, all_of_them: (step + 1) / all_of_them,
+        **options,
+    )
+    return weight.item(), history
 
 
-def test_checkpoint_that_does_not_fit_says_why_and_changes_nothing(tmp_path):
-    path = save_checkpoint(model(), tmp_path / "a.safetensors")
-    other = nn.Sequential(nn.Flatten(), nn.Linear(5, 8), nn.Identity(), nn.Linear(8, 2, bias=False))
-    other.extra = nn.Parameter(torch.zeros(3))
-    before = other[1].weight.clone()
-    with pytest.raises(ValueError) as error:
-        load_checkpoint(other, path)
-    message = str(error.value)
-    assert "\n" not in message
-    assert "missing from the file: extra" in message
-    assert "not in the model: 3.bias" in message
-    assert "1.weight (8, 4), in the model (8, 5)" in message
-    assert torch.equal(other[1].weight, before)
+def test_fit_moves_the_weights_at_the_scheduled_rate():
+    weight, history = descend(2)
+    assert history.lr == pytest.approx([0.05, 0.1]) and history.loss == pytest.approx([2.0, 1.805])
+    assert weight == pytest.approx(2 * 0.95 * 0.9)
+    assert history.seconds > 0
 
 
-def test_checkpoint_errors_for_absent_and_damaged_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
-        load_checkpoint(model(), tmp_path / "none.safetensors")
-    with pytest.raises(FileNotFoundError, match="99_none.safetensors"):
-        load_checkpoint(model(), "99_none")
-    damaged = tmp_path / "bad.safetensors"
-    damaged.write_bytes(b"not a checkpoint")
-    with pytest.raises(ValueError, match="bad.safetensors is not a readable safetensors file"):
-        load_checkpoint(model(), damaged)
+def test_fit_goes_on_where_a_run_stopped():
+    whole, history = descend(4)
+    parameter = nn.Parameter(torch.tensor(2.0))
+    with torch.no_grad():
+        parameter.mul_((1 - 0.1 * 1 / 4) * (1 - 0.1 * 2 / 4))  # what two steps make of it
+    again, rest = descend(4, first=2, weight=parameter)
+    assert again == pytest.approx(whole) and rest.loss == pytest.approx(history.loss[2:])
+    assert rest.lr == pytest.approx(history.lr[2:])
+
+
+def test_fit_clips_gradients_and_tells_when_the_weights_have_moved():
+    parameter, seen = nn.Parameter(torch.tensor(2.0)), []
+    weight, _ = descend(
+        1,
+        weight=parameter,
+        clip=0.5,
+        after=lambda number, loss: seen.append((number, loss, parameter.item())),
+    )
+    assert weight == pytest.approx(2 - 0.1 * 0.5)
+    assert seen == [(0, 2.0, weight)]
+
+
+def test_fit_leaves_the_weights_to_a_step_that_gives_a_number():
+    parameter = nn.Parameter(torch.tensor(2.0))
+    optimizer = torch.optim.SGD([parameter], lr=0.1)
+    history = fit(lambda number: float(number), optimizer, steps=3, progress=False)
+    assert history.loss == [0, 1, 2] and parameter.item() == 2 and parameter.grad is None
+
+
+def test_the_last_loss_is_a_mean_of_what_there_is():
+    history = History([4.0, 2.0, 1.0])
+    assert history.last_loss(2) == 1.5 and history.last_loss(50) == pytest.approx(7 / 3)
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_bfloat16_is_used_where_the_processor_computes_in_it(monkeypatch, has):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert computes_bfloat16() == has
+    x = torch.ones(2, 2)
+    with autocast():
+        assert (x @ x).dtype == (torch.bfloat16 if has else torch.float32)
+    with autocast(wanted=False):
+        assert (x @ x).dtype == torch.float32
