@@ -22,6 +22,7 @@ from traitlets.config import Config, PyFileConfigLoader
 from labsupport.course.build import CODE_STUB, TEXT_STUB, dump, source_notebook
 from labsupport.course.source import find_labs, read_lab
 from labsupport.errors import CourseError
+from labsupport.grading.running.limits import RunLimits
 
 CONFIG = "nbgrader_config.py"
 
@@ -127,7 +128,7 @@ def config_text(course_id: str) -> str:
             "nbgrader.preprocessors.CheckCellMetadata",
         ]
         c.OverwriteCells.add_missing_cells = True  # a deleted graded cell comes back
-        c.Execute.timeout = 60  # seconds a cell
+        c.Execute.timeout = {RunLimits.cell_seconds}  # seconds a cell
 
         # Inputs are drawn from this secret and the student's id: keep it to yourself, and keep it,
         # for the same secret gives the same grades again.
