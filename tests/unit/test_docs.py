@@ -88,6 +88,12 @@ def test_every_path_that_is_named_exists(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_code_in_a_sentence_runs_over_the_end_of_a_line(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.S | re.M)
+    assert not [line for line in text.splitlines() if line.count("`") % 2]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text()):
         assert target.startswith("https://") or (page.parent / target).exists(), target
@@ -145,6 +151,7 @@ def top_names(path):
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             yield node.name
         targets = node.targets if isinstance(node, ast.Assign) else []
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
         yield from (t.id for t in targets if isinstance(t, ast.Name))
 
 
@@ -203,6 +210,13 @@ def test_the_scales_of_hart_are_those_of_its_configuration():
     with torch.device("meta"):
         hart = untrained()
     assert hart.transformer.scales == hart.tokenizer.quantizer.scales == HartConfig().scales
+
+
+def test_the_caption_of_the_third_walk_is_one():
+    from labsupport.data.stickers import TEXT_LENGTH, tokenize
+
+    said = re.search(r'^"(.+)" → `models/hart', page("architecture").read_text(), re.M)
+    assert said and tokenize([said[1]]).shape == (1, TEXT_LENGTH)
 
 
 # write-a-lab.md
