@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from statistics import median
 from sys import platform
 from time import perf_counter, thread_time
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -13,14 +13,17 @@ import torch
 _clock = perf_counter if platform == "win32" else thread_time
 
 
+Name = TypeVar("Name")
+
+
 @torch.no_grad()
 def measure_in_turns(
-    functions: Mapping[str, Callable[..., Any]],
+    functions: Mapping[Name, Callable[..., Any]],
     *inputs: Any,
     seconds: float = 1.0,
     rounds: tuple[int, int] = (3, 40),
     threads: int = 1,
-) -> dict[str, float]:
+) -> dict[Name, float]:
     """Median time in seconds of one call of each of `functions` on `inputs`, on a CPU.
 
     Each is called once without being counted, then all in turn, forwards and backwards, for about
@@ -33,7 +36,7 @@ def measure_in_turns(
     torch.set_num_threads(threads)
     try:
         names = list(functions)
-        times: dict[str, list[float]] = {name: [] for name in functions}
+        times: dict[Name, list[float]] = {name: [] for name in functions}
         start = perf_counter()
         for name in names:
             functions[name](*inputs)

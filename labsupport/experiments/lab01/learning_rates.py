@@ -24,9 +24,7 @@ VALIDATION_SEED = 78
 def run(progress: bool = True) -> list[dict]:
     """One record a model and candidate: model, lr, final training loss, validation accuracy."""
     images, labels = studies.training_images(IMAGES_PER_CLASS, SEED)
-    validation = [
-        some[:2000] for some in studies.training_images(IMAGES_PER_CLASS, VALIDATION_SEED)
-    ]
+    held_out, right = studies.training_images(IMAGES_PER_CLASS, VALIDATION_SEED)
     records = []
     makers = {"ViT": make_vit, "CNN": make_cnn}
     for name, make in makers.items():
@@ -49,7 +47,7 @@ def run(progress: bool = True) -> list[dict]:
                     "model": name,
                     "lr": lr,
                     "loss": round(history.last_loss(20), 4),
-                    "validation": accuracy(model, *validation),
+                    "validation": accuracy(model, held_out[:2000], right[:2000]),
                 }
             )
     return records

@@ -267,7 +267,7 @@ def run(
     seeds: Sequence[int] = SEEDS,
     nets: Sequence[str] = NETS,
     done: Sequence[dict] = (),
-    keep: Callable[[list[dict]], None] | None = None,
+    keep: Callable[[list[dict]], object] | None = None,
 ) -> list[dict]:
     """One record a net and seed (and one of the linear probe on CLIP); what is in `done` is not
     repeated. `keep(records)` is called after every net."""

@@ -146,7 +146,7 @@ def supervised(seed: int, labels: int, progress: bool = True) -> float:
 def run(
     seeds: Sequence[int] = SEEDS,
     done: Sequence[dict] = (),
-    keep: Callable[[list[dict]], None] | None = None,
+    keep: Callable[[list[dict]], object] | None = None,
     progress: bool = True,
 ) -> list[dict]:
     """One record a net and seed; what is in `done` is not repeated. `keep(records)` is called

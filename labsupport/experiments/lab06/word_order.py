@@ -90,7 +90,7 @@ def run(
     train_images: int = TRAIN_IMAGES,
     test_images: int = TEST_IMAGES,
     progress: bool = True,
-    keep: Callable[[list[dict]], None] | None = None,
+    keep: Callable[[list[dict]], object] | None = None,
 ) -> list[dict]:
     """One record a loss and seed: word order on pairs of training and on unseen ones, 0 to 1,
     after the steps in `at`; what is in `done` is not repeated."""

@@ -49,7 +49,7 @@ def run(
     test_images: int = base.TEST_IMAGES,
     progress: bool = True,
     done: Sequence[dict] = (),
-    keep: Callable[[list[dict]], None] | None = None,
+    keep: Callable[[list[dict]], object] | None = None,
 ) -> list[dict]:
     """A record for every net and seed: accuracy (0 to 1) of a linear probe and of fine-tuning with
     `LABELS` labelled images, on held-out images, and the seconds of pretraining.
@@ -65,7 +65,9 @@ def run(
             for draw, ratio, normalised in nets
             if not records.have(draw=draw, ratio=ratio, normalised=normalised, seed=seed)
         ]
-        train = base.data_of(seed, images) if todo else None
+        if not todo:
+            continue
+        train = base.data_of(seed, images)
         for draw, ratio, normalised in todo:
             with torch.random.fork_rng():
                 torch.manual_seed(seed)

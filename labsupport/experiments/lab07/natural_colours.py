@@ -35,7 +35,7 @@ def run(
     test_images: int = base.TEST_IMAGES,
     progress: bool = True,
     done: Sequence[dict] = (),
-    keep: Callable[[list[dict]], None] | None = None,
+    keep: Callable[[list[dict]], object] | None = None,
 ) -> list[dict]:
     """A record for every start and seed: accuracy (0 to 1) on held-out images after fine-tuning
     with `LABELS` labelled images, and of a linear probe on the encoder before.
