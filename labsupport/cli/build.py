@@ -20,6 +20,7 @@ def build(
         from labsupport.course.publication import fill_readme, repository_of
         from labsupport.course.solve import execute_solution
         from labsupport.course.source import find_labs, read_lab
+        from labsupport.grading.judging.examples import write_examples
 
         top = root()
         repository = repository_of(top)
@@ -29,6 +30,7 @@ def build(
             console.print(
                 f"{built.relative_to(top)}: {len(lab.exercises)} exercises, {lab.points:g} points"
             )
+            write_examples(lab, top / "data" / "checks")
             if execute:
                 begin = time.monotonic()
                 done = execute_solution(lab, path.with_suffix(".ipynb"), profile, repository)

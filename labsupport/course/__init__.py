@@ -19,7 +19,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "build": ["build_notebook", "dump", "student_notebook"],
-        "lab": ["Lab", "LabCell", "SourceError", "Tolerance", "solution_code"],
+        "lab": ["Lab", "LabCell", "SourceError", "solution_code"],
         "solve": ["execute_solution"],
         "source": ["find_labs", "parse_lab", "read_lab"],
     },

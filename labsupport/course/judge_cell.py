@@ -11,7 +11,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from labsupport.course.lab import LabCell, SourceError, Tolerance
+from labsupport.answers.tolerance import Tolerance
+from labsupport.course.lab import LabCell, SourceError
 
 # What grading looks for in a judge cell; any other name has to be used by one of the functions.
 FUNCTIONS = ("ask", "drive", "accept")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labsupport.answers.tolerance import Tolerance
 from labsupport.errors import LabError
 
 # kind -> is it in the student's notebook?
@@ -33,20 +34,6 @@ class SourceError(LabError):
     def __init__(self, path: Path, line: int, problem: str, mend: str):
         self.path, self.line, self.problem, self.mend = path, line, problem, mend
         super().__init__(f"{path}:{line}: {problem}; {mend}")
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far an answer may be from the expected one: ``|answer − expected| ≤ atol + rtol ·
-    |expected|`` for numbers and tensors that are not whole.
-
-    ``float64`` takes the place of both for tensors of float64 and complex128, where an answer that
-    was rounded to float32 on the way has to show; None: no difference is made.
-    """
-
-    rtol: float = 1e-4
-    atol: float = 1e-5
-    float64: float | None = None
 
 
 @dataclass

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from labsupport.answers.compare import Difference
+from labsupport.answers.examples import load_examples
 from labsupport.notebook.failures import CheckFailed, explain_exception
 
 
@@ -206,6 +208,20 @@ class Check:
                 self.fail(f"the gradient of {name} is not finite")
         self.passed += 1
 
+    def cases(self, lab: str, names: dict[str, Any]) -> None:
+        """Every kind of case that the exercise is graded on, with other numbers.
+
+        `lab` is the lab's number, `names` are the notebook's globals(). Earlier exercises do not
+        count here: right ones stand in for them.
+        """
+        found = load_examples(lab, self.exercise).ask(names)
+        wrong = next((f for f in found if f.status != "passed"), None)
+        if wrong is not None:
+            place = ", ".join(filter(None, (wrong.part, wrong.case)))
+            lines = _first_wrong(wrong.difference)
+            self.fail(f"{place}: {wrong.text}" if place else wrong.text, **lines, likely=wrong.hint)
+        self.passed += len(found)
+
     def cost(self, macs: int, at_most: int, what: str, likely: str = "") -> None:
         """`what` takes at most `at_most` multiply-accumulates."""
         if macs > at_most:
@@ -218,8 +234,24 @@ class Check:
         self.passed += 1
 
 
+def _first_wrong(difference: Difference | None) -> dict[str, str]:
+    """Expected and got of the number that is furthest off, where a case is wrong by numbers."""
+    if difference is None or difference.answer is None:
+        return {}
+    got, expected = _tensor(difference.answer), _tensor(difference.expected)
+    if got.shape != expected.shape or not got.numel():
+        return {}
+    worst = int((got - expected).abs().nan_to_num(torch.inf).argmax())
+    place = [int(i) for i in np.unravel_index(worst, tuple(got.shape))]
+    at = f" at {place}" if place else ""
+    return {
+        "expected": _number(expected.flatten()[worst].item()) + at,
+        "got": _number(got.flatten()[worst].item()) + at,
+    }
+
+
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value.is_integer() else f"{value:.6g}"
+    return f"{value + 0.0:,.0f}" if value.is_integer() else f"{value:.6g}"  # -0 is 0
 
 
 def _listed(names: Iterable[str], before: str = "", most: int = 6) -> str:

@@ -2,12 +2,11 @@
 
 import linecache
 import traceback
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-_PACKAGE = str(Path(__file__).parents[1])
-LIBRARIES = ("site-packages", "dist-packages", "/lib/python", "<frozen", _PACKAGE)
+from labsupport.answers.student_errors import LIBRARIES
+
 _BOLD_RED, _PLAIN = "\x1b[1;31m", "\x1b[0m"
 
 

@@ -6,9 +6,10 @@ import pkgutil
 import pytest
 import torch
 
-from labsupport.grading.answers.respond import LabNamespace, answer_cases, make_driver
-from labsupport.grading.answers.wire import decode, encode
-from labsupport.grading.judging.compare import Tolerance, difference
+from labsupport.answers.compare import difference
+from labsupport.answers.respond import LabNamespace, answer_cases, make_driver
+from labsupport.answers.tolerance import Tolerance
+from labsupport.answers.wire import decode, encode
 from labsupport.grading.judging.judge import AnswerKey
 from labsupport.grading.judging.lab_code import driver_source, namespace_of
 
@@ -103,7 +104,7 @@ def test_equal_within_tolerance():
 @pytest.mark.parametrize(
     "package",
     ["labsupport.course", "labsupport.grading", "labsupport.grading.judging"]
-    + ["labsupport.grading.answers"],
+    + ["labsupport.answers"],
 )
 def test_a_face_gives_what_it_names(package):
     face = importlib.import_module(package)

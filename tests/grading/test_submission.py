@@ -119,7 +119,7 @@ def test_a_second_response_never_earns_twice_or_in_place_of_the_first(grade, per
     """A right response displayed again, or by another cell, is no response."""
     notebook = copy.deepcopy(perfect)
     cell(notebook, "exercise-scale").source = (
-        "import labsupport.grading.answers.respond as asked\n"
+        "import labsupport.answers.respond as asked\n"
         "once = asked.respond\n"
         "asked.respond = lambda text: (once(text), once(text))\n"
         + cell(notebook, "exercise-scale").source
@@ -131,9 +131,7 @@ def test_a_second_response_never_earns_twice_or_in_place_of_the_first(grade, per
     silent = copy.deepcopy(perfect)
     cell(
         silent, "exercise-scale"
-    ).source += (
-        "\nimport labsupport.grading.answers.respond as asked\nasked.respond = lambda text: None\n"
-    )
+    ).source += "\nimport labsupport.answers.respond as asked\nasked.respond = lambda text: None\n"
     verdicts = grade(silent).verdicts
     assert [(v.status, v.points) for v in verdicts] == [("missing", 0), ("missing", 0)]
 

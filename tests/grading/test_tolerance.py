@@ -8,10 +8,10 @@ from dataclasses import fields
 import pytest
 import torch
 
-from labsupport.course.lab import Tolerance
+from labsupport.answers.respond import driver_names
+from labsupport.answers.tolerance import Tolerance
+from labsupport.answers.wire import decode, encode
 from labsupport.course.source import find_labs, read_lab
-from labsupport.grading.answers.respond import driver_names
-from labsupport.grading.answers.wire import decode, encode
 from labsupport.grading.judging import judge
 from labsupport.grading.judging.cases import Case, randn
 from labsupport.grading.judging.diagnosis import Catalogue
@@ -76,7 +76,7 @@ def test_what_a_judge_says_of_tolerance_arrives_in_the_comparison(key, monkeypat
     for cell in key.lab.of("judge"):
         told = stated(cell)
         challenge = key.challenge(cell.name, "tolerance")
-        expected = key._expected(challenge)
+        expected = key.expected(challenge)
         tried = set()
         for index, answer in enumerate(expected):
             right = decode(answer["answer"])

@@ -9,11 +9,11 @@ import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_notebook
 
+from labsupport.answers.respond import LabNamespace, answer_cases, make_driver
+from labsupport.answers.wire import decode
 from labsupport.course.build import dump, student_notebook
 from labsupport.course.lab import SourceError
 from labsupport.course.source import parse_lab, read_lab
-from labsupport.grading.answers.respond import LabNamespace, answer_cases, make_driver
-from labsupport.grading.answers.wire import decode
 from labsupport.grading.demo import solve
 from labsupport.grading.judging.judge import AnswerKey
 from labsupport.grading.running.limits import Death
@@ -367,7 +367,7 @@ def test_no_message_holds_an_expected_value(key, seed):
     for exercise, code, _, _ in WRONG.values():
         challenge, verdict = verdict_of(key, exercise, code, str(seed))
         key.verdict(challenge, {"nonce": challenge.nonce, "answers": [{}] * len(challenge.cases)})
-        secret = set().union(*(values_of(decode(e["answer"])) for e in key._expected(challenge)))
+        secret = set().union(*(values_of(decode(e["answer"])) for e in key.expected(challenge)))
         inputs = set().union(*(values_of(list(c.inputs.values())) for c in challenge.cases))
         assert len(secret) >= 1
         told = {n for n in numbers_in(verdict.message)}
@@ -413,7 +413,7 @@ def test_a_graded_notebook_and_its_feedback_hold_no_expected_value(key, graded):
     page, _ = HTMLExporter(template_name="basic").from_notebook_node(graded.notebook)
     for exercise in ("centre", "count", "halves"):
         challenge = key.challenge(exercise, "secret/one")
-        for answer in key._expected(challenge):
+        for answer in key.expected(challenge):
             assert answer["answer"] not in text
             for value in values_of(decode(answer["answer"])):
                 if len(value) >= 5:  # "0.5" may well be a version's number

@@ -11,12 +11,12 @@ import matplotlib.pyplot as plt
 import nbformat
 import pytest
 
+from labsupport.answers.respond import LabNamespace, answer_cases, make_driver
+from labsupport.answers.wire import decode
 from labsupport.course.build import BEGIN, END, dump, student_notebook
 from labsupport.course.publication import repository_of
 from labsupport.course.solve import execute_solution, solved_notebook
 from labsupport.course.source import find_labs, read_lab
-from labsupport.grading.answers.respond import LabNamespace, answer_cases, make_driver
-from labsupport.grading.answers.wire import decode
 from labsupport.grading.judging.diagnosis import diagnosis_of
 from labsupport.grading.judging.judge import AnswerKey
 from labsupport.grading.judging.lab_code import namespace_of

@@ -3,10 +3,10 @@ and leaves the points of the part that is right. Below, the odd ones that it rig
 
 import pytest
 
+from labsupport.answers.respond import LabNamespace, answer_cases, make_driver
+from labsupport.answers.wire import decode
 from labsupport.course.lab import solution_code
 from labsupport.course.source import find_labs, read_lab
-from labsupport.grading.answers.respond import LabNamespace, answer_cases, make_driver
-from labsupport.grading.answers.wire import decode
 from labsupport.grading.judging.judge import AnswerKey
 from labsupport.grading.judging.lab_code import namespace_of
 from tests.conftest import ROOT

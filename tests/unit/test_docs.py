@@ -10,14 +10,15 @@ import torch
 import typer.main
 from typer.testing import CliRunner
 
+from labsupport.answers.respond import LabNamespace, answer_cases, make_driver
+from labsupport.answers.tolerance import Tolerance
+from labsupport.answers.wire import decode
 from labsupport.cli import app
 from labsupport.course.conda_environment import environment_text
 from labsupport.course.header import KEYS
-from labsupport.course.lab import KINDS, SourceError, Tolerance, solution_code
+from labsupport.course.lab import KINDS, SourceError, solution_code
 from labsupport.course.source import parse_lab, read_lab
 from labsupport.data.results import Result, read_result
-from labsupport.grading.answers.respond import LabNamespace, answer_cases, make_driver
-from labsupport.grading.answers.wire import decode
 from labsupport.grading.audit.equivalents import read_equivalents
 from labsupport.grading.audit.mutants import mutants_of
 from labsupport.grading.judging.judge import AnswerKey

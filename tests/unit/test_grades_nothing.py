@@ -12,7 +12,7 @@ GRADERS = (
     "labsupport.grading.workers.task",
     "labsupport.grading.submission.submission",
     "labsupport.grading.running.sandbox.zygote",
-    "labsupport.grading.answers.respond",
+    "labsupport.answers.respond",
 )
 
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from labsupport.grading.answers.respond import (
+from labsupport.answers.respond import (
     LabNamespace,
     Missing,
     answer_cases,
     fill_parameters,
     make_driver,
 )
-from labsupport.grading.answers.wire import decode
+from labsupport.answers.wire import decode
 
 
 def answer(function, **inputs):
@@ -67,11 +67,11 @@ def test_fill_parameters_depends_on_names_and_shapes_only():
 
 
 def test_a_students_kernel_loads_nothing_else_of_grading_and_nothing_of_the_course():
-    code = "import sys, labsupport.grading.answers.respond\nprint(*sys.modules)"
+    code = "import sys, labsupport.answers.respond\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    answers = {n for n in loaded if n.startswith("labsupport.grading.answers")}
-    assert "labsupport.grading.answers.respond" in answers
+    answers = {n for n in loaded if n.startswith("labsupport.answers")}
+    assert "labsupport.answers.respond" in answers
     above = {n for n in loaded if n.startswith(("labsupport.grading.", "labsupport.course."))}
     assert above == answers
     assert not {"nbformat", "nbgrader", "jupytext", "yaml"} & loaded

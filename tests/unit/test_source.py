@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from labsupport.course.lab import SourceError, Tolerance, solution_code
+from labsupport.answers.tolerance import Tolerance
+from labsupport.course.lab import SourceError, solution_code
 from labsupport.course.source import find_labs, read_lab
 from labsupport.errors import LabError
 from tests.conftest import ROOT

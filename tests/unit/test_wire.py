@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from labsupport.grading.answers.wire import WireError, decode, encode
+from labsupport.answers.wire import WireError, decode, encode
 
 
 def test_round_trip():

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from labsupport.grading.answers.respond import LabNamespace, answer_cases, make_driver
-from labsupport.grading.answers.wire import decode
+from labsupport.answers.respond import LabNamespace, answer_cases, make_driver
+from labsupport.answers.wire import decode
 
 MOST_BYTES = 256 * 1024 * 1024  # of answers, all cases together
 

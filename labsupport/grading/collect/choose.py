@@ -5,9 +5,9 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from labsupport.answers.text import one_line
 from labsupport.grading.collect.archive import Refused
 from labsupport.grading.collect.handin import HandIn, Notebook
-from labsupport.grading.judging.verdicts import one_line
 
 
 @dataclass

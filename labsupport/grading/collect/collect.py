@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from labsupport.answers.text import one_line
 from labsupport.course.source import find_labs, read_lab
 from labsupport.errors import CourseError
 from labsupport.grading.collect.archive import ArchiveLimits, open_source
@@ -15,7 +16,6 @@ from labsupport.grading.collect.filing import Origin, put, timestamp
 from labsupport.grading.collect.formats import Reading, read_source
 from labsupport.grading.collect.handin import HandIn
 from labsupport.grading.collect.ids import read_map, safe_id, same
-from labsupport.grading.judging.verdicts import one_line
 from labsupport.grading.ledger.course_directory import load_config
 from labsupport.grading.ledger.store import only_run
 

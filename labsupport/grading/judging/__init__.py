@@ -11,8 +11,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "cases": ["Case", "randn"],
-        "compare": ["Tolerance", "difference"],
         "diagnosis": ["Catalogue", "diagnosis_of"],
+        "examples": ["examples_of", "write_examples"],
         "judge": ["AnswerKey"],
         "lab_code": ["Judge", "driver_source", "namespace_of", "read_judge"],
         "verdicts": ["CAUSES", "STATUSES", "Challenge", "Finding", "Verdict"],

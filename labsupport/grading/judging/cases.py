@@ -32,3 +32,16 @@ def randn(
 ) -> torch.Tensor:
     """A standard normal tensor of the given shape from a numpy generator."""
     return torch.from_numpy(rng.standard_normal(shape)).to(dtype)
+
+
+def in_float32(value: Any) -> Any:
+    """A value with each float64 tensor or array in it as float32; all others as they are."""
+    if isinstance(value, torch.Tensor):
+        return value.float() if value.dtype == torch.float64 else value
+    if isinstance(value, np.ndarray):
+        return value.astype(np.float32) if value.dtype == np.float64 else value
+    if isinstance(value, list | tuple):
+        return type(value)(in_float32(item) for item in value)
+    if isinstance(value, dict):
+        return {key: in_float32(item) for key, item in value.items()}
+    return value

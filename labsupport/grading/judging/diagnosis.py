@@ -1,12 +1,12 @@
 """Known mistakes: a lab's traps, and which of them an answer equals."""
 
-from typing import Any
+from collections.abc import Iterator
 
+from labsupport.answers.mistakes import Mistake
+from labsupport.answers.respond import LabNamespace
+from labsupport.answers.wire import decode
 from labsupport.course.lab import Lab, LabCell
-from labsupport.grading.answers.respond import LabNamespace
-from labsupport.grading.answers.wire import decode
 from labsupport.grading.judging.cases import Case
-from labsupport.grading.judging.compare import difference
 from labsupport.grading.judging.lab_code import Judge, namespace_of
 
 
@@ -27,19 +27,12 @@ class Catalogue:
         self._lab = lab
         self._traps: dict[str, list[tuple[LabCell, LabNamespace]]] = {}
 
-    def hint(self, judge: Judge, case: Case, value: Any) -> str:
-        """The diagnosis of the first known mistake whose answer on this case equals ``value``;
-        "" where there is none."""
+    def mistakes(self, judge: Judge, cases: list[Case]) -> Iterator[Mistake]:
+        """Each known mistake with its answers to some cases."""
         for trap, namespace in self._namespaces(judge.exercise):
-            try:
-                (answer,) = judge.answers(namespace, [case])
-                mistaken = decode(answer["answer"])
-                same = difference(value, mistaken, judge.tolerance) is None
-            except Exception:  # a trap may fail on some inputs; then it explains nothing here
-                continue
-            if same:
-                return diagnosis_of(trap)
-        return ""
+            answers = judge.answers(namespace, cases)
+            values = [decode(a["answer"]) if "answer" in a else None for a in answers]
+            yield Mistake(diagnosis_of(trap), values)
 
     def _namespaces(self, exercise: str) -> list[tuple[LabCell, LabNamespace]]:
         if exercise not in self._traps:

@@ -10,34 +10,20 @@ running it on the lab's traps.
 
 import hashlib
 import uuid
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 
+from labsupport.answers.findings import Cause, Finding, Status, finding
+from labsupport.answers.mistakes import Mistake, explain
+from labsupport.answers.respond import LabNamespace
+from labsupport.answers.wire import encode
 from labsupport.course.lab import Lab
-from labsupport.grading.answers.respond import LabNamespace
-from labsupport.grading.answers.wire import WireError, decode, encode
 from labsupport.grading.judging.cases import Case
-from labsupport.grading.judging.compare import contents, difference
 from labsupport.grading.judging.diagnosis import Catalogue
 from labsupport.grading.judging.lab_code import Judge, namespace_of, read_judge
-from labsupport.grading.judging.verdicts import (
-    Cause,
-    Challenge,
-    Finding,
-    Status,
-    Verdict,
-    error_finding,
-    score,
-)
-
-# Why a second call gave another answer, as far as the student's side can tell.
-WHY_TWO = {
-    "random": ": it draws random numbers, which this exercise does not ask for",
-    "state": ": something is kept from one call to the next (a global variable, a default "
-    "argument, an attribute), or random numbers are drawn from a generator of its own",
-}
+from labsupport.grading.judging.verdicts import Challenge, Verdict, score
 
 
 class AnswerKey:
@@ -84,14 +70,20 @@ class AnswerKey:
             return self.all_cases(challenge, "tampered", "forged", foreign)
         if len(answers) != len(challenge.cases):
             return self.all_cases(challenge, "tampered", "forged", "the response lacks cases")
-        found: list[Finding] = []
-        lost: set[str] = set()  # parts: what comes after their first mistake is not looked at
-        for index, (case, answer) in enumerate(zip(challenge.cases, answers, strict=True)):
-            if case.part not in lost:
-                found.append(self._case(challenge, index, answer))
-                if found[-1].status != "passed":
-                    lost.add(case.part)
-        return found
+        judge, expected = self._judges[challenge.exercise], self.expected(challenge)
+        found = [
+            finding(case.name, case.part, answer, right, judge.rules)
+            for case, answer, right in zip(challenge.cases, answers, expected, strict=True)
+        ]
+        return explain(found, judge.rules, partial(self.mistakes, challenge))
+
+    def judge(self, exercise: str) -> Judge:
+        """The judge of an exercise."""
+        return self._judges[exercise]
+
+    def mistakes(self, challenge: Challenge) -> Iterator[Mistake]:
+        """The known mistakes of the exercise, with their answers to a challenge."""
+        return self._catalogue.mistakes(self._judges[challenge.exercise], challenge.cases)
 
     def all_cases(
         self, challenge: Challenge, status: Status, cause: Cause, message: str
@@ -100,39 +92,16 @@ class AnswerKey:
         return [Finding(case.part, status, cause, message) for case in challenge.cases]
 
     def _ask(self, exercise: str, cases: list[Case]) -> Challenge:
-        nonce = uuid.uuid4().hex
+        judge, nonce = self._judges[exercise], uuid.uuid4().hex
         message = {
             "exercise": exercise,
             "nonce": nonce,
-            "driver": self._judges[exercise].driver,
-            "cases": [case.inputs for case in cases],
+            "driver": judge.driver,
+            "cases": [judge.given(case) for case in cases],
         }
         return Challenge(exercise, cases, nonce, encode(message))
 
-    def _case(self, challenge: Challenge, index: int, answer: Any) -> Finding:
-        case, judge = challenge.cases[index], self._judges[challenge.exercise]
-        if not isinstance(answer, dict):
-            return Finding(case.part, "tampered", "forged", "the response is malformed")
-        if "error" in answer:
-            return error_finding(case, answer)
-        try:
-            value = decode(answer["answer"])
-        except (WireError, KeyError, TypeError):
-            broken = "the answer does not decode"
-            return Finding(case.part, "tampered", "forged", broken, case.name)
-        expected = self._expected(challenge)
-        if "again" in answer and "again" not in expected[index]:
-            changed = _changes(judge, value, answer)
-            if changed:
-                return Finding(case.part, "failed", "two results", changed, case.name)
-        found = _compare(judge, value, decode(expected[index]["answer"]))
-        if found is None:
-            return Finding(case.part)
-        hint = self._catalogue.hint(judge, case, value)
-        cause: Cause = "known mistake" if hint else "not what is right"
-        return Finding(case.part, "failed", cause, found, case.name, hint)
-
-    def _expected(self, challenge: Challenge) -> list[dict]:
+    def expected(self, challenge: Challenge) -> list[dict]:
         """The solution's answers, encoded: nothing that is done to one reaches the next use."""
         if challenge.expected is None:
             judge = self._judges[challenge.exercise]
@@ -157,34 +126,3 @@ class AnswerKey:
                 "parts = {...} and the cases' part= must name the same"
             )
         return cases
-
-
-def _compare(judge: Judge, value: Any, expected: Any) -> str | None:
-    """What is wrong with an answer, None where it is right."""
-    if not judge.accept:
-        return difference(value, expected, judge.tolerance)
-    # a judge is written for answers that have about the right form
-    wrong = contents(value, expected)
-    if wrong:
-        return wrong
-    try:
-        accepted = judge.accept(value, expected)
-    except Exception:
-        return "the result is not of the form that the exercise asks for"
-    return None if accepted is True else str(accepted or "the answer is not right")
-
-
-def _changes(judge: Judge, value: Any, answer: dict) -> str | None:
-    """What is wrong where a second call on the same inputs gave another answer than the
-    first, though the solution's gives the same."""
-    if answer["again"] is None:
-        return "it works once, and fails when it is called again on the same inputs"
-    try:
-        second = decode(answer["again"])
-        differs = difference(second, value, judge.tolerance)
-    except (WireError, TypeError):
-        return "the second answer does not decode"
-    if not differs:
-        return None
-    why = WHY_TWO.get(str(answer.get("cause")), "")
-    return f"called twice on the same inputs, it gives two results{why}"

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from labsupport.answers.findings import Rules
+from labsupport.answers.respond import LabNamespace, answer_cases, driver_names, make_driver
+from labsupport.answers.tolerance import Tolerance
+from labsupport.answers.wire import decode, encode
 from labsupport.course.judge_cell import used_by
-from labsupport.course.lab import Lab, LabCell, Tolerance, solution_code
-from labsupport.grading.answers.respond import LabNamespace, answer_cases, driver_names, make_driver
-from labsupport.grading.answers.wire import decode, encode
-from labsupport.grading.judging.cases import Case, randn
+from labsupport.course.lab import Lab, LabCell, solution_code
+from labsupport.grading.judging.cases import Case, in_float32, randn
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,20 @@ class Judge:
     tolerance: Tolerance
     parts: dict[str, float]
 
+    @property
+    def rules(self) -> Rules:
+        """How answers are compared."""
+        return Rules(self.tolerance, self.accept)
+
+    def given(self, case: Case) -> dict[str, Any]:
+        """The inputs of a case as they are handed over: numbers with a fraction in float32, the
+        dtype of ordinary PyTorch code, unless the exercise asks for double precision."""
+        return case.inputs if self.tolerance.float64 is not None else in_float32(case.inputs)
+
     def answers(self, namespace: LabNamespace, cases: list[Case]) -> list[dict]:
         """What the code in a namespace answers here and now, encoded as a student's would be."""
         driver = make_driver(self.driver, self.exercise)
-        inputs = [decode(encode(case.inputs)) for case in cases]
+        inputs = [decode(encode(self.given(case))) for case in cases]
         return answer_cases(driver, namespace, inputs)
 
 

@@ -3,42 +3,13 @@ what comes out."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
 
+from labsupport.answers.findings import CAUSES, STATUSES, Cause, Finding, Status
+from labsupport.answers.text import one_line
 from labsupport.course.lab import LabCell
 from labsupport.grading.judging.cases import Case
 
-Status = Literal[
-    "passed",
-    "failed",
-    "error",
-    "timeout",
-    "crashed",
-    "out of memory",
-    "missing",
-    "tampered",
-    "not reached",
-]
-STATUSES: tuple[Status, ...] = get_args(Status)
-
-# Why an exercise was not passed, for programs; people read the message.
-Cause = Literal[
-    "",  # passed
-    "known mistake",  # the answer equals a trap's: the hint says which
-    "not what is right",
-    "two results",  # called twice on the same inputs
-    "changed inputs",
-    "unusable",  # what came back is no answer: wrong kind, too large, cut off from its gradient
-    "raised",
-    "not solved",  # the stub as it came, or nothing of that name
-    "no response",
-    "forged",
-    "time",
-    "memory",
-    "died",  # the kernel, of anything else
-    "not reached",  # the kernels died in the cells before it
-]
-CAUSES: tuple[Cause, ...] = get_args(Cause)
+__all__ = ["CAUSES", "STATUSES", "Cause", "Challenge", "Finding", "Status", "Verdict", "score"]
 
 
 @dataclass
@@ -74,19 +45,6 @@ class Challenge:
     nonce: str
     text: str
     expected: list[dict] | None = None
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What came of one case: ``text`` says what is wrong, in the case named ``case`` if it is a
-    matter of the inputs; ``hint`` is the diagnosis, where the mistake is a known one."""
-
-    part: str
-    status: Status = "passed"
-    cause: Cause = ""
-    text: str = ""
-    case: str = ""
-    hint: str = ""
 
 
 def score(cell: LabCell, findings: Iterable[Finding]) -> Verdict:
@@ -144,28 +102,3 @@ def _message(cell: LabCell, wrong: list[Finding], earned: dict[str, float], alik
             hints.add(found.hint)
         said.append(one_line(text))
     return " ".join(said)
-
-
-def error_finding(case: Case, answer: dict) -> Finding:
-    """The finding on a case whose answer says that there is none."""
-    kind, text = answer.get("error"), one_line(answer.get("text", ""))
-    if kind == "missing":
-        missing = f"{text} is not defined in the notebook"
-        return Finding(case.part, "missing", "not solved", missing)
-    if kind == "unsolved":
-        return Finding(case.part, "missing", "not solved", "not implemented yet")
-    if kind in ("unsendable", "unusable"):
-        return Finding(case.part, "failed", "unusable", text, case.name)
-    if kind == "changed":
-        which = f" ({text})" if text else ""
-        changed = f"the inputs were changed in place{which}; work on a copy"
-        return Finding(case.part, "failed", "changed inputs", changed, case.name)
-    if kind == "raised":
-        return Finding(case.part, "error", "raised", text, case.name)
-    return Finding(case.part, "tampered", "forged", "the response is malformed")
-
-
-def one_line(text: Any, most: int = 600) -> str:
-    """A student's text as one line of printable characters, and not a long one."""
-    line = " ".join(str(text)[: 4 * most].split())
-    return "".join(c for c in line if c.isprintable())[:most]

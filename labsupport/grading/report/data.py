@@ -12,10 +12,11 @@ from typing import Any
 
 from nbgrader.api import Gradebook, MissingEntry
 
+from labsupport.answers.text import one_line
 from labsupport.course.lab import Lab
 from labsupport.course.source import find_labs, read_lab
 from labsupport.errors import CourseError
-from labsupport.grading.judging.verdicts import STATUSES, one_line
+from labsupport.grading.judging.verdicts import STATUSES
 from labsupport.grading.ledger.course_directory import course_api, load_config
 from labsupport.grading.ledger.grades import submissions, unreadable
 

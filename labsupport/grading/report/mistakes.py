@@ -4,9 +4,9 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
+from labsupport.answers.text import one_line
 from labsupport.course.lab import Lab
 from labsupport.grading.judging.diagnosis import diagnosis_of
-from labsupport.grading.judging.verdicts import one_line
 from labsupport.grading.report.data import LabResults
 
 UNANSWERED = ("missing", "not reached")  # no answer, rather than a wrong one

@@ -10,7 +10,7 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 from traitlets import Any as Anything
 
-from labsupport.grading.answers.respond import MIME
+from labsupport.answers.respond import MIME
 from labsupport.grading.running.limits import (
     MIB,
     Death,

@@ -3,8 +3,8 @@
 import nbformat
 from nbformat.notebooknode import NotebookNode
 
+from labsupport.answers.respond import MIME
 from labsupport.course.lab import LabCell
-from labsupport.grading.answers.respond import MIME
 from labsupport.grading.judging.judge import AnswerKey
 from labsupport.grading.judging.verdicts import Cause, Challenge, Finding, Status, Verdict
 from labsupport.grading.running.limits import Death
@@ -12,7 +12,7 @@ from labsupport.grading.running.run import Execution
 
 # Kinds of cells that are not run when grading: they take long or need a person.
 SKIPPED = ("experiment", "widget")
-ASK = "from labsupport.grading.answers.respond import respond as _respond\n_respond({!r})"
+ASK = "from labsupport.answers.respond import respond as _respond\n_respond({!r})"
 
 
 def with_questions(

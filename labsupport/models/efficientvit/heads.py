@@ -182,8 +182,8 @@ def small_segmenter(
     pixels give attention 12 x 12 and 6 x 6 tokens. `context` is as of `b_backbone`. Trained it is
     `labsupport.models.pretrained("03_efficientvit")`."""
     widths = (16, 32, 48, 64)
-    body = b_backbone(widths, (1, 1, 1, 1), context=context)
-    return Segmenter(body, SegmentationHead(widths[1:], 32, num_classes))
+    head = SegmentationHead(widths[1:], 32, num_classes)  # first: the order seeds the weights
+    return Segmenter(b_backbone(widths, (1, 1, 1, 1), context=context), head)
 
 
 def segmenter(name: str, dataset: str, enlarge: bool = False) -> Segmenter:

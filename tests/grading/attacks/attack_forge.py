@@ -7,7 +7,7 @@ WRONG = "def scale(x, factor):\n    return torch.as_tensor(x) * 0\n"
 # The response's own frame, which holds the nonce.
 FRAME = """
 import sys, json
-from labsupport.grading.answers.wire import decode, encode
+from labsupport.answers.wire import decode, encode
 def message():
     frame = sys._getframe()
     while "message" not in frame.f_locals:
@@ -187,14 +187,14 @@ def scale(x, factor):
         "values of the result differ",
     ),
     Attack(
-        "labsupport.grading.answers.respond replaced",
+        "labsupport.answers.respond replaced",
         WRONG
         + f"""
 import sys, types
 from IPython.display import display
-fake = types.ModuleType("labsupport.grading.answers.respond")
+fake = types.ModuleType("labsupport.answers.respond")
 fake.respond = lambda text: display({{{MIME!r}: {{"nonce": "", "answers": "passed"}}}}, raw=True)
-sys.modules["labsupport.grading.answers.respond"] = fake
+sys.modules["labsupport.answers.respond"] = fake
 """,
         "tampered",
         "not the grader's own",
@@ -204,8 +204,8 @@ sys.modules["labsupport.grading.answers.respond"] = fake
         "encode replaced",
         WRONG
         + """
-import labsupport.grading.answers.respond
-labsupport.grading.answers.respond.encode = lambda value: '{"tree": true, "tensors": ""}'
+import labsupport.answers.respond
+labsupport.answers.respond.encode = lambda value: '{"tree": true, "tensors": ""}'
 """,
         "failed",
         "is a bool",

@@ -18,7 +18,7 @@ GUESS = (
     + KERNEL
     + """
 def guesses():
-    from labsupport.grading.answers.wire import encode
+    from labsupport.answers.wire import encode
     return [{"answer": encode(case["x"] * 0)} for case in message()["cases"]]
 """
 )
@@ -240,7 +240,7 @@ def scale(x, factor):
         "everything of ours replaced",
         WRONG
         + """
-from labsupport.grading.answers import plain_values, respond, wire
+from labsupport.answers import plain_values, respond, wire
 for module in (plain_values, respond, wire):
     for name in ("encode", "decode", "plain", "answer_cases", "make_driver"):
         if hasattr(module, name): setattr(module, name, lambda *a, **k: "passed")

@@ -206,11 +206,11 @@ def test_written_answers_keep_text_and_pictures(perfect, released):
 def test_a_question_asked_early_gives_away_no_stand_in(perfect, hand_in):
     notebook = copy.deepcopy(perfect)
     peek = (
-        "from labsupport.grading.answers.wire import decode\n"
+        "from labsupport.answers.wire import decode\n"
         "def scale(x, factor):\n"
         "    names = {}\n"
         "    for source in In:\n"
-        "        asks = source.startswith('from labsupport.grading.answers.respond')\n"
+        "        asks = source.startswith('from labsupport.answers.respond')\n"
         "        if asks and 'stand_in' in source:\n"
         "            text = eval(source.split('\\n_respond(', 1)[1].strip()[:-1])\n"
         "            exec(decode(text)['driver'], names)\n"

@@ -28,7 +28,7 @@ KERNEL = (
     "tornado.platform.asyncio",
     "tornado.queues",
     "torch.utils.benchmark",
-    "labsupport.grading.answers.respond",
+    "labsupport.answers.respond",
     "labsupport.data",
 )
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from labsupport.grading.answers.wire import WireError
+from labsupport.answers.wire import WireError
 
 MAX_BYTES = 8 * 1024 * 1024  # of one answer: the cases of an exercise are a few small tensors
 WHOLE = "the result"  # what an answer is called that is no part of another

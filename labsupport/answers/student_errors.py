@@ -1,8 +1,16 @@
 """Errors of a student's code while it is asked: where they come from, and what they mean."""
 
+from pathlib import Path
 from types import TracebackType
 
-from labsupport.notebook.failures import LIBRARIES
+# A path with one of these is not the student's own code.
+LIBRARIES = (
+    "site-packages",
+    "dist-packages",
+    "/lib/python",
+    "<frozen",
+    str(Path(__file__).parents[1]),
+)
 
 # What an exception in the grader's own lines says about the value that the student returned.
 MEANINGS = (

@@ -19,9 +19,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from labsupport.grading.answers.plain_values import plain
-from labsupport.grading.answers.student_errors import student_line, unusable
-from labsupport.grading.answers.wire import WireError, decode, encode
+from labsupport.answers.plain_values import plain
+from labsupport.answers.student_errors import student_line, unusable
+from labsupport.answers.wire import WireError, decode, encode
 
 MIME = "application/vnd.labsupport.response+json"
 

@@ -1,0 +1,96 @@
+"""Mistakes explained: a known one where it alone gives the same answers, else what is to be seen.
+
+A known mistake is named only where it gives the student's answers in *every* case of the part,
+right ones included, and where no other known mistake does. Otherwise what is told is true without
+a guess: which cases are right and which are wrong, and how the first wrong answer differs.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from labsupport.answers.findings import Finding, Rules
+
+MOST_NAMED = 4  # cases named in a message
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A known mistake: what its student is told, and its answers to the cases at hand, None for a
+    case in which it gives none."""
+
+    text: str
+    answers: Sequence[Any]
+
+
+def explain(
+    findings: Sequence[Finding], rules: Rules, mistakes: Callable[[], Iterable[Mistake]]
+) -> list[Finding]:
+    """The findings of the cases of an exercise, the first wrong one of each part explained.
+
+    ``mistakes()`` gives the known mistakes with their answers to the same cases, in their order;
+    it is asked only where an answer is wrong.
+    """
+    explained = list(findings)
+    for part in dict.fromkeys(f.part for f in findings):
+        places = [i for i, f in enumerate(findings) if f.part == part]
+        wrong = [i for i in places if findings[i].status != "passed"]
+        if not wrong or findings[wrong[0]].status not in ("failed", "error"):
+            continue
+        first = findings[wrong[0]]
+        hint = _known(findings, places, rules, mistakes) if _has_values(findings, wrong) else ""
+        if hint:
+            explained[wrong[0]] = replace(first, hint=hint, cause="known mistake")
+        else:
+            how = first.difference.how() if first.difference else ""
+            text = f"{first.text}: {how}" if how else first.text
+            cases = which_cases([findings[i] for i in places])
+            text = f"{text.rstrip('.')}. {cases}" if cases else text
+            explained[wrong[0]] = replace(first, text=text)
+    return explained
+
+
+def which_cases(findings: Sequence[Finding]) -> str:
+    """Which cases of a part are right and which are wrong, in words; "" for a single case."""
+    right = list(dict.fromkeys(f.case for f in findings if f.status == "passed" and f.case))
+    wrong = list(dict.fromkeys(f.case for f in findings if f.status != "passed" and f.case))
+    if len(findings) < 2 or not wrong:
+        return ""
+    if not right:
+        return f"Wrong in all {len(findings)} cases."
+    return f"Right: {_listed(right)}. Wrong: {_listed(wrong)}."
+
+
+def _has_values(findings: Sequence[Finding], wrong: Sequence[int]) -> bool:
+    return any(findings[i].difference is not None for i in wrong)
+
+
+def _known(
+    findings: Sequence[Finding],
+    places: Sequence[int],
+    rules: Rules,
+    mistakes: Callable[[], Iterable[Mistake]],
+) -> str:
+    """What the one known mistake is that gives all of these answers; "" where there is none, or
+    more than one."""
+    texts = {
+        mistake.text
+        for mistake in mistakes()
+        if all(_agrees(findings[i], mistake.answers[i], rules) for i in places)
+    }
+    return texts.pop() if len(texts) == 1 else ""
+
+
+def _agrees(found: Finding, mistaken: Any, rules: Rules) -> bool:
+    if found.value is None or mistaken is None:
+        return found.value is None and mistaken is None and found.cause in ("raised", "unusable")
+    try:
+        return rules.alike(found.value, mistaken)
+    except Exception:  # what cannot be compared is not the same
+        return False
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - MOST_NAMED
+    shown = "; ".join(names[:MOST_NAMED])
+    return f"{shown}; and {rest} more" if rest > 0 else shown
