@@ -5,6 +5,7 @@ The student's notebook is what nbgrader's own preprocessors make of the instruct
 """
 
 import re
+from functools import lru_cache
 from pathlib import Path
 
 import nbformat
@@ -22,6 +23,7 @@ from traitlets.config import Config
 from labsupport.course.lab import BEGIN, END, KINDS, Lab, LabCell
 from labsupport.course.publication import colab_cells
 
+CONTRACT_MARK = "<!-- contract -->"  # stands for contract.md in a lab's source
 CODE_STUB = "# YOUR CODE HERE\nraise NotImplementedError"
 TEXT_STUB = "Your answer here."
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -95,7 +97,12 @@ def graded_line(cell: LabCell) -> str:
 def _cell(cell: LabCell) -> NotebookNode:
     make = new_markdown_cell if cell.cell_type == "markdown" else new_code_cell
     source = graded_line(cell) if cell.kind == "judge" else cell.source
+    if cell.kind == "prose":
+        source = source.replace(CONTRACT_MARK, _contract())
     metadata: dict = {"labsupport": {"kind": cell.kind}}
+    if cell.kind == "check":  # folded: it is run before it is read
+        source = f"# @title Check of {cell.name}\n{source}"
+        metadata |= {"jupyter": {"source_hidden": True}, "cellView": "form"}
     if cell.name:
         metadata["labsupport"]["name"] = cell.name
     if cell.tags:
@@ -111,6 +118,14 @@ def _cell(cell: LabCell) -> NotebookNode:
             points=cell.points,
         )
     return make(source, id=cell.id, metadata=metadata)
+
+
+@lru_cache(maxsize=1)
+def _contract() -> str:
+    """What holds for every exercise, to be folded out in a title card."""
+    text = (Path(__file__).parent / "contract.md").read_text(encoding="utf-8")
+    title, rest = text.split("**", 2)[1:]
+    return f"<details><summary>{title}</summary>\n\n{rest.strip()}\n\n</details>"
 
 
 def _question(cell: LabCell) -> list[NotebookNode]:

@@ -1,8 +1,9 @@
-"""Passive cells: given ones that a grade cannot depend on, demonstrations that only draw.
+"""Passive cells: given ones that a grade cannot depend on, demonstrations and visible checks.
 
 A lab's demonstrations cost more time than everything that is judged. A cell is passive where
 nothing that is run for a grade reads a name that it binds or changes, and where all it does
-besides is to draw or print. The rule is careful: what it cannot tell is run.
+besides is to draw or print. A visible check is passive where nothing reads a name that it sets:
+it asks the student's code and changes none of it. The rule is careful: what it cannot tell is run.
 """
 
 import ast
@@ -66,6 +67,9 @@ def passive_cells(
             continue
         if role is not None and role.kind == "given" and "setup" not in role.tags:
             candidates[place] = _read(role.source, True, showing)
+        elif role is not None and role.kind == "check":
+            names = _bound(symtable.symtable(role.source, "<check>", "exec"))
+            candidates[place] = _Code(_read(role.source, True, showing).free, names)
         elif role is not None and role.kind == "judge":
             # its driver names what it needs as attributes of the lab
             read |= {
