@@ -79,7 +79,8 @@ class Rules:
 @dataclass(frozen=True)
 class Finding:
     """What came of one case: ``text`` says what is wrong, in the case named ``case`` if it is a
-    matter of the inputs; ``hint`` is the diagnosis, where the mistake is a known one.
+    matter of the inputs; ``hint`` is the diagnosis, where the mistake is a known one; ``seen`` is
+    what else is to be seen, which cases are wrong and how.
 
     ``value`` is the answer, None where there is none, and ``difference`` where it is wrong: both
     are looked at to explain the mistake and told to nobody.
@@ -91,6 +92,7 @@ class Finding:
     text: str = ""
     case: str = ""
     hint: str = ""
+    seen: str = ""
     value: Any = field(default=None, compare=False, repr=False)
     difference: Difference | None = field(default=None, compare=False, repr=False)
 

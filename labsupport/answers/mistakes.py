@@ -42,11 +42,9 @@ def explain(
         if hint:
             explained[wrong[0]] = replace(first, hint=hint, cause="known mistake")
         else:
-            how = first.difference.how() if first.difference else ""
-            text = f"{first.text}: {how}" if how else first.text
+            how = f"{how}." if first.difference and (how := first.difference.how()) else ""
             cases = which_cases([findings[i] for i in places])
-            text = f"{text.rstrip('.')}. {cases}" if cases else text
-            explained[wrong[0]] = replace(first, text=text)
+            explained[wrong[0]] = replace(first, seen=" ".join(filter(None, (how, cases))))
     return explained
 
 
@@ -57,7 +55,7 @@ def which_cases(findings: Sequence[Finding]) -> str:
     if len(findings) < 2 or not wrong:
         return ""
     if not right:
-        return f"Wrong in all {len(findings)} cases."
+        return ""
     return f"Right: {_listed(right)}. Wrong: {_listed(wrong)}."
 
 

@@ -218,8 +218,9 @@ class Check:
         wrong = next((f for f in found if f.status != "passed"), None)
         if wrong is not None:
             place = ", ".join(filter(None, (wrong.part, wrong.case)))
+            text = f"{place}: {wrong.text}" if place else wrong.text
             lines = _first_wrong(wrong.difference)
-            self.fail(f"{place}: {wrong.text}" if place else wrong.text, **lines, likely=wrong.hint)
+            self.fail(text, **lines, seen=wrong.seen, likely=wrong.hint)
         self.passed += len(found)
 
     def cost(self, macs: int, at_most: int, what: str, likely: str = "") -> None:

@@ -1,7 +1,9 @@
-"""Audit of the grading itself: put mistakes into a lab's solutions and see which are caught.
+"""Audit of the grading itself, both sides: mistakes that must lose, right answers that must not.
 
-``mutants`` makes the mistakes, ``jailed`` and ``isolated`` run each one behind the wall that
-submissions run behind, ``workers`` judges it as a student's answer would be judged,
-``equivalents`` reads which of them are no mistakes, ``report`` and ``picture`` show what came out;
-``run.audit_lab`` does all of it. A mistake is caught when it loses points, be it those of a part.
+``mutants`` puts mistakes into a lab's solutions; ``rewrites`` and ``wrappers`` write solutions
+otherwise, and ``agreement`` says which of these kept the meaning. ``jailed`` and ``isolated`` run
+each one behind the wall that submissions run behind, ``workers`` has it judged as a student's
+answer would be, and asks the visible check too. ``equivalents`` reads which mutants are no
+mistakes, ``results`` counts, ``report`` and ``picture`` show; ``run.audit_lab`` does all of it. A
+mistake is caught when it loses points, be it those of a part.
 """

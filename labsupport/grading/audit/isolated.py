@@ -6,6 +6,7 @@ import resource
 import select
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +34,33 @@ def answer_isolated(code: str, names: dict[str, Any], challenge: str, limits: Li
     Where there is none, the status instead: "timeout" or "crashed". Call this only in a process
     with a single thread: it forks.
     """
+    return _isolated(lambda: answers_of(code, names, challenge), limits)
+
+
+def check_isolated(code: str, names: dict[str, Any], check: str, limits: Limits) -> str:
+    """What a visible check's cell says of ``code``: "" where it is green, else its message, or
+    "timeout" or "crashed". Forks, too."""
+    return str(_isolated(lambda: {"said": _said_by(code, names, check)}, limits, of="said"))
+
+
+def _said_by(code: str, names: dict[str, Any], check: str) -> str:
+    names = dict(names)
+    try:
+        exec(compile(code, "<answer>", "exec"), names)
+        exec(compile(check, "<check>", "exec"), names)
+    except Exception as error:
+        return str(error) or type(error).__name__
+    return ""
+
+
+def _isolated(work: Callable[[], dict], limits: Limits, of: str = "") -> Any:
+    """What ``work`` returns in a forked process with limits, or the entry ``of`` it; "timeout" or
+    "crashed" where it returns nothing."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(read_end)
-        _answer_and_exit(code, names, challenge, write_end, limits)
+        _work_and_exit(work, write_end, limits)
     os.close(write_end)
     try:
         text, in_time = _read(read_end, time.monotonic() + limits.wall_seconds)
@@ -52,7 +75,7 @@ def answer_isolated(code: str, names: dict[str, Any], challenge: str, limits: Li
     if stopped or not in_time:
         return "timeout"
     try:
-        return json.loads(text)
+        return json.loads(text)[of] if of else json.loads(text)
     except ValueError:
         return "crashed"
 
@@ -74,7 +97,7 @@ def _read(pipe: int, deadline: float) -> tuple[bytes, bool]:
         chunks.append(chunk)
 
 
-def _answer_and_exit(code: str, names: dict, challenge: str, pipe: int, limits: Limits) -> None:
+def _work_and_exit(work: Callable[[], dict], pipe: int, limits: Limits) -> None:
     """The child's whole life. Whatever happens, it never returns into the audit's code."""
     try:
         os.setpgid(0, 0)
@@ -83,7 +106,7 @@ def _answer_and_exit(code: str, names: dict, challenge: str, pipe: int, limits: 
         for stream in (0, 1, 2):
             os.dup2(silence, stream)
         torch.manual_seed(0)  # else it would draw the very numbers that the judge draws next
-        response = answers_of(code, names, challenge)
+        response = work()
         with os.fdopen(pipe, "w") as out:
             json.dump(response, out)
     finally:

@@ -14,9 +14,10 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from labsupport.course.lab import Lab
-from labsupport.grading.audit.isolated import Limits, answer_isolated, answers_of
+from labsupport.grading.audit.isolated import Limits, answer_isolated, answers_of, check_isolated
 from labsupport.grading.judging.lab_code import run_cells, solved_cells
 from labsupport.grading.running.sandbox.visible import command
 
@@ -47,13 +48,17 @@ class Jail:
         """See :func:`answer_isolated`. Raises RuntimeError where the warm process has died."""
         return self._ask({"code": code, "challenge": challenge})
 
+    def check(self, code: str, check: str) -> str:
+        """See :func:`check_isolated`."""
+        return str(self._ask({"code": code, "check": check}))
+
     def close(self) -> None:
         self._process.kill()
         self._process.communicate()
         self._errors.close()
         self._folder.cleanup()
 
-    def _ask(self, message: dict) -> dict | str:
+    def _ask(self, message: dict) -> Any:
         to, back = self._process.stdin, self._process.stdout
         assert to and back  # both are pipes
         with contextlib.suppress(BrokenPipeError):
@@ -83,7 +88,11 @@ def main() -> None:
         print(json.dumps("ready"), file=out, flush=True)
         for line in sys.stdin:
             asked = json.loads(line)
-            answer = answer_isolated(asked["code"], names, asked["challenge"], limits)
+            answer: dict | str
+            if "check" in asked:
+                answer = check_isolated(asked["code"], names, asked["check"], limits)
+            else:
+                answer = answer_isolated(asked["code"], names, asked["challenge"], limits)
             print(json.dumps(answer), file=out, flush=True)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure  # not pyplot: there is no screen to show it on
 
-from labsupport.grading.audit.report import LabAudit
+from labsupport.grading.audit.results import LabAudit
 from labsupport.notebook.plot import style
 
 # Okabe and Ito's colours, and hatching where a print has none.
@@ -47,6 +47,8 @@ def save_picture(audits: list[LabAudit], path: Path) -> None:
             left += count
         caught, survived = exercise.count("caught"), exercise.count("survived")
         share = f"{caught / max(caught + survived, 1):.1%} caught"
+        if exercise.green_but_lost:
+            share += f", {len(exercise.green_but_lost)} with a green check"
         axes.annotate(
             share,
             (left, row),
@@ -71,8 +73,8 @@ def _headline(audits: list[LabAudit]) -> str:
     caught = sum(r.fate == "caught" for r in results)
     mistakes = caught + sum(r.fate == "survived" for r in results)
     right = [a for audit in audits for e in audit.exercises for a in e.alternatives]
-    accepted = sum(a.accepted for a in right)
+    accepted = len(right) - sum(e.refused for audit in audits for e in audit.exercises)
     return (
-        f"The judge caught {caught:,} of {mistakes:,} mistakes and accepted "
-        f"{accepted} of {len(right)} other right answers"
+        f"The judges caught {caught:,} of {mistakes:,} mistakes; judges and checks accepted "
+        f"{accepted:,} of {len(right):,} right answers"
     )

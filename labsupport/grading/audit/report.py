@@ -1,144 +1,27 @@
-"""What an audit found: counts, tables for a terminal, plain values for machines."""
-
-from dataclasses import dataclass, field
-from importlib.metadata import version
+"""The report of an audit: tables for a terminal."""
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from labsupport.grading.audit.equivalents import Equivalent
-from labsupport.grading.audit.mutants import Mutant
-from labsupport.grading.audit.workers import Outcome
+from labsupport.grading.audit.results import ExerciseAudit, LabAudit, Result
 
-WANTED = 0.99  # of mutants that are mistakes, caught; of alternatives, all
-
-
-@dataclass
-class Alternative:
-    """A right answer that the judge has to accept."""
-
-    exercise: str
-    label: str
-    outcome: Outcome
-
-    @property
-    def accepted(self) -> bool:
-        return self.outcome.passed == self.outcome.asked
-
-
-@dataclass
-class Result:
-    """One mutant's fate. ``reason`` says why it was declared equivalent, "" if it was not."""
-
-    mutant: Mutant
-    outcome: Outcome
-    reason: str = ""
-
-    @property
-    def fate(self) -> str:
-        """ "equivalent", "caught" or "survived"; a declared mutant that is caught is "caught"."""
-        if self.outcome.status != "passed":
-            return "caught"
-        # one that another student's inputs give away is a mistake, whatever was declared
-        by_all = self.outcome.passed == self.outcome.asked
-        return "equivalent" if self.reason and by_all else "survived"
-
-    @property
-    def stale(self) -> bool:
-        return bool(self.reason) and self.fate != "equivalent"
-
-    def as_dict(self) -> dict:
-        mutant = self.mutant
-        return {
-            "operator": mutant.operator,
-            "where": mutant.where,
-            "before": mutant.before,
-            "after": mutant.after,
-            "fate": self.fate,
-            "status": self.outcome.status,
-            "message": self.outcome.message,
-            "cause": self.outcome.cause,
-            "hint": self.outcome.hint,
-            "seeds_passed": self.outcome.passed,
-            "reason": self.reason,
-        }
-
-
-@dataclass
-class ExerciseAudit:
-    """All mutants and alternatives of one exercise."""
-
-    exercise: str
-    results: list[Result] = field(default_factory=list)
-    alternatives: list[Alternative] = field(default_factory=list)
-
-    def count(self, fate: str, *statuses: str) -> int:
-        """Mutants of a fate, all or those with a verdict of one of these statuses."""
-        return sum(
-            r.fate == fate and (not statuses or r.outcome.status in statuses) for r in self.results
-        )
-
-
-@dataclass
-class LabAudit:
-    """A whole lab. ``absent``: declared equivalents that match no mutant."""
-
-    lab: str
-    fast: bool
-    exercises: list[ExerciseAudit]
-    absent: list[Equivalent]
-    seconds: float
-    sandbox: bool = False
-
-    @property
-    def results(self) -> list[Result]:
-        return [r for e in self.exercises for r in e.results]
-
-    @property
-    def caught_share(self) -> float:
-        """Caught mutants as a share of those that are not equivalent."""
-        caught = sum(r.fate == "caught" for r in self.results)
-        survived = sum(r.fate == "survived" for r in self.results)
-        return caught / max(caught + survived, 1)
-
-    @property
-    def accepted_share(self) -> float:
-        right = [a for e in self.exercises for a in e.alternatives]
-        return sum(a.accepted for a in right) / max(len(right), 1)
-
-    @property
-    def good(self) -> bool:
-        stale = self.absent or any(r.stale for r in self.results)
-        return self.caught_share >= WANTED and self.accepted_share == 1 and not stale
-
-    def as_dict(self) -> dict:
-        return {
-            "lab": self.lab,
-            "fast": self.fast,
-            "seconds": round(self.seconds, 1),
-            "sandbox": self.sandbox,
-            "versions": {name: version(name) for name in ("labsupport", "torch", "cosmic-ray")},
-            "caught_share": self.caught_share,
-            "accepted_share": self.accepted_share,
-            "exercises": [
-                {
-                    "exercise": e.exercise,
-                    "mutants": [r.as_dict() for r in e.results],
-                    "alternatives": [
-                        {
-                            "name": a.label,
-                            "accepted": a.accepted,
-                            "message": a.outcome.later or a.outcome.message,
-                        }
-                        for a in e.alternatives
-                    ],
-                }
-                for e in self.exercises
-            ],
-            "stale": [list(r.mutant.identity) for r in self.results if r.stale]
-            + [list(entry.identity) for entry in self.absent],
-        }
+COLUMNS = (
+    "mutants",
+    "caught by the judge",
+    "by the check",
+    "green but lost",
+    "red but full",
+    "survived",
+    "equi- valent",
+    "caught, %",
+    "right answers accepted",
+    "diagnosed, right",
+    "seen",
+    "silent",
+    "wrong",
+)
+DIAGNOSES = ("right", "seen", "silent", "wrong")
 
 
 def show(console: Console, audit: LabAudit) -> None:
@@ -150,17 +33,7 @@ def show(console: Console, audit: LabAudit) -> None:
         title_justify="left",
     )
     table.add_column("exercise", no_wrap=True)
-    for name in (
-        "mutants",
-        "caught",
-        "by wrong answer",
-        "by error",
-        "by timeout",
-        "survived",
-        "equi- valent",
-        "caught, %",
-        "other right answers",
-    ):
+    for name in COLUMNS:
         table.add_column(name, justify="right")
     for row in audit.exercises:
         table.add_row(row.exercise, *_counts([row]))
@@ -171,30 +44,58 @@ def show(console: Console, audit: LabAudit) -> None:
     _show_results(console, "Equivalent: no mistakes, for the reason given", audit, "equivalent")
     _show_stale(console, audit)
     for row in audit.exercises:
-        for answer in (a for a in row.alternatives if not a.accepted):
-            told = answer.outcome.later or answer.outcome.message
+        for answer in row.alternatives:
+            told = answer.outcome.later or answer.outcome.message if not answer.accepted else ""
+            red = (answer.outcome.red or "").replace("\n", " ")
+            for who, said in (("judge", told), ("check", red)):
+                if said:
+                    console.print(
+                        f"[red]refused[/red] by the {who}: {row.exercise}, {answer.label!r}: "
+                        f"{escape(said)}",
+                        soft_wrap=True,
+                    )
+        for result in row.green_but_lost:
+            _show_one(console, "green but lost", result, result.outcome.message)
+        for result in row.red_but_full:
+            _show_one(console, "red but full", result, (result.outcome.red or "").splitlines()[0])
+        for result in row.results:
+            if result.diagnosis == "wrong":
+                _show_one(console, "wrong diagnosis", result, result.outcome.hint)
+        for trap in (t for t in row.traps if t.diagnosis != "right"):
             console.print(
-                f"[red]refused[/red] {row.exercise}, alternative {answer.label!r}: {escape(told)}",
+                f"[red]not told[/red] {row.exercise}, {trap.label!r}: "
+                f"{escape(trap.outcome.message)}",
                 soft_wrap=True,
             )
 
 
+def _show_one(console: Console, what: str, result: Result, said: str) -> None:
+    mutant = result.mutant
+    console.print(
+        f"[red]{what}[/red] {escape(f'{mutant.where}: {mutant.before!r} → {mutant.after!r}')}: "
+        f"{escape(said)}",
+        soft_wrap=True,
+    )
+
+
 def _counts(rows: list[ExerciseAudit]) -> list[str]:
-    def total(fate: str, *statuses: str) -> int:
-        return sum(row.count(fate, *statuses) for row in rows)
+    def total(fate: str) -> int:
+        return sum(row.count(fate) for row in rows)
 
     caught, survived = total("caught"), total("survived")
+    results = [r for row in rows for r in row.results]
     right = [a for row in rows for a in row.alternatives]
     return [
-        str(sum(len(row.results) for row in rows)),
+        str(len(results)),
         str(caught),
-        str(total("caught", "failed")),
-        str(total("caught", "error", "missing", "crashed")),
-        str(total("caught", "timeout")),
+        str(sum(r.fate == "caught" and bool(r.outcome.red) for r in results)),
+        str(sum(r.green_but_lost for r in results)),
+        str(sum(r.red_but_full for r in results)),
         str(survived),
         str(total("equivalent")),
         f"{caught / max(caught + survived, 1):.1%}",
-        f"{sum(a.accepted for a in right)} of {len(right)}",
+        f"{len(right) - sum(row.refused for row in rows)} of {len(right)}",
+        *(str(sum(row.diagnosed(kind) for row in rows)) for kind in DIAGNOSES),
     ]
 
 

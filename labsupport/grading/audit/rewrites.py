@@ -1,20 +1,21 @@
-"""Right answers made out of a right answer: rewrites of an exercise's solution that keep its meaning.
+"""Rewrites: right answers made out of a right one, an exercise's solution written otherwise.
 
 Students write the same thing in many ways. Each rewrite here changes how an answer is written, what
 it is stored in, or in which order it adds, and not what comes out beyond rounding. A rewrite is no
 proof by itself: where it does not apply (an einsum of vectors, a buffer where a gradient is asked
-for) it gives other numbers or none, so ``audit.right`` keeps those only that agree with the
-solution, by its own measure and not by the judge's.
+for) it gives other numbers or none, so those alone count that agree with the solution, by a
+measure of the audit's own (``agreement``) and not by the judge's.
 """
 
 import ast
 import copy
 from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from labsupport.course.lab import solution_code
 from labsupport.grading.audit.wrappers import WRAPPERS, wrapped
 
-Change = Callable[[ast.AST], ast.AST | None]
+Change = Callable[[ast.AST], ast.AST | list[ast.stmt] | None]
 
 
 def rewrites_of(source: str) -> Iterator[tuple[str, str]]:
@@ -38,7 +39,7 @@ class _Rewriter(ast.NodeTransformer):
     def __init__(self, change: Change):
         self.change = change
 
-    def visit(self, node: ast.AST) -> ast.AST:
+    def visit(self, node: ast.AST) -> Any:
         node = self.generic_visit(node)
         new = self.change(node)
         return node if new is None else new
@@ -55,28 +56,34 @@ def _expression(text: str, **parts: ast.AST) -> ast.expr:
     return Fill().visit(tree)
 
 
-def _method(node: ast.AST, *names: str) -> ast.Call | None:
+class _Call(NamedTuple):
+    """A call of an attribute: ``func`` is ``value.name``."""
+
+    node: ast.Call
+    func: ast.Attribute
+
+    def argument(self, position: int, name: str) -> ast.expr | None:
+        if len(self.node.args) > position:
+            return self.node.args[position]
+        return next((word.value for word in self.node.keywords if word.arg == name), None)
+
+
+def _method(node: ast.AST, *names: str) -> _Call | None:
     """A call ``value.name(...)`` of one of these methods, not of a module's function."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         root = node.func.value
         of_module = isinstance(root, ast.Name) and root.id in ("torch", "F", "nn", "np", "math")
         if node.func.attr in names and not of_module:
-            return node
+            return _Call(node, node.func)
     return None
 
 
-def _function(node: ast.AST, *names: str) -> ast.Call | None:
+def _function(node: ast.AST, *names: str) -> _Call | None:
     """A call of one of the dotted ``names``, such as ``F.relu``."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         if ast.unparse(node.func) in names:
-            return node
+            return _Call(node, node.func)
     return None
-
-
-def _argument(call: ast.Call, position: int, name: str) -> ast.expr | None:
-    if len(call.args) > position:
-        return call.args[position]
-    return next((word.value for word in call.keywords if word.arg == name), None)
 
 
 def _product(node: ast.AST) -> ast.AST | None:
@@ -94,10 +101,10 @@ def _matmul(node: ast.AST) -> ast.AST | None:
 def _other_order(node: ast.AST) -> ast.AST | None:
     """A sum over one axis from its other end."""
     call = _method(node, "sum")
-    axis = call and _argument(call, 0, "dim")
+    axis = call and call.argument(0, "dim")
     if call and isinstance(axis, ast.Constant | ast.UnaryOp):
         call.func.value = _expression("x.flip(d)", x=call.func.value, d=axis)
-        return call
+        return call.node
     return None
 
 
@@ -105,20 +112,20 @@ def _mean_by_sum(node: ast.AST) -> ast.AST | None:
     call = _method(node, "mean")
     if call is None:
         return None
-    axis = _argument(call, 0, "dim")
+    axis = call.argument(0, "dim")
     value = call.func.value
-    if axis is None and not call.args and not call.keywords:
+    if axis is None and not call.node.args and not call.node.keywords:
         return _expression("x.sum() / x.numel()", x=value)
     if isinstance(axis, ast.Constant | ast.UnaryOp):
         summed = copy.deepcopy(call)
         summed.func.attr = "sum"
-        return _expression("s / x.shape[d]", s=summed, x=value, d=axis)
+        return _expression("s / x.shape[d]", s=summed.node, x=value, d=axis)
     return None
 
 
 def _softmax_by_hand(node: ast.AST) -> ast.AST | None:
     call = _method(node, "softmax")
-    axis = call and _argument(call, 0, "dim")
+    axis = call and call.argument(0, "dim")
     if call is None or axis is None:
         return None
     return _expression("(x - x.logsumexp(d, keepdim=True)).exp()", x=call.func.value, d=axis)
@@ -145,29 +152,29 @@ def _activations(node: ast.AST) -> ast.AST | None:
         ("F.gelu", "0.5 * x * (1 + torch.erf(x / 2 ** 0.5))"),
     ):
         call = _function(node, name)
-        if call and len(call.args) == 1 and not call.keywords:
-            return _expression(text, x=call.args[0])
+        if call and len(call.node.args) == 1 and not call.node.keywords:
+            return _expression(text, x=call.node.args[0])
     return None
 
 
 def _losses(node: ast.AST) -> ast.AST | None:
     call = _function(node, "F.cross_entropy", "F.mse_loss")
-    if call is None or len(call.args) != 2 or call.keywords:
+    if call is None or len(call.node.args) != 2 or call.node.keywords:
         return None
     text = (
         "((a - b) * (a - b)).mean()"
         if call.func.attr == "mse_loss"
         else "-a.log_softmax(-1).gather(-1, b[:, None]).mean()"
     )
-    return _expression(text, a=call.args[0], b=call.args[1])
+    return _expression(text, a=call.node.args[0], b=call.node.args[1])
 
 
 def _normalize(node: ast.AST) -> ast.AST | None:
     call = _function(node, "F.normalize")
-    axis = call and _argument(call, 2, "dim")
+    axis = call and call.argument(2, "dim")
     if call is None or axis is None:
         return None
-    return _expression("x / x.norm(dim=d, keepdim=True)", x=call.args[0], d=axis)
+    return _expression("x / x.norm(dim=d, keepdim=True)", x=call.node.args[0], d=axis)
 
 
 def _powers(node: ast.AST) -> ast.AST | None:
@@ -180,26 +187,26 @@ def _powers(node: ast.AST) -> ast.AST | None:
 
 def _roots(node: ast.AST) -> ast.AST | None:
     call = _function(node, "math.sqrt")
-    return _expression("x ** 0.5", x=call.args[0]) if call else None
+    return _expression("x ** 0.5", x=call.node.args[0]) if call else None
 
 
 def _transposes(node: ast.AST) -> ast.AST | None:
     """What lies otherwise in memory, and says the same."""
     call = _method(node, "transpose", "permute", "flip", "expand")
-    return _expression("x.contiguous()", x=call) if call else None
+    return _expression("x.contiguous()", x=call.node) if call else None
 
 
 def _reshapes(node: ast.AST) -> ast.AST | None:
     """A clone behind each change of shape: no result shares memory with an input."""
     call = _method(node, "reshape", "view", "flatten", "unflatten")
-    return _expression("x.clone()", x=call) if call else None
+    return _expression("x.clone()", x=call.node) if call else None
 
 
 def _einops(node: ast.AST) -> ast.AST | None:
     call = _method(node, "transpose")
-    if call and len(call.args) == 2 and not call.keywords:
+    if call and len(call.node.args) == 2 and not call.node.keywords:
         return _expression(
-            "torch.swapaxes(x, a, b)", x=call.func.value, a=call.args[0], b=call.args[1]
+            "torch.swapaxes(x, a, b)", x=call.func.value, a=call.node.args[0], b=call.node.args[1]
         )
     return None
 
@@ -207,15 +214,15 @@ def _einops(node: ast.AST) -> ast.AST | None:
 def _joined(node: ast.AST) -> ast.AST | None:
     """torch.stack as a cat of parts with a new axis."""
     call = _function(node, "torch.stack")
-    axis = call and (_argument(call, 1, "dim") or ast.Constant(0))
-    if call and call.args:
+    if call and call.node.args:
+        axis = call.argument(1, "dim") or ast.Constant(0)
         return _expression(
-            "torch.cat([part.unsqueeze(d) for part in list(x)], d)", x=call.args[0], d=axis
+            "torch.cat([part.unsqueeze(d) for part in list(x)], d)", x=call.node.args[0], d=axis
         )
     return None
 
 
-def _by_name(node: ast.AST) -> ast.AST | None:
+def _by_name(node: ast.AST) -> list[ast.stmt] | None:
     """A result has a name before it is returned."""
     if isinstance(node, ast.Return) and node.value is not None:
         if not isinstance(node.value, ast.Name | ast.Constant):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labsupport.answers.wire import decode
+from labsupport.grading.audit.agreement import same
 from labsupport.grading.audit.isolated import Limits
 from labsupport.grading.audit.jailed import Jail, sandboxed
 from labsupport.grading.judging.verdicts import Cause, Challenge, Status, Verdict
@@ -19,18 +21,25 @@ SEEDS = ("audit", "audit-2", "audit-3", "audit-4")
 
 @dataclass(frozen=True)
 class Job:
-    """One answer to one exercise, judged with the first ``seeds`` seeds while it passes."""
+    """One answer to one exercise, judged with the first ``seeds`` seeds while it passes.
+
+    ``check`` is the exercise's visible check, "" to leave it out. ``kind`` is "rewrite" for what
+    is right only where it agrees with the solution.
+    """
 
     exercise: str
     code: str
     seeds: int = len(SEEDS)
+    check: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What the judge said. ``passed`` counts seeds, of ``asked``; ``status``, ``message``,
-    ``cause`` and ``hint`` are of the first seed, ``later`` is the message of the first seed after
-    it that was not passed."""
+    ``cause``, ``hint`` and ``seen`` are of the first seed, ``later`` is the message of the first
+    seed after it that was not passed. ``red`` is what the visible check said, "" where it is green,
+    None where it was not asked. ``agrees``: whether a rewrite gives what the solution gives."""
 
     status: Status
     message: str
@@ -39,6 +48,9 @@ class Outcome:
     later: str = ""
     cause: Cause = ""
     hint: str = ""
+    seen: str = ""
+    red: str | None = None
+    agrees: bool = True
 
 
 _worker: dict[str, Any] = {}  # what a worker process makes once
@@ -82,17 +94,38 @@ def _prepare(source: str, limits: Limits, sandbox: bool) -> None:
 
 
 def _judge(job: Job) -> Outcome:
+    if job.kind == "rewrite" and not _agrees(job):
+        return Outcome("failed", "it gives other numbers", 0, job.seeds, agrees=False)
+    red = _worker["jail"].check(job.code, job.check) if job.check else None
     first = _verdict(job, SEEDS[0])
     if first.status != "passed":
-        message, cause, hint = first.message, first.cause, first.hint
-        return Outcome(first.status, message, 0, job.seeds, cause=cause, hint=hint)
+        return Outcome(
+            first.status,
+            first.message,
+            0,
+            job.seeds,
+            cause=first.cause,
+            hint=first.hint,
+            seen=first.seen,
+            red=red,
+        )
     passed, later = 1, ""
     for seed in SEEDS[1 : job.seeds]:
         verdict = _verdict(job, seed)
         passed += verdict.status == "passed"
         if verdict.status != "passed":
             later = later or verdict.message
-    return Outcome("passed", first.message, passed, job.seeds, later)
+    return Outcome("passed", first.message, passed, job.seeds, later, red=red)
+
+
+def _agrees(job: Job) -> bool:
+    """Whether a rewrite gives what the solution gives, by a measure of the audit's own."""
+    key, challenge = _worker["key"], _challenge(job.exercise, SEEDS[0])
+    response = _worker["jail"].answer(job.code, challenge.text)
+    if isinstance(response, str) or not all("answer" in a for a in response["answers"]):
+        return False
+    pairs = zip(response["answers"], key.expected(challenge), strict=True)
+    return all(same(decode(a["answer"]), decode(e["answer"])) for a, e in pairs)
 
 
 def _challenge(exercise: str, seed: str) -> Challenge:

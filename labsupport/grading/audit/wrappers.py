@@ -1,12 +1,16 @@
-"""Right answers in other clothes: an exercise's functions, and its modules' forward, wrapped so
-that results are stored, cast or handed over in another way that ordinary code has too."""
+"""Wrappers: right answers in other clothes.
+
+An exercise's functions, and its modules' forward, wrapped so that results are stored, cast or
+handed over in another way that ordinary code has too.
+"""
 
 import ast
 
 # What is done to each tensor of a result. `t` is the tensor; its numbers stay.
 _TENSOR = {
     "written into a float32 buffer": """
-        buffer = torch.zeros(t.shape) if t.is_floating_point() else torch.zeros(t.shape, dtype=t.dtype)
+        dtype = None if t.is_floating_point() else t.dtype
+        buffer = torch.zeros(t.shape, dtype=dtype)
         buffer[...] = t
         return buffer""",
     "default dtype": """

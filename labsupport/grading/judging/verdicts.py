@@ -19,7 +19,8 @@ class Verdict:
     ``parts`` has ``{"part", "points", "max_points"}`` of each where the exercise has parts; then
     a ``failed`` one may have earned some of its points. ``hint`` is the diagnosis of a known
     mistake, which is in ``message`` too; ``cause`` is then "known mistake", and otherwise that of
-    the first finding.
+    the first finding. ``seen`` is what is said in the place of a diagnosis: which cases are wrong
+    and how.
     """
 
     exercise: str
@@ -30,6 +31,7 @@ class Verdict:
     parts: list[dict] = field(default_factory=list)
     cause: Cause = ""
     hint: str = ""
+    seen: str = ""
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -63,7 +65,7 @@ def score(cell: LabCell, findings: Iterable[Finding]) -> Verdict:
     earned = {} if forged else {part: p for part, p in shares.items() if part not in wrong}
     status: Status = "passed"
     cause: Cause = ""
-    hint = ""
+    hint = seen = ""
     if not wrong:
         count = len(findings)
         message = f"{count} case{'s' * (count > 1)} right"
@@ -75,13 +77,14 @@ def score(cell: LabCell, findings: Iterable[Finding]) -> Verdict:
         status = "failed" if earned else first.status
         message = _message(cell, told, earned, alike)
         hint = next((f.hint for f in reversed(told) if f.hint), "")
+        seen = next((f.seen for f in told if f.seen), "")
         cause = "known mistake" if hint else first.cause
     parts = [
         {"part": part, "points": earned.get(part, 0.0), "max_points": most}
         for part, most in cell.parts.items()
     ]
     total = float(sum(earned.values()))
-    return Verdict(cell.name, status, total, float(cell.points), message, parts, cause, hint)
+    return Verdict(cell.name, status, total, float(cell.points), message, parts, cause, hint, seen)
 
 
 def _message(cell: LabCell, wrong: list[Finding], earned: dict[str, float], alike: bool) -> str:
@@ -95,8 +98,10 @@ def _message(cell: LabCell, wrong: list[Finding], earned: dict[str, float], alik
     for found in wrong:
         place = ", ".join(filter(None, ("" if alike else found.part, found.case)))
         text = f"{place}: {found.text}" if place else found.text
-        if len(wrong) > 1 or earned or found.hint:
+        if len(wrong) > 1 or earned or found.hint or found.seen:
             text = text.rstrip(".") + "."
+        if found.seen:
+            text += f" {found.seen[0].upper()}{found.seen[1:]}"
         if found.hint and found.hint not in hints:
             text += f" {found.hint}"
             hints.add(found.hint)
