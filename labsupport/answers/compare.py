@@ -105,7 +105,8 @@ def _tensors(
 def _differ(
     place: str, answer: torch.Tensor, expected: torch.Tensor, rtol: float, atol: float
 ) -> Difference:
-    text = "its values differ" if place == WHOLE else f"the values of {place} differ"
+    plain = place in ("value", "values") or place.startswith("item ")
+    text = f"{place} differs" if plain else f"the values of {place} differ"
     return Difference(text, answer, expected, (rtol, atol))
 
 
@@ -123,7 +124,7 @@ def _words(answer: Any, expected: bool | str | None, place: str) -> Difference |
             return None
         if isinstance(expected, bool) and place != WHOLE:  # a claim: its name says what should be
             return Difference(f"{'not true' if expected else 'true, and should not be'}: {place}")
-        return Difference(f"{place} is another one", answer, expected)
+        return Difference(f"{place} differs")
     wanted = {bool: "True or False", str: "a string"}.get(type(expected), "None")
     return Difference(f"{place} is {_kind(answer)}, not {wanted}")
 
@@ -133,7 +134,8 @@ def _numbers(answer: Any, expected: float, tolerance: Tolerance, place: str) -> 
         answer = answer.item()
     if isinstance(answer, bool) or not isinstance(answer, int | float):
         return Difference(f"{place} is {_kind(answer)}, not a number")
-    other = Difference(f"{place} is another number", answer, expected)
+    plain = place == "value" or place.startswith("item ")
+    other = Difference(f"{place} differs" if plain else f"the value of {place} differs")
     if isinstance(expected, int) and isinstance(answer, int):
         return None if answer == expected else other
     try:

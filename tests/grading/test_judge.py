@@ -76,15 +76,15 @@ def test_forged_and_broken_responses(key):
 
 DIFFERENCES = [
     (torch.zeros(2, 3), torch.zeros(3, 2), "has shape (2, 3) instead of (3, 2)"),
-    (torch.zeros(2).double(), torch.zeros(2), "is float64 instead of float32"),
+    (torch.zeros(2).long(), torch.zeros(2), "is int64 instead of float32"),
     (torch.tensor([0.0, float("nan")]), torch.zeros(2), "holds NaN (50% of its values)"),
     (torch.tensor([0.0, float("inf")]), torch.zeros(2), "infinite"),
     (torch.tensor([0.0, 0.1]), torch.zeros(2), "the values of the result differ"),
     (3, 4, "the value of the result differs"),
     (True, 1, "is a bool, not a number"),
     ([1], [1, 2], "has 1 values instead of 2"),
-    ({"a": 1}, {"a": 1, "b": 2}, "lacks b"),
-    ({"a": 1, "c": 1}, {"a": 1}, "has unknown c"),
+    ({"a": 1}, {"a": 1, "b": 2}, "missing from the result: b"),
+    ({"a": 1, "c": 1}, {"a": 1}, "unknown in the result: c"),
     ({"a": {"b": 2}}, {"a": {"b": 1}}, "the value of b in a differs"),
     ("no", torch.zeros(1), "is a str, not a tensor"),
 ]
@@ -93,6 +93,27 @@ DIFFERENCES = [
 @pytest.mark.parametrize("answer, expected, words", DIFFERENCES)
 def test_differences_are_named(answer, expected, words):
     assert words in difference(answer, expected, Tolerance())
+
+
+SAME = [
+    (torch.ones(2).double(), torch.ones(2)),
+    (torch.ones(2).half(), torch.ones(2)),
+    (torch.ones(2, dtype=torch.int32), torch.ones(2, dtype=torch.int64)),
+    ([torch.ones(1), 2], (torch.ones(1), 2)),
+    ({"gradient of x": None}, {"gradient of x": torch.zeros(3)}),
+]
+
+
+@pytest.mark.parametrize("answer, expected", SAME)
+def test_what_an_answer_is_stored_in_makes_no_difference(answer, expected):
+    assert difference(answer, expected, Tolerance()) is None
+
+
+def test_double_precision_is_asked_only_by_who_says_so():
+    rounded, exact = torch.ones(2), torch.ones(2).double()
+    assert difference(rounded, exact, Tolerance()) is None
+    assert "float32 instead of float64" in difference(rounded, exact, Tolerance(float64=1e-9))
+    assert "values" in difference(exact + 1e-7, exact, Tolerance(float64=1e-9))
 
 
 def test_equal_within_tolerance():

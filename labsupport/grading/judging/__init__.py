@@ -1,8 +1,8 @@
 """Judging: from answers to verdicts, in the grader's own process.
 
 Rooms: `judge` (the answer key of a lab), `lab_code` (its solved names and its judges), `cases`
-(what a judge asks with), `compare` (an answer and the expected one), `diagnosis` (known mistakes),
-`verdicts` (what comes out).
+(what a judge asks with), `diagnosis` (a lab's known mistakes), `examples` (cases for visible
+checks), `verdicts` (what comes out).
 """
 
 import lazy_loader
