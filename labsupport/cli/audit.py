@@ -1,4 +1,4 @@
-"""``labs audit``: how strong the labs' judges are."""
+"""``labs audit``: how strong and how fair the labs' judges and checks are."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,9 +15,9 @@ def audit(
     fast: Annotated[bool, typer.Option("--fast", help="a fixed sample of mutants")] = False,
     workers: Annotated[int | None, typer.Option(help="processes; default: all cores")] = None,
 ):
-    """How strong the judges are: mistakes put into the solutions.    Example: labs audit 01
+    """How strong and how fair judges and checks are.    Example: labs audit 01
 
-    Exit status: 0 at least 99% caught and every alternative accepted, 2 not so, 1 nothing done.
+    Exit status: 0 at least 99% caught and every right answer accepted, 2 not so, 1 nothing done.
     """
     with one_line_errors():
         from labsupport.grading.audit.command import run_audits

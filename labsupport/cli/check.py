@@ -22,12 +22,13 @@ def check(notebook: Annotated[Path, typer.Argument(help="your notebook")]):
         table = Table("exercise", "check", "message")
         for result in results:
             colour = "green" if result.passed else "red"
+            message = "\n".join(map(as_text, result.message.splitlines()))
             word = "passed" if result.passed else "not yet"
-            table.add_row(result.exercise, f"[{colour}]{word}[/{colour}]", as_text(result.message))
+            table.add_row(result.exercise, f"[{colour}]{word}[/{colour}]", message)
         console.print(table)
         passed = sum(r.passed for r in results)
         console.print(
-            f"Visible checks: {passed} of {len(results)}. Points are given on other "
-            "inputs than the checks use."
+            f"Visible checks: {passed} of {len(results)}. Points are given for the same questions "
+            "with other numbers."
         )
         raise typer.Exit(0 if passed == len(results) else 1)

@@ -127,6 +127,8 @@ def config_text(course_id: str) -> str:
             "nbgrader.preprocessors.AssignLatePenalties",
             "nbgrader.preprocessors.CheckCellMetadata",
         ]
+        # Feedback pages that call exercises by their names.
+        c.GenerateFeedback.exporter_class = "labsupport.grading.ledger.feedback.FeedbackExporter"
         c.OverwriteCells.add_missing_cells = True  # a deleted graded cell comes back
         c.Execute.timeout = {RunLimits.cell_seconds}  # seconds a cell
 

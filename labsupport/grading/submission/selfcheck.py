@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+from nbformat.notebooknode import NotebookNode
 
 from labsupport.grading.running.run import execute
 from labsupport.grading.submission.submission import SKIPPED
+
+MOST_LINES, LONGEST = 8, 400  # of a message
 
 
 @dataclass
@@ -33,13 +36,17 @@ def run_checks(path: Path, profile: str = "smoke") -> list[CheckResult]:
         if index in run.deaths or index >= run.reached:
             results.append(CheckResult(about["name"], False, "the kernel died before or in it"))
         elif errors:
-            results.append(CheckResult(about["name"], False, _first(errors[0])))
+            results.append(CheckResult(about["name"], False, _message(about["name"], errors[0])))
         else:
             text = "".join(o.get("text", "") for o in cell.outputs).strip().splitlines()
             results.append(CheckResult(about["name"], True, text[-1] if text else ""))
     return results
 
 
-def _first(error) -> str:
-    text = re.sub(r"\x1b\[[0-9;]*m", "", f"{error.ename}: {error.evalue}")
-    return text.splitlines()[0][:200]
+def _message(exercise: str, error: NotebookNode) -> str:
+    """What a failed check says, in a few lines: headline, expected and got, the likely cause."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", error.evalue)
+    if error.ename != "CheckFailed":
+        text = f"{error.ename}: {text}"
+    lines = text.removeprefix(f"{exercise}: ").splitlines()
+    return "\n".join(line[:LONGEST] for line in lines[:MOST_LINES])
