@@ -106,7 +106,7 @@ def test_mistakes_in_the_small_lab_are_caught(audited):
     for exercise, line in (
         ("scale", "return torch.as_tensor(x)"),
         ("scale", "return torch.as_tensor(x) + factor"),
-        ("scale", "return (torch.as_tensor(x) * factor).double()"),
+        ("scale", "return (torch.as_tensor(x) * factor).bfloat16().float()"),
         ("scale", "pass"),
         ("scale", "x.data.mul_(2)"),
         ("twice", "return scale(x, 4.0)"),

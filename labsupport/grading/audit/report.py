@@ -1,45 +1,24 @@
 """The report of an audit: tables for a terminal."""
 
+from collections import Counter
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from labsupport.grading.audit.results import ExerciseAudit, LabAudit, Result
 
-COLUMNS = (
-    "mutants",
-    "caught by the judge",
-    "by the check",
-    "green but lost",
-    "red but full",
-    "survived",
-    "equi- valent",
-    "caught, %",
-    "right answers accepted",
-    "diagnosed, right",
-    "seen",
-    "silent",
-    "wrong",
-)
 DIAGNOSES = ("right", "seen", "silent", "wrong")
 
 
 def show(console: Console, audit: LabAudit) -> None:
     """Print the counts of each exercise, then all survivors, equivalents and stale entries."""
-    table = Table(
-        title=f"{audit.lab}: {'a sample of ' if audit.fast else ''}mutants of the "
-        f"solutions, {audit.seconds:.0f} s"
-        f"{'' if audit.sandbox else ', without a sandbox'}",
-        title_justify="left",
-    )
-    table.add_column("exercise", no_wrap=True)
-    for name in COLUMNS:
-        table.add_column(name, justify="right")
-    for row in audit.exercises:
-        table.add_row(row.exercise, *_counts([row]))
-    table.add_section()
-    table.add_row("all", *_counts(audit.exercises), style="bold")
-    console.print(table)
+    sample = "a sample of " if audit.fast else ""
+    wall = "" if audit.sandbox else ", without a sandbox"
+    title = f"{audit.lab}: {sample}mutants of the solutions, {audit.seconds:.0f} s{wall}"
+    console.print(_table(title, audit, _mistakes))
+    console.print(_table("Right answers, and what is said of wrong ones", audit, _fairness))
     _show_results(console, "Survived: the judge takes these for right", audit, "survived")
     _show_results(console, "Equivalent: no mistakes, for the reason given", audit, "equivalent")
     _show_stale(console, audit)
@@ -78,25 +57,48 @@ def _show_one(console: Console, what: str, result: Result, said: str) -> None:
     )
 
 
-def _counts(rows: list[ExerciseAudit]) -> list[str]:
-    def total(fate: str) -> int:
-        return sum(row.count(fate) for row in rows)
+def _table(
+    title: str, audit: LabAudit, counts: Callable[[list[ExerciseAudit]], dict[str, str]]
+) -> Table:
+    """A row an exercise, and one for all."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("exercise", no_wrap=True)
+    for name in counts([]):
+        table.add_column(name, justify="right")
+    for row in audit.exercises:
+        table.add_row(row.exercise, *counts([row]).values())
+    table.add_section()
+    table.add_row("all", *counts(audit.exercises).values(), style="bold")
+    return table
 
-    caught, survived = total("caught"), total("survived")
+
+def _mistakes(rows: list[ExerciseAudit]) -> dict[str, str]:
     results = [r for row in rows for r in row.results]
-    right = [a for row in rows for a in row.alternatives]
-    return [
-        str(len(results)),
-        str(caught),
-        str(sum(r.fate == "caught" and bool(r.outcome.red) for r in results)),
-        str(sum(r.green_but_lost for r in results)),
-        str(sum(r.red_but_full for r in results)),
-        str(survived),
-        str(total("equivalent")),
-        f"{caught / max(caught + survived, 1):.1%}",
-        f"{len(right) - sum(row.refused for row in rows)} of {len(right)}",
-        *(str(sum(row.diagnosed(kind) for row in rows)) for kind in DIAGNOSES),
-    ]
+    fates = Counter(r.fate for r in results)
+    caught, survived = fates["caught"], fates["survived"]
+    return {
+        "mutants": str(len(results)),
+        "caught": str(caught),
+        "survived": str(survived),
+        "equi- valent": str(fates["equivalent"]),
+        "caught, %": f"{caught / max(caught + survived, 1):.1%}",
+        "by the check": str(sum(r.fate == "caught" and bool(r.outcome.red) for r in results)),
+        "green but lost": str(sum(r.green_but_lost for r in results)),
+        "red but full": str(sum(r.red_but_full for r in results)),
+    }
+
+
+def _fairness(rows: list[ExerciseAudit]) -> dict[str, str]:
+    right = sum(len(row.alternatives) for row in rows)
+    told = {kind: str(sum(row.diagnosed(kind) for row in rows)) for kind in DIAGNOSES}
+    return {
+        "right answers": str(right),
+        "refused": str(sum(row.refused for row in rows)),
+        "cause told": told["right"],
+        "how it differs": told["seen"],
+        "neither": told["silent"],
+        "wrong cause": told["wrong"],
+    }
 
 
 def _show_results(console: Console, title: str, audit: LabAudit, fate: str) -> None:

@@ -88,7 +88,7 @@ class Painter:
         told = net.told(condition.flatten(0, 1))
 
         def network(x: Tensor, time: Tensor) -> Tensor:
-            answers = net.step(x.repeat(2, 1), net.at(time[:1]), told)  # all at the same time
+            answers = net.step(x.float().repeat(2, 1), net.at(time[:1]), told)  # all at the same time
             return self.guide(*answers.chunk(2), 1, 2, guidance)  # as at the last scale
 
         x = self.denoise(
@@ -97,7 +97,7 @@ class Painter:
             self.hart.residual.diffusion.signal.float(),
             steps,
         )
-        return (x * self.hart.residual.scale).view(images, tokens, dim)
+        return (x.float() * self.hart.residual.scale).view(images, tokens, dim)
 
     @torch.no_grad()
     def spread(self, k: int, vectors: Tensor) -> Tensor:
