@@ -16,7 +16,7 @@ from labsupport.course.lab import LabCell, SourceError
 
 # What grading looks for in a judge cell; any other name has to be used by one of the functions.
 FUNCTIONS = ("ask", "drive", "accept")
-SETTINGS = ("tolerance", "parts")
+SETTINGS = ("tolerance", "parts", "relies")
 
 
 class JudgeCell:
@@ -69,6 +69,38 @@ class JudgeCell:
                 )
             said[key] = number
         return Tolerance(**said)
+
+    def check_demand(self, name: str, told: str) -> None:
+        """Refuse a judge that is stricter than the common contract and does not say on which words
+        of the card, ``told``, it relies."""
+        usual, asked, relies = Tolerance(), self.tolerance(), self.relies()
+        stricter = asked.float64 is not None or asked.rtol < usual.rtol or asked.atol < usual.atol
+        if stricter and not relies:
+            raise SourceError(
+                self._path,
+                self._line,
+                f"judge {name!r} is stricter than the common contract",
+                'say which words of the exercise\'s card ask for it: relies = "..."',
+            )
+        if relies and relies not in " ".join(told.split()):
+            raise SourceError(
+                self._path,
+                self._line,
+                f"judge {name!r} relies on words that its exercise's card does not have: {relies!r}",
+                "write them there, or ask for less",
+            )
+
+    def relies(self) -> str:
+        """What ``relies = "..."`` says: words of the exercise's card on which a judge relies that
+        asks for more than the common contract; "" where it does not."""
+        node = self._setting("relies")
+        if node is None:
+            return ""
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+            self._refuse(
+                node, "relies is not a text", 'write out words of the card: relies = "..."'
+            )
+        return node.value
 
     def check(self, name: str, exercise: LabCell) -> None:
         """Refuse what nothing reads; ``name`` is the judge's, ``exercise`` the cell it judges."""

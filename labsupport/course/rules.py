@@ -2,6 +2,7 @@
 
 import ast
 import math
+import re
 from collections import Counter
 from typing import Protocol
 
@@ -31,6 +32,23 @@ def check_lab(lab: Lab) -> None:
                     f"add a cell '# %% {kind}=\"{exercise.name}\"'",
                 )
     _check_parameters(lab)
+
+
+def _check_demands(lab: Lab) -> None:
+    """What a judge asks for beyond the common contract stands in the exercise's card or stub."""
+    card = ""
+    for cell in lab.cells:
+        if cell.kind == "prose":
+            card = cell.source
+        elif cell.kind == "exercise":
+            told = f"{card}\n{_stub(cell.source)}"
+            for judge in lab.of("judge", cell.name):
+                JudgeCell(lab.path, judge.line, judge.source).check_demand(cell.name, told)
+
+
+def _stub(source: str) -> str:
+    """An exercise's code as students get it, without the solution."""
+    return re.sub(rf"{re.escape(BEGIN)}.*?{re.escape(END)}", "", source, flags=re.S)
 
 
 def _check_cell(lab: Lab, cell: LabCell, exercises: dict[str, LabCell], ids: Counter) -> None:
