@@ -88,7 +88,8 @@ class Painter:
         told = net.told(condition.flatten(0, 1))
 
         def network(x: Tensor, time: Tensor) -> Tensor:
-            answers = net.step(x.float().repeat(2, 1), net.at(time[:1]), told)  # all at the same time
+            twice = x.float().repeat(2, 1)
+            answers = net.step(twice, net.at(time[:1]), told)  # all at the same time
             return self.guide(*answers.chunk(2), 1, 2, guidance)  # as at the last scale
 
         x = self.denoise(
