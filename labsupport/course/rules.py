@@ -31,6 +31,7 @@ def check_lab(lab: Lab) -> None:
                     f"exercise {exercise.name!r} has no {kind}",
                     f"add a cell '# %% {kind}=\"{exercise.name}\"'",
                 )
+    _check_demands(lab)
     _check_parameters(lab)
 
 

@@ -2,6 +2,7 @@
 its examples do what they say."""
 
 import ast
+import json
 import re
 from dataclasses import fields
 
@@ -21,6 +22,7 @@ from labsupport.course.source import parse_lab, read_lab
 from labsupport.data.results import Result, read_result
 from labsupport.grading.audit.equivalents import read_equivalents
 from labsupport.grading.audit.mutants import mutants_of
+from labsupport.grading.judging.examples import examples_of
 from labsupport.grading.judging.judge import AnswerKey
 from labsupport.grading.judging.lab_code import namespace_of
 from labsupport.grading.judging.verdicts import CAUSES, STATUSES
@@ -267,10 +269,13 @@ def test_the_example_is_built_by_the_command(example, tmp_path, monkeypatch):
     assert done.exit_code == 0 and "1 exercises, 4 points" in done.output
     built = (tmp_path / "notebooks" / f"{EXAMPLE}.ipynb").read_text()
     assert "mean_pool" in built and "tokens[:, 1:].mean(dim=1)" not in built
+    assert (tmp_path / "data" / "checks" / f"{EXAMPLE}.json.gz").exists()
     assert (tmp_path / "environment.yml").read_text() == environment_text(ROOT)
 
 
-def test_the_example_is_judged_as_it_says(lab, verdict):
+def test_the_example_is_judged_as_it_says(lab, verdict, monkeypatch):
+    drawn = json.loads(json.dumps(examples_of(AnswerKey(lab))))  # as from the file
+    monkeypatch.setattr("labsupport.answers.examples._read", lambda _: drawn)
     assert verdict(solution_code(lab.one("exercise", "mean_pool").source)).status == "passed"
     check = lab.one("check", "mean_pool").source
     for cell in lab.of("alternative"):
@@ -294,7 +299,7 @@ def test_the_equivalent_that_is_declared_is_a_mutant_of_the_example(lab, tmp_pat
 def test_the_line_of_a_refusal_is_the_one_shown(example, lab):
     shown = next(b for b in fenced(page("write-a-lab"), "") if "unknown key" in b)
     with pytest.raises(SourceError) as caught:
-        parse_lab(example.replace("float64=1e-9", "rtoll=1"), lab.path)
+        parse_lab(example.replace("rtol=1e-4", "rtoll=1"), lab.path)
     assert str(caught.value).removeprefix(f"{ROOT}/") == shown.strip()
 
 
@@ -325,7 +330,7 @@ def test_what_a_student_reads_is_what_the_example_gives(lab, verdict):
     shown = next(b for b in fenced(page("judge"), "") if "two images" in b).splitlines()
     wrong = (
         lab.of("trap")[0].source,
-        "def mean_pool(tokens):\n    return tokens[:, 1:].mean(1).float()",
+        "def mean_pool(tokens):\n    return 2 * tokens[:, 1:].mean(1)",
         "def mean_pool(tokens):\n    return tokens[:, 1:].mean(2)",
         "def mean_pool(tokens):\n    return tokens[:, 1:].men(1)",
     )

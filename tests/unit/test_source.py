@@ -238,8 +238,21 @@ MISTAKES = {
         "def stand_in(",
         "tolerence = dict(rtol=1)\n\ndef stand_in(",
         "judge 'twice' defines 'tolerence', which nothing reads; a judge has ask, drive, accept, "
-        "tolerance, parts, and what its functions use",
+        "tolerance, parts, relies, and what its functions use",
         "tolerence",
+    ),
+    "stricter than the contract": (
+        "def stand_in(",
+        "tolerance = dict(float64=1e-9)\n\ndef stand_in(",
+        "judge 'twice' is stricter than the common contract; say which words of the exercise's card",
+        '# %% judge="twice"',
+    ),
+    "relies on what is not told": (
+        "def stand_in(",
+        "tolerance = dict(atol=1e-9)\nrelies = 'in double precision'\n\ndef stand_in(",
+        "judge 'twice' relies on words that its exercise's card does not have: "
+        "'in double precision'; write them there, or ask for less",
+        '# %% judge="twice"',
     ),
     "judge's function misspelt": (
         "def stand_in(",
@@ -304,7 +317,8 @@ def test_what_a_judge_says_is_read(mini_path, tmp_path):
     path = tmp_path / "90_mini.py"
     text = mini_path.read_text()
     for said in ("dict(rtol=1e-2, float64=1e-9)", '{"rtol": 1e-2, "float64": 1e-9}'):
-        path.write_text(text.replace("def stand_in(", f"tolerance = {said}\n\ndef stand_in("))
+        stated = f"tolerance = {said}\nrelies = 'twice'\n\ndef stand_in("
+        path.write_text(text.replace("def stand_in(", stated))
         lab = read_lab(path)
         assert lab.one("judge", "twice").tolerance == Tolerance(1e-2, Tolerance().atol, 1e-9)
         assert lab.one("judge", "scale").tolerance == Tolerance()
