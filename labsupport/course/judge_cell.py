@@ -86,7 +86,8 @@ class JudgeCell:
             raise SourceError(
                 self._path,
                 self._line,
-                f"judge {name!r} relies on words that its exercise's card does not have: {relies!r}",
+                f"judge {name!r} relies on words that its exercise's card does not have: "
+                f"{relies!r}",
                 "write them there, or ask for less",
             )
 

@@ -244,7 +244,7 @@ MISTAKES = {
     "stricter than the contract": (
         "def stand_in(",
         "tolerance = dict(float64=1e-9)\n\ndef stand_in(",
-        "judge 'twice' is stricter than the common contract; say which words of the exercise's card",
+        "judge 'twice' is stricter than the common contract; say which words of the exercise's",
         '# %% judge="twice"',
     ),
     "relies on what is not told": (
