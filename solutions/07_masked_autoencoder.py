@@ -43,7 +43,10 @@
 #
 # **How it works.** Write your code where a cell says `YOUR CODE HERE`. The cell below it checks
 # your answer at once and tells you what it found; it is not graded, so run it as often as you
-# like. When you hand in, your code is asked about fresh inputs that only you get.
+# like. When you hand in, your code is asked about fresh inputs that only you get; what every
+# exercise may count on is folded up below.
+#
+# <!-- contract -->
 
 # %% [markdown]
 # ## Set up
@@ -131,8 +134,9 @@ reconstructions.show_rows({"what the network sees": reconstructions.hide(riddles
 # | | |
 # |:--|:--|
 # | **Deliverable** | a function of about six lines |
-# | **Shapes** | `tokens`: `(batch, N, dim)`; `noise`: `(batch, N)`. Out: the kept tokens `(batch, kept, dim)` *in order of their noise*; the mask `(batch, N)`, 1 for hidden, in the dtype of `tokens`; `restore` `(batch, N)`, integers |
-# | **Mind** | every image has noise of its own; `kept = int(N * (1 - mask_ratio))` |
+# | **Shapes** | `tokens`: `(batch, N, dim)`; `noise`: `(batch, N)`. Out: the kept tokens `(batch, kept, dim)` *in order of their noise*; the mask `(batch, N)`, floating, 1 for hidden and 0 for kept; `restore` `(batch, N)`, integers |
+# | **Mind** | every image has noise of its own; `kept = int(N * (1 - mask_ratio))`; noise may be any numbers, none twice in an image |
+# | **Graded** | in two parts of 2 points: the kept tokens; mask and restore |
 # | **Read** | MAE paper, section 3, "Simple implementation" |
 #
 # <details><summary>Hint 1: how do I pick other tokens in every image?</summary>
@@ -177,21 +181,11 @@ def random_masking(tokens, mask_ratio, noise):
 # %% check="random_masking"
 with Check("random_masking", read="section 1, the table with order and restore") as check:
     check.signature(random_masking, "tokens", "mask_ratio", "noise")
-    tokens, noise = torch.randn(3, 8, 5), torch.rand(3, 8)
-    before = tokens.clone(), noise.clone()
-    result = random_masking(tokens, 0.75, noise)
-    check.that(isinstance(result, tuple) and len(result) == 3,
-               "three things should come out: kept tokens, mask and restore")
-    check.shape(result[0], (3, 2, 5), "the kept tokens of 8, three quarters hidden")
-    check.shape(result[1], (3, 8), "the mask")
-    check.shape(result[2], (3, 8), "restore")
-    for name, now, then in zip(("tokens", "noise"), (tokens, noise), before):
-        check.unchanged(now, then, name)
-
     # The table: four tokens (here the numbers 10, 11, 12, 13), and a second image in another order
     hand = torch.arange(10.0, 14)[None, :, None].repeat(2, 1, 1)
     hand_noise = torch.tensor([[0.7, 0.2, 0.9, 0.4], [0.1, 0.8, 0.6, 0.3]])
     kept, mask, restore = random_masking(hand, 0.5, hand_noise)
+    check.shape(kept, (2, 2, 1), "the kept tokens of the table")
     check.values(kept[..., 0], [[11.0, 13], [10, 13]], "the kept tokens of the table", otherwise={
         "tokens with the most noise are kept; keep those with the least": [[12.0, 10], [11, 12]],
         "the second image is masked as the first; every image has its own noise":
@@ -207,43 +201,42 @@ with Check("random_masking", read="section 1, the table with order and restore")
     check.values(restore, [[2, 0, 3, 1], [0, 3, 2, 1]], "restore of the table", otherwise={
         "this is order; restore is its inverse: order.argsort(dim=1)": [[1, 3, 0, 2], [0, 3, 2, 1]],
     })
-    check.dtype(mask, torch.float32, "the mask of float32 tokens")
-    uneven = random_masking(torch.randn(1, 10, 2), 0.75, torch.rand(1, 10))
-    check.shape(uneven[0], (1, 2, 2), "the kept tokens of 10, three quarters hidden")
-    whole = random_masking(tokens, 0.0, noise)
-    check.that(whole[1].sum() == 0 and whole[0].shape == (3, 8, 5),
-               "with mask_ratio 0 something is hidden")
-    tokens.requires_grad_()
-    check.gradient(random_masking(tokens, 0.5, noise)[0], {"tokens": tokens})
+    check.cases("07", globals())
 
 # %% judge="random_masking" points=4
 def ask(rng):
-    for title, batch, count, dim, ratio in (
-        ("16 tokens, three quarters hidden", 3, 16, 4, 0.75),
-        ("10 tokens, three quarters hidden", 2, 10, 3, 0.75),
-        ("nothing hidden", 2, 7, 3, 0.0),
-        ("one image, 40% hidden", 1, 12, 5, 0.4),
-        ("more images than tokens", 9, 6, 2, 0.5),
-        ("tokens of one number", 2, 9, 1, 0.3),
+    for title, batch, count, dim, ratio, spread in (
+        ("16 tokens, three quarters hidden", 3, 16, 4, 0.75, 0.5),
+        ("10 tokens, three quarters hidden", 2, 10, 3, 0.75, 0.5),
+        ("27 tokens, 15% hidden", 2, 27, 3, 0.15, 0.5),  # 22.95 to keep: int is not round
+        ("nothing hidden", 2, 7, 3, 0.0, 0.5),
+        ("one image, 40% hidden", 1, 12, 5, 0.4, 0.5),
+        ("more images than tokens", 9, 6, 2, 0.5, 0.5),
+        ("tokens of one number", 2, 9, 1, 0.3, 0.5),
+        ("noise that is not between 0 and 1", 3, 11, 2, 0.6, 20.0),
     ):
-        noise = torch.from_numpy(rng.random((batch, count))).float()
-        yield Case(title, tokens=randn(rng, batch, count, dim), ratio=ratio, noise=noise)
-    yield Case("double precision", tokens=randn(rng, 4, 8, 3).double(), ratio=0.75,
-               noise=torch.from_numpy(rng.random((4, 8))).float())
-    yield Case("noise that is not between 0 and 1", tokens=randn(rng, 3, 11, 2), ratio=0.6,
-               noise=5 * randn(rng, 3, 11))
+        for part in parts:
+            places = rng.permuted(np.tile(np.arange(count), (batch, 1)), axis=1)
+            noise = 0.5 + spread * (2 * (places + 0.8 * rng.random((batch, count))) / count - 1)
+            yield Case(title, part=part, tokens=randn(rng, batch, count, dim), ratio=ratio,
+                       noise=torch.from_numpy(noise), result=part)
 
 
-def drive(lab, tokens, ratio, noise):
+def drive(lab, tokens, ratio, noise, result):
     tokens.requires_grad_()
     visible, mask, restore = lab.random_masking(tokens, ratio, noise)
-    steps = torch.linspace(-1, 1, visible.numel(), dtype=tokens.dtype).view_as(visible)
+    if result == "mask and restore":
+        return {"mask": mask, "restore": restore}
+    steps = torch.linspace(-1, 1, visible.numel()).view(visible.shape)
     (gradient,) = torch.autograd.grad((visible * steps).sum(), tokens)
-    return {"visible": visible, "mask": mask, "restore": restore, "gradient of tokens": gradient}
+    return {"visible": visible, "gradient of tokens": gradient}
+
+
+parts = {"kept tokens": 2, "mask and restore": 2}
 
 # %% trap="random_masking" name="one mask for the batch"
-# Your output equals what you get when the noise of the first image decides for all: the masks are
-# shared across the batch. Every image has noise, and so a mask, of its own.
+# The noise of the first image decides for all here: the masks are shared across the batch. Every
+# image has noise, and so a mask, of its own.
 def random_masking(tokens, mask_ratio, noise):
     batch, count, dim = tokens.shape
     kept = int(count * (1 - mask_ratio))
@@ -253,8 +246,8 @@ def random_masking(tokens, mask_ratio, noise):
     return visible, (restore >= kept).to(tokens.dtype), restore
 
 # %% trap="random_masking" name="most noise kept"
-# Your output equals what you get when the tokens with the most noise are kept. Keep those with the
-# least: the first ones of the order.
+# The tokens with the most noise are kept here. Keep those with the least: the first ones of the
+# order.
 def random_masking(tokens, mask_ratio, noise):
     batch, count, dim = tokens.shape
     kept = int(count * (1 - mask_ratio))
@@ -264,14 +257,24 @@ def random_masking(tokens, mask_ratio, noise):
     return visible, (restore >= kept).to(tokens.dtype), restore
 
 # %% trap="random_masking" name="order for restore"
-# What you call restore equals the order of the noise. Restore is its inverse: the place at which
-# each token stands, order.argsort(dim=1).
+# Your mask is right, and what you call restore is the order of the noise. Restore is its inverse:
+# the place at which each token stands, order.argsort(dim=1).
 def random_masking(tokens, mask_ratio, noise):
     batch, count, dim = tokens.shape
     kept = int(count * (1 - mask_ratio))
     order = noise.argsort(dim=1)
     visible = tokens.gather(1, order[:, :kept, None].expand(-1, -1, dim))
     return visible, (order.argsort(dim=1) >= kept).to(tokens.dtype), order
+
+# %% trap="random_masking" name="order for restore, and in the mask"
+# What you call restore is the order of the noise, and the mask is made with it. Restore is the
+# inverse: the place at which each token stands, order.argsort(dim=1).
+def random_masking(tokens, mask_ratio, noise):
+    batch, count, dim = tokens.shape
+    kept = int(count * (1 - mask_ratio))
+    order = noise.argsort(dim=1)
+    visible = tokens.gather(1, order[:, :kept, None].expand(-1, -1, dim))
+    return visible, (order >= kept).to(tokens.dtype), order
 
 # %% trap="random_masking" name="mask in the order of noise"
 # Your mask is in the order of the noise: its first entries are always 0. It belongs to the tokens
@@ -294,6 +297,29 @@ def random_masking(tokens, mask_ratio, noise):
     restore = order.argsort(dim=1)
     visible = tokens.gather(1, order[:, :kept, None].expand(-1, -1, dim))
     return visible, (restore < kept).to(tokens.dtype), restore
+
+# %% trap="random_masking" name="kept in the order of the image"
+# The right tokens are kept here, but they stand in the order of the image. Leave them in the order
+# of their noise: restore counts on it.
+def random_masking(tokens, mask_ratio, noise):
+    batch, count, dim = tokens.shape
+    kept = int(count * (1 - mask_ratio))
+    order = noise.argsort(dim=1)
+    restore = order.argsort(dim=1)
+    index = order[:, :kept].sort(dim=1).values
+    visible = tokens.gather(1, index[:, :, None].expand(-1, -1, dim))
+    return visible, (restore >= kept).to(tokens.dtype), restore
+
+# %% trap="random_masking" name="rounded"
+# The number of kept tokens is rounded to the nearest here. It is int(N * (1 - mask_ratio)), which
+# cuts off: of 22.95 tokens 22 are kept.
+def random_masking(tokens, mask_ratio, noise):
+    batch, count, dim = tokens.shape
+    kept = round(count * (1 - mask_ratio))
+    order = noise.argsort(dim=1)
+    restore = order.argsort(dim=1)
+    visible = tokens.gather(1, order[:, :kept, None].expand(-1, -1, dim))
+    return visible, (restore >= kept).to(tokens.dtype), restore
 
 # %% alternative="random_masking" name="a mask that is restored"
 def random_masking(tokens, mask_ratio, noise):
@@ -366,7 +392,7 @@ reconstructions.show_rows(rows, title="Three ways to hide 75%: scattered, in one
 # |:--|:--|
 # | **Deliverable** | a function of about four lines |
 # | **Shapes** | `visible`: `(batch, kept, dim)`; `mask_token`: `(1, 1, dim)`; `restore`: `(batch, N)`; out: `(batch, N, dim)` |
-# | **Mind** | nothing may be missing (`kept = N`); the mask token must get a gradient |
+# | **Mind** | it may be that nothing is missing (`kept = N`); the mask token must get a gradient |
 # | **Read** | MAE paper, section 3, "MAE decoder" |
 #
 # <details><summary>Hint 1: how do I make copies that learn?</summary>
@@ -406,13 +432,8 @@ with Check("put_back", read="section 2, the two steps") as check:
     # Tokens 1 and 3 of the first image are visible, tokens 0 and 3 of the second; -1 is missing
     visible = torch.tensor([[11.0, 13], [10, 13]])[:, :, None].repeat(1, 1, 2)
     token = torch.full((1, 1, 2), -1.0)
-    restore = torch.tensor([[2, 0, 3, 1], [0, 3, 2, 1]])
-    before = [t.clone() for t in (visible, token, restore)]
-    full = put_back(visible, token, restore)
+    full = put_back(visible, token, torch.tensor([[2, 0, 3, 1], [0, 3, 2, 1]]))
     check.shape(full, (2, 4, 2), "the full sequence of 4 tokens")
-    for name, now, then in zip(("visible", "mask_token", "restore"), (visible, token, restore),
-                               before):
-        check.unchanged(now, then, name)
     check.values(full[..., 0], [[-1.0, 11, -1, 13], [10, -1, -1, 13]], "the sequence of the table",
                  otherwise={
         "the sequence is still in order of noise: use restore":
@@ -423,55 +444,42 @@ with Check("put_back", read="section 2, the two steps") as check:
         "the mask tokens stand before the visible ones in order of noise":
             [[11.0, -1, 13, -1], [-1, 13, 10, -1]],
     })
-    check.values(put_back(visible, token, torch.tensor([[1, 0], [0, 1]]))[..., 0],
-                 [[13.0, 11], [10, 13]], "a sequence of which nothing is missing")
-    whole = torch.randn(3, 9, 4)
-    kept, mask, restore = random_masking(whole, 0.5, torch.rand(3, 9))
-    expected = torch.where(mask[..., None] == 1, torch.tensor(7.0), whole)
-    check.values(put_back(kept, torch.full((1, 1, 4), 7.0), restore), expected,
-                 "what your random_masking took apart")
-    inputs = {"visible": visible.requires_grad_(), "mask_token": token.requires_grad_()}
-    check.gradient(put_back(visible, token, torch.tensor([[2, 0, 3, 1], [0, 3, 2, 1]])), inputs)
+    check.cases("07", globals())
 
 # %% judge="put_back" points=3
 def ask(rng):
     for title, batch, kept, count, dim in (
         ("4 of 16 visible", 3, 4, 16, 5), ("one image", 1, 3, 7, 4),
         ("nothing missing", 2, 6, 6, 3), ("all but one missing", 4, 1, 5, 2),
-        ("more channels than tokens", 2, 2, 4, 9),
-        ("tokens of one number", 5, 3, 8, 1),
+        ("more channels than tokens", 2, 2, 4, 9), ("tokens of one number", 5, 3, 8, 1),
     ):
         order = torch.from_numpy(rng.random((batch, count))).argsort(1)
         yield Case(title, visible=randn(rng, batch, kept, dim), token=randn(rng, 1, 1, dim),
                    restore=order)
-    yield Case("double precision", visible=randn(rng, 2, 3, 4).double(),
-               token=randn(rng, 1, 1, 4).double(),
-               restore=torch.from_numpy(rng.random((2, 8))).argsort(1))
+    yield Case("visible tokens with zeros in them", visible=randn(rng, 2, 5, 4).relu(),
+               token=randn(rng, 1, 1, 4),
+               restore=torch.from_numpy(rng.random((2, 9))).argsort(1))
 
 
 def drive(lab, visible, token, restore):
     visible.requires_grad_(), token.requires_grad_()
     full = lab.put_back(visible, token, restore)
-    steps = torch.linspace(-1, 1, full.numel(), dtype=full.dtype).view_as(full)
-    gradients = torch.autograd.grad((full * steps).sum(), (visible, token), allow_unused=True,
-                                    materialize_grads=True)
+    steps = torch.linspace(-1, 1, full.numel()).view(full.shape)
+    gradients = torch.autograd.grad((full * steps).sum(), (visible, token), allow_unused=True)
     return {"output": full, "gradient of visible": gradients[0],
             "gradient of the mask token": gradients[1]}
 
-
-tolerance = dict(float64=1e-12)
-
 # %% trap="put_back" name="still in order of noise"
-# Your sequence equals what you get without restore: it is still in order of noise, so the decoder
-# would paint every patch at a random place. Token i stands at place restore[i].
+# Your sequence is still in order of noise, so the decoder would paint every patch at a random place.
+# Token i stands at place restore[i].
 def put_back(visible, mask_token, restore):
     batch, kept, dim = visible.shape
     missing = mask_token.expand(batch, restore.shape[1] - kept, -1)
     return torch.cat([visible, missing], dim=1)
 
 # %% trap="put_back" name="the inverse permutation"
-# Your sequence equals what you get with the inverse of restore. The result at i is what stands at
-# place restore[i] of the sequence in order of noise: gather with restore itself.
+# The inverse of restore is used here. The result at i is what stands at place restore[i] of the
+# sequence in order of noise: gather with restore itself.
 def put_back(visible, mask_token, restore):
     batch, kept, dim = visible.shape
     missing = mask_token.expand(batch, restore.shape[1] - kept, -1)
@@ -479,8 +487,8 @@ def put_back(visible, mask_token, restore):
     return shuffled.gather(1, restore.argsort(1)[:, :, None].expand(-1, -1, dim))
 
 # %% trap="put_back" name="zeros for the mask token"
-# Your sequence equals what you get with zeros where the mask token belongs. It is a learned vector:
-# put a copy of it wherever a token is missing.
+# Zeros stand here where the mask token belongs. It is a learned vector: put a copy of it wherever a
+# token is missing.
 def put_back(visible, mask_token, restore):
     batch, kept, dim = visible.shape
     missing = visible.new_zeros(batch, restore.shape[1] - kept, dim)
@@ -488,18 +496,36 @@ def put_back(visible, mask_token, restore):
     return shuffled.gather(1, restore[:, :, None].expand(-1, -1, dim)) + 0 * mask_token
 
 # %% trap="put_back" name="restore of the first image"
-# Your sequence equals what you get when the first image's restore is used for all. Every image was
-# shuffled in its own way.
+# The first image's restore is used for all here. Every image was shuffled in its own way.
 def put_back(visible, mask_token, restore):
     batch, kept, dim = visible.shape
     missing = mask_token.expand(batch, restore.shape[1] - kept, -1)
     return torch.cat([visible, missing], dim=1)[:, restore[0]]
+
+# %% trap="put_back" name="where the result is zero"
+# The mask token is put wherever a value is 0 here, and visible tokens may hold zeros too. Which
+# tokens are missing is what restore says: those at place kept or later.
+def put_back(visible, mask_token, restore):
+    batch, kept, dim = visible.shape
+    order = restore.argsort(dim=1)[:, :kept, None].expand(-1, -1, dim)
+    full = visible.new_zeros(batch, restore.shape[1], dim).scatter(1, order, visible)
+    return torch.where(full == 0, mask_token, full)
 
 # %% alternative="put_back" name="scatter into mask tokens"
 def put_back(visible, mask_token, restore):
     batch, kept, dim = visible.shape
     order = restore.argsort(dim=1)[:, :kept, None].expand(-1, -1, dim)
     return mask_token.repeat(batch, restore.shape[1], 1).scatter(1, order, visible)
+
+# %% alternative="put_back" name="written into zeros"
+def put_back(visible, mask_token, restore):
+    batch, count = restore.shape
+    full = torch.zeros(batch, count, visible.shape[2])
+    for b in range(batch):
+        for i in range(count):
+            place = restore[b, i]
+            full[b, i] = visible[b, place] if place < visible.shape[1] else mask_token[0, 0]
+    return full
 
 # %% alternative="put_back" name="a choice for every token"
 def put_back(visible, mask_token, restore):
@@ -570,10 +596,8 @@ def initialise(module):
 # | **Shapes** | `forward(images, mask_ratio=0.0, noise=None)`: images `(batch, 3, image_size, image_size)`; noise `(batch, N)`. Out: latents `(batch, kept + 1, dim)`, class token first; mask and restore as they come from `random_masking` |
 # | **Names** | `patch_embed`; `cls_token` `(1, 1, dim)`; `blocks`, an `nn.ModuleList`; `norm`, an `nn.LayerNorm` with `eps=1e-6`; the positions are a buffer: `self.register_buffer("positions", sincos_table(…), persistent=False)` |
 # | **Mind** | without noise, draw it: `torch.rand`, for every image its own |
+# | **Graded** | in three parts: the latents with mask and restore, 3 points; noise that is drawn, 1; start values, 1 |
 # | **Read** | MAE paper, section 3, "MAE encoder", and appendix A.1 |
-#
-# The grader puts another `random_masking` in the place of yours, so that an earlier mistake does
-# not count twice. Use it only by calling it.
 #
 # <details><summary>Hint 1: the positions have one row too many</summary>
 #
@@ -630,90 +654,44 @@ class MAEEncoder(nn.Module):
 # %% check="mae_encoder"
 with Check("mae_encoder", read="section 3, the five steps") as check:
     check.signature(MAEEncoder, "image_size", "patch_size", "dim", "depth", "heads", "mlp_ratio")
-    encoder = MAEEncoder(12, 4, 16, 2, 2, 2).eval()
     block = {f"blocks.{i}.{name}": tuple(p.shape) for i in range(2)
              for name, p in EncoderBlock(16, 2, 2).named_parameters()}
-    check.parameters(encoder, {"patch_embed.proj.weight": (16, 3, 4, 4),
-                               "patch_embed.proj.bias": (16,), "cls_token": (1, 1, 16), **block,
-                               "norm.weight": (16,), "norm.bias": (16,)})
-    images, noise = torch.randn(3, 3, 12, 12), torch.rand(3, 9)
-    latents, mask, restore = encoder(images, 0.5, noise)
-    check.shape(latents, (3, 5, 16), "the latents of 4 visible patches of 9 and the class token")
-    kept, wanted_mask, wanted_restore = random_masking(torch.zeros(3, 9, 1), 0.5, noise)
-    check.values(mask, wanted_mask, "the mask")
-    check.values(restore, wanted_restore, "restore")
-
-    def by_hand(before, after, first=True, norm=True):
-        x = encoder.patch_embed(images) + before
-        x = random_masking(x, 0.5, noise)[0] + after
-        token = encoder.cls_token.expand(3, -1, -1)
-        x = torch.cat([token, x] if first else [x, token], dim=1)
-        for layer in encoder.blocks:
-            x = layer(x)
-        return F.layer_norm(x, (16,), encoder.norm.weight, encoder.norm.bias, 1e-6) if norm else x
-
-    table = sincos_table(3, 3, 16)[:, 1:]
-    check.values(latents, by_hand(table, 0), "the latents", otherwise={
-        "the positions are added after the masking: every image then claims that its kept patches "
-        "are patches 0, 1, 2, …": by_hand(0, table[:, :4]),
-        "the positions are missing": by_hand(0, 0),
-        "the class token stands behind the patches": by_hand(table, 0, first=False),
-        "the last layer norm is missing": by_hand(table, 0, norm=False),
-    }, likely="a step is missing or stands at another place")
-    patches = einops.rearrange(mask, "b (h w) -> b 1 h w", h=3).repeat_interleave(4, 2)
-    changed = torch.where(patches.repeat_interleave(4, 3) == 1, torch.randn(3, 3, 12, 12), images)
-    check.values(encoder(changed, 0.5, noise)[0], latents, "the latents when hidden patches change",
-                 likely="hidden patches get into the blocks: mask before them")
-    same = torch.randn(1, 3, 12, 12).expand(8, -1, -1, -1)
-    check.that(encoder(same, 0.5)[1].unique(dim=0).shape[0] > 1,
-               "without noise, all images get the same mask",
-               likely="draw noise of the shape (batch, N), for every image its own")
-    check.that(encoder(same)[1].sum() == 0, "without mask_ratio something is hidden")
-    check.that(sorted(encoder.state_dict()) == sorted(dict(encoder.named_parameters())),
-               "the state dict holds more than the parameters",
-               likely='register_buffer("positions", …, persistent=False)')
-    check.that(encoder.norm.bias.abs().sum() == 0 and encoder.patch_embed.proj.bias.abs().sum() == 0
-               and 0 < encoder.cls_token.std() < 0.1,
-               "the start values are not those of initialise",
-               likely="call initialise(self) at the end of the constructor")
-    check.that(encoder.norm.eps == 1e-6, "the last norm has another eps", likely="eps=1e-6")
-    check.gradient(encoder(images, 0.5, noise)[0], dict(encoder.named_parameters()))
+    check.parameters(MAEEncoder(12, 4, 16, 2, 2, 2), {
+        "patch_embed.proj.weight": (16, 3, 4, 4), "patch_embed.proj.bias": (16,),
+        "cls_token": (1, 1, 16), **block, "norm.weight": (16,), "norm.bias": (16,)})
+    check.cases("07", globals())
 
 # %% judge="mae_encoder" points=5
 def ask(rng):
-    def noise(batch, count):
-        return torch.from_numpy(rng.random((batch, count))).float()
+    def inputs(batch, side, patch_size, ratio):
+        noise = torch.from_numpy(rng.random((batch, (side // patch_size) ** 2)))
+        return {"images": randn(rng, batch, 3, side, side), "ratio": ratio, "noise": noise}
 
-    yield Case("half of 9 patches hidden", images=randn(rng, 3, 3, 12, 12), noise=noise(3, 9),
-               ratio=0.5, size=(4, 16, 2, 2, 2))
-    yield Case("three quarters of 16 hidden, batch of one", images=randn(rng, 1, 3, 16, 16),
-               noise=noise(1, 16), ratio=0.75, size=(4, 8, 1, 4, 3))
-    yield Case("nothing hidden", images=randn(rng, 2, 3, 6, 6), noise=noise(2, 9), ratio=0.0,
-               size=(2, 12, 1, 1, 1))
-    yield Case("mlp_ratio not given", images=randn(rng, 2, 3, 8, 8), noise=noise(2, 4), ratio=0.5,
-               size=(4, 8, 2, 2))
-    yield Case("no noise and no ratio given", images=randn(rng, 2, 3, 8, 8), noise=None,
-               ratio=None, size=(2, 8, 1, 2, 2))
-    yield Case("no noise given: does every image have a mask of its own?",
-               images=randn(rng, 1, 3, 8, 8).repeat(6, 1, 1, 1), noise=None, ratio=0.5,
-               size=(2, 8, 1, 2, 2))
-    yield Case("double precision", images=randn(rng, 2, 3, 12, 12).double(), noise=noise(2, 9),
-               ratio=0.4, size=(4, 8, 1, 2, 2))
-    yield Case("how it starts", images=randn(rng, 1, 3, 8, 8), noise=noise(1, 4), ratio=0.5,
-               size=(4, 8, 2, 2, 2), start=True)
-
-
-def modes(module):
-    return sorted({part.training for part in module.modules()})
+    for title, shape, size in (
+        ("half of 9 patches hidden", (3, 12, 4, 0.5), (4, 16, 2, 2, 2)),
+        ("three quarters of 16 hidden, batch of one", (1, 16, 4, 0.75), (4, 8, 1, 4, 3)),
+        ("nothing hidden", (2, 6, 2, 0.0), (2, 12, 1, 1, 1)),
+        ("mask_ratio not given", (2, 6, 3, None), (3, 4, 1, 1, 2)),
+        ("mlp_ratio not given", (2, 8, 4, 0.5), (4, 8, 2, 2)),
+        ("3 heads, 40% of 25 hidden", (2, 10, 2, 0.4), (2, 12, 1, 3, 1)),
+        ("three blocks", (2, 8, 4, 0.25), (4, 8, 3, 2, 2)),
+    ):
+        yield Case(title, part="latents", **inputs(*shape), size=size)
+    yield Case("small parameters", part="latents", **inputs(2, 9, 3, 0.5), size=(3, 8, 1, 2, 2),
+               gain=1e-3)
+    for title, ratio in (("no noise given", 0.5), ("no noise and no mask_ratio given", None)):
+        same = randn(rng, 1, 3, 8, 8).repeat(6, 1, 1, 1)
+        yield Case(title, part="noise that is drawn", images=same, ratio=ratio,
+                   size=(2, 8, 1, 2, 2))
+    yield Case("a new encoder", part="start values", size=(4, 8, 2, 2, 2))
 
 
-def other_masking(tokens, mask_ratio, noise):
-    """In the place of random_masking: keeps the tokens with the most noise, and says so."""
+def right_masking(tokens, mask_ratio, noise):
+    """In the place of random_masking: what exercise 1 asks for, by counting who has less noise."""
+    restore = (noise[:, None] < noise[:, :, None]).sum(2)
     kept = int(tokens.shape[1] * (1 - mask_ratio))
-    order = noise.argsort(dim=1, descending=True)
-    restore = order.argsort(dim=1)
-    index = order[:, :kept, None].expand(-1, -1, tokens.shape[2])
-    return 1.5 * tokens.gather(1, index), 3 * (restore >= kept).to(tokens.dtype), restore
+    visible = [image[order[:kept]] for image, order in zip(tokens, noise.argsort(1))]
+    return torch.stack(visible), (restore >= kept).float(), restore
 
 
 def half(module):
@@ -723,48 +701,53 @@ def half(module):
             parameter.fill_(0.5)
 
 
-def drive(lab, images, noise, ratio, size, start=False):
+def drive(lab, size, images=None, ratio=None, noise=None, gain=1.0):
     patch_size, *rest = size
+    if images is None:
+        with lab.replacing(initialise=half):
+            net = lab.MAEEncoder(8, patch_size, *rest)
+        return {"initialise(self) comes last": all((p == 0.5).all() for p in net.parameters())}
     extra = {} if ratio is None else {"mask_ratio": ratio}
-    if noise is not None:
-        extra["noise"] = noise
-    stand_ins = {"initialise": half} if start else {}
-    with lab.replacing(random_masking=other_masking, **stand_ins):
-        net = lab.MAEEncoder(images.shape[-1], patch_size, *rest).to(images.dtype)
-        if start:
-            return {"initialise filled all": all((p == 0.5).all() for p in net.parameters()),
-                    "parameters": {n: list(p.shape) for n, p in sorted(net.named_parameters())}}
-        fill_parameters(net, seed=3)
+    with lab.replacing(random_masking=right_masking):
+        net = fill_parameters(lab.MAEEncoder(images.shape[-1], patch_size, *rest), seed=3)
+        if noise is None:
+            _, mask, restore = net(images, **extra)
+            found = {"number of hidden patches": mask.sum(1),
+                     "restore, sorted": restore.sort(1).values}
+            if ratio:
+                again = net(images, **extra)[1]
+                found["every image has a mask of its own"] = len(mask.unique(dim=0)) > 1
+                found["another call draws other masks"] = not torch.equal(mask, again)
+            return found
+        with torch.no_grad():
+            for name, parameter in net.named_parameters():
+                if not name.startswith("norm."):
+                    parameter.mul_(gain)
         images.requires_grad_()
-        latents, mask, restore = net.train()(images, **extra)
-        mode_after = [modes(net)]
-        evaluated = net.eval()(images, **extra)[0]
-        mode_after.append(modes(net))
-    if noise is None:  # which patches come first is chance: their mean is not
-        if ratio:
-            return {"images have masks of their own": len(mask.unique(dim=0)) > 1,
-                    "shape": list(latents.shape), "same dtype": latents.dtype == images.dtype}
-        return {"class token": latents[:, 0], "mean of the patches": latents[:, 1:].mean(1),
-                "mask": mask}
-    steps = torch.linspace(-1, 1, latents.numel(), dtype=latents.dtype).view_as(latents)
-    (latents * steps).sum().backward()
-    gradients = {"images": images.grad}
-    if images.dtype == torch.float64:
-        gradients |= {name: p.grad for name, p in net.named_parameters()}
-    return {
+        latents, mask, restore = net.train()(images, noise=noise, **extra)
+        stays = all(part.training for part in net.modules())
+        evaluated = net.eval()(images, noise=noise, **extra)[0]
+        stays = stays and not any(part.training for part in net.modules())
+    steps = torch.linspace(-1, 1, latents.numel()).view(latents.shape)
+    found = {
         "parameters": {name: list(p.shape) for name, p in sorted(net.named_parameters())},
-        "parameters that learn": sorted(n for n, p in net.named_parameters() if p.requires_grad),
-        "names in the state dict": sorted(net.state_dict()),
+        "norm has eps=1e-6": math.isclose(net.norm.eps, 1e-6),
+        "positions are not in the state dict": "positions" not in net.state_dict(),
         "latents": latents, "mask": mask, "restore": restore, "latents in evaluation": evaluated,
-        "gradients": gradients, "mode after training and evaluation": mode_after,
+        "training or evaluation mode stays as it is set": stays,
     }
+    if gain == 1:  # of small parameters the gradients are large
+        (latents * steps).sum().backward()
+        found["gradients"] = {"images": images.grad,
+                              **{name: p.grad for name, p in net.named_parameters()}}
+    return found
 
 
-tolerance = dict(rtol=1e-3, atol=1e-5, float64=1e-9)
+parts = {"latents": 3, "noise that is drawn": 1, "start values": 1}
 
 # %% trap="mae_encoder" name="positions after the masking"
-# Your latents equal what you get when the positions are added after the masking: every image then
-# claims that its kept patches are patches 0, 1, 2, … Add the positions first, then mask.
+# The positions are added after the masking here: every image then claims that its kept patches are
+# patches 0, 1, 2, … Add the positions first, then mask.
 class MAEEncoder(nn.Module):
     def __init__(self, image_size, patch_size, dim, depth, heads, mlp_ratio=4):
         super().__init__()
@@ -788,8 +771,8 @@ class MAEEncoder(nn.Module):
         return self.norm(x), mask, restore
 
 # %% trap="mae_encoder" name="masked after the blocks"
-# Your latents equal what you get when all patches go through the blocks and some are dropped then:
-# it costs as much as without a mask, and the hidden patches have already been seen. Mask first.
+# All patches go through the blocks here, and some are dropped then: it costs as much as without a
+# mask, and the hidden patches have already been seen. Mask first.
 class MAEEncoder(nn.Module):
     def __init__(self, image_size, patch_size, dim, depth, heads, mlp_ratio=4):
         super().__init__()
@@ -813,8 +796,8 @@ class MAEEncoder(nn.Module):
         return torch.cat([x[:, :1], patches], dim=1), mask, restore
 
 # %% trap="mae_encoder" name="no positions"
-# Your latents equal what you get without positions: the encoder then cannot tell where in the image
-# a patch comes from. Add positions[:, 1:] to the tokens before the masking.
+# There are no positions in these latents: the encoder then cannot tell where in the image a patch
+# comes from. Add positions[:, 1:] to the tokens before the masking.
 class MAEEncoder(nn.Module):
     def __init__(self, image_size, patch_size, dim, depth, heads, mlp_ratio=4):
         super().__init__()
@@ -830,30 +813,6 @@ class MAEEncoder(nn.Module):
         x = self.patch_embed(images)
         if noise is None:
             noise = torch.rand(x.shape[:2])
-        x, mask, restore = random_masking(x, mask_ratio, noise)
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
-        for block in self.blocks:
-            x = block(x)
-        return self.norm(x), mask, restore
-
-# %% trap="mae_encoder" name="masks shared across the batch"
-# Without noise, your encoder draws one mask and uses it for the whole batch. Every image needs
-# noise of its own: torch.rand of the shape (batch, N).
-class MAEEncoder(nn.Module):
-    def __init__(self, image_size, patch_size, dim, depth, heads, mlp_ratio=4):
-        super().__init__()
-        self.patch_embed = PatchEmbedding(image_size, patch_size, 3, dim)
-        self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
-        side = image_size // patch_size
-        self.register_buffer("positions", sincos_table(side, side, dim), persistent=False)
-        self.blocks = nn.ModuleList(EncoderBlock(dim, heads, mlp_ratio) for _ in range(depth))
-        self.norm = nn.LayerNorm(dim, eps=1e-6)
-        initialise(self)
-
-    def forward(self, images, mask_ratio=0.0, noise=None):
-        x = self.patch_embed(images) + self.positions[:, 1:]
-        if noise is None:
-            noise = torch.rand(1, x.shape[1]).expand(len(x), -1)
         x, mask, restore = random_masking(x, mask_ratio, noise)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
         for block in self.blocks:
@@ -965,7 +924,8 @@ charts.Table(["hidden", "tokens in the blocks", "MACs of one image", f"time of {
 # | **Deliverable** | the class `MAEDecoder(grid, encoder_dim, values, dim, depth, heads, mlp_ratio=4)`, about eighteen lines |
 # | **Shapes** | `forward(latents, restore)`: `(batch, kept + 1, encoder_dim)` and `(batch, N)` to `(batch, N, values)`; `grid` is (rows, columns), N = rows × columns |
 # | **Names** | `embed`, `pred`: `nn.Linear`; `mask_token` `(1, 1, dim)`; `positions` as in exercise 3; `blocks`; `norm` with `eps=1e-6`; `initialise(self)` last |
-# | **Mind** | `restore` speaks of patches only; the class token has no place in it. The grader replaces `put_back`: use it only by calling it |
+# | **Mind** | `restore` speaks of patches only; the class token has no place in it |
+# | **Graded** | in two parts: the prediction, 3 points; start values, 1 |
 # | **Read** | MAE paper, section 3, "MAE decoder" |
 #
 # <details><summary>Hint 1: which part of the latents is put back?</summary>
@@ -1019,77 +979,34 @@ class MAEDecoder(nn.Module):
 with Check("mae_decoder", read="section 4, the five steps") as check:
     check.signature(MAEDecoder, "grid", "encoder_dim", "values", "dim", "depth", "heads",
                     "mlp_ratio")
-    decoder = MAEDecoder((2, 3), 10, 12, 8, 1, 2, 2).eval()
     block = {f"blocks.0.{name}": tuple(p.shape)
              for name, p in EncoderBlock(8, 2, 2).named_parameters()}
-    check.parameters(decoder, {"embed.weight": (8, 10), "embed.bias": (8,),
-                               "mask_token": (1, 1, 8), **block, "norm.weight": (8,),
-                               "norm.bias": (8,), "pred.weight": (12, 8), "pred.bias": (12,)})
-    latents, restore = torch.randn(3, 4, 10), torch.rand(3, 6).argsort(1)
-    predicted = decoder(latents, restore)
-    check.shape(predicted, (3, 6, 12), "the prediction for 6 patches, 3 of them visible",
-                likely="the class token's prediction is to be dropped")
-
-    def by_hand(positions_first=False, positions=True, drop=1):
-        x = decoder.embed(latents)
-        table = sincos_table(2, 3, 8)
-        if positions_first:
-            x = x + table[:, :4]
-        x = torch.cat([x[:, :1], put_back(x[:, 1:], decoder.mask_token, restore)], dim=1)
-        if positions and not positions_first:
-            x = x + table
-        for layer in decoder.blocks:
-            x = layer(x)
-        x = decoder.pred(F.layer_norm(x, (8,), decoder.norm.weight, decoder.norm.bias, 1e-6))
-        return x[:, 1:] if drop == 1 else x[:, :-1]
-
-    check.values(predicted, by_hand(), "the prediction", otherwise={
-        "the positions are added before the tokens are put back: mask tokens then have none, and "
-        "visible ones wrong ones": by_hand(positions_first=True),
-        "the positions are missing: mask tokens get the same answer everywhere":
-            by_hand(positions=False),
-        "the last token is dropped; the class token is the first": by_hand(drop=-1),
-    }, likely="a step is missing or stands at another place")
-    check.that(sorted(decoder.state_dict()) == sorted(dict(decoder.named_parameters())),
-               "the state dict holds more than the parameters",
-               likely='register_buffer("positions", …, persistent=False)')
-    check.that(decoder.pred.bias.abs().sum() == 0 and 0 < decoder.mask_token.std() < 0.1,
-               "the start values are not those of initialise",
-               likely="call initialise(self) at the end of the constructor")
-    check.that(decoder.norm.eps == 1e-6, "the last norm has another eps", likely="eps=1e-6")
-    latents.requires_grad_()
-    check.gradient(decoder(latents, restore), {"latents": latents,
-                                               **dict(decoder.named_parameters())})
+    check.parameters(MAEDecoder((2, 3), 10, 12, 8, 1, 2, 2), {
+        "embed.weight": (8, 10), "embed.bias": (8,), "mask_token": (1, 1, 8), **block,
+        "norm.weight": (8,), "norm.bias": (8,), "pred.weight": (12, 8), "pred.bias": (12,)})
+    check.cases("07", globals())
 
 # %% judge="mae_decoder" points=4
 def ask(rng):
-    def inputs(batch, kept, count, dim):
-        return {"latents": randn(rng, batch, kept + 1, dim),
-                "restore": torch.from_numpy(rng.random((batch, count))).argsort(1)}
-
-    yield Case("2 x 3 patches, half of them hidden", **inputs(3, 3, 6, 10), grid=(2, 3),
-               size=(12, 8, 2, 2, 2))
-    yield Case("4 x 4 patches, 4 visible, batch of one", **inputs(1, 4, 16, 8), grid=(4, 4),
-               size=(3, 16, 1, 4, 3))
-    yield Case("nothing hidden, a tall grid", **inputs(2, 6, 6, 5), grid=(3, 2),
-               size=(7, 4, 1, 1, 1))
-    yield Case("mlp_ratio not given", **inputs(2, 1, 4, 8), grid=(2, 2), size=(5, 8, 2, 2))
-    given = inputs(2, 3, 6, 6)
-    given["latents"] = given["latents"].double()
-    yield Case("double precision", **given, grid=(2, 3), size=(4, 8, 1, 2, 2))
-    yield Case("how it starts", **inputs(1, 2, 4, 6), grid=(2, 2), size=(4, 8, 2, 2, 2), start=True)
+    for title, (batch, kept, width), grid, size in (
+        ("2 x 3 patches, half of them hidden", (3, 3, 10), (2, 3), (12, 8, 2, 2, 2)),
+        ("4 x 4 patches, 4 visible, batch of one", (1, 4, 8), (4, 4), (3, 16, 1, 4, 3)),
+        ("nothing hidden, a tall grid", (2, 6, 5), (3, 2), (7, 4, 1, 1, 1)),
+        ("mlp_ratio not given", (2, 1, 8), (2, 2), (5, 8, 2, 2)),
+        ("3 heads, a wide grid, values of one number", (2, 2, 6), (1, 5), (1, 12, 1, 3, 2)),
+        ("three blocks", (2, 2, 4), (2, 3), (6, 8, 3, 2, 1)),
+    ):
+        yield Case(title, part="prediction", latents=randn(rng, batch, kept + 1, width),
+                   restore=torch.from_numpy(rng.random((batch, math.prod(grid)))).argsort(1),
+                   grid=grid, size=size)
+    yield Case("a new decoder", part="start values", grid=(2, 2), size=(6, 4, 8, 2, 2, 2))
 
 
-def modes(module):
-    return sorted({part.training for part in module.modules()})
-
-
-def other_put_back(visible, mask_token, restore):
-    """In the place of put_back: from the other end, and half as large."""
-    batch, kept, dim = visible.shape
-    missing = mask_token.expand(batch, restore.shape[1] - kept, -1)
-    shuffled = torch.cat([missing, visible.flip(1)], dim=1)
-    return 0.5 * shuffled.gather(1, restore[:, :, None].expand(-1, -1, dim))
+def right_put_back(visible, mask_token, restore):
+    """In the place of put_back: what exercise 2 asks for, as a choice for every token."""
+    kept, rows = visible.shape[1], torch.arange(len(restore))[:, None]
+    there = visible[rows, restore.clamp(max=kept - 1)]
+    return torch.where((restore < kept)[..., None], there, mask_token)
 
 
 def half(module):
@@ -1099,38 +1016,36 @@ def half(module):
             parameter.fill_(0.5)
 
 
-def drive(lab, latents, restore, grid, size, start=False):
-    stand_ins = {"initialise": half} if start else {}
-    with lab.replacing(put_back=other_put_back, **stand_ins):
-        net = lab.MAEDecoder(tuple(grid), latents.shape[-1], *size).to(latents.dtype)
-        if start:
-            return {"initialise filled all": all((p == 0.5).all() for p in net.parameters()),
-                    "parameters": {n: list(p.shape) for n, p in sorted(net.named_parameters())}}
-        fill_parameters(net, seed=4)
+def drive(lab, grid, size, latents=None, restore=None):
+    if latents is None:
+        with lab.replacing(initialise=half):
+            net = lab.MAEDecoder(tuple(grid), *size)
+        return {"initialise(self) comes last": all((p == 0.5).all() for p in net.parameters())}
+    with lab.replacing(put_back=right_put_back):
+        net = fill_parameters(lab.MAEDecoder(tuple(grid), latents.shape[-1], *size), seed=4)
         latents.requires_grad_()
         predicted = net.train()(latents, restore)
-        mode_after = [modes(net)]
+        stays = all(part.training for part in net.modules())
         evaluated = net.eval()(latents, restore)
-        mode_after.append(modes(net))
-    steps = torch.linspace(-1, 1, predicted.numel(), dtype=predicted.dtype).view_as(predicted)
+        stays = stays and not any(part.training for part in net.modules())
+    steps = torch.linspace(-1, 1, predicted.numel()).view(predicted.shape)
     (predicted * steps).sum().backward()
-    gradients = {"latents": latents.grad}
-    if latents.dtype == torch.float64:
-        gradients |= {name: p.grad for name, p in net.named_parameters()}
     return {
         "parameters": {name: list(p.shape) for name, p in sorted(net.named_parameters())},
-        "parameters that learn": sorted(n for n, p in net.named_parameters() if p.requires_grad),
-        "names in the state dict": sorted(net.state_dict()),
-        "prediction": predicted, "prediction in evaluation": evaluated, "gradients": gradients,
-        "mode after training and evaluation": mode_after,
+        "norm has eps=1e-6": math.isclose(net.norm.eps, 1e-6),
+        "positions are not in the state dict": "positions" not in net.state_dict(),
+        "prediction": predicted, "prediction in evaluation": evaluated,
+        "training or evaluation mode stays as it is set": stays,
+        "gradients": {"latents": latents.grad,
+                      **{name: p.grad for name, p in net.named_parameters()}},
     }
 
 
-tolerance = dict(rtol=1e-3, atol=1e-5, float64=1e-9)
+parts = {"prediction": 3, "start values": 1}
 
 # %% trap="mae_decoder" name="positions before restoring"
-# Your prediction equals what you get when the positions are added before the tokens are put back:
-# mask tokens then have no position, and visible ones a wrong one. Put back first.
+# The positions are added before the tokens are put back here: mask tokens then have no position,
+# and visible ones a wrong one. Put back first.
 class MAEDecoder(nn.Module):
     def __init__(self, grid, encoder_dim, values, dim, depth, heads, mlp_ratio=4):
         super().__init__()
@@ -1151,8 +1066,8 @@ class MAEDecoder(nn.Module):
         return self.pred(self.norm(x))[:, 1:]
 
 # %% trap="mae_decoder" name="no positions"
-# Your prediction equals what you get without positions: every mask token is then the same vector,
-# and gets the same answer. Add the table after the tokens are put back.
+# There are no positions in this prediction: every mask token is then the same vector, and gets the
+# same answer. Add the table after the tokens are put back.
 class MAEDecoder(nn.Module):
     def __init__(self, grid, encoder_dim, values, dim, depth, heads, mlp_ratio=4):
         super().__init__()
@@ -1173,8 +1088,8 @@ class MAEDecoder(nn.Module):
         return self.pred(self.norm(x))[:, 1:]
 
 # %% trap="mae_decoder" name="the last token dropped"
-# Your prediction equals what you get when the last token is dropped: every patch then gets its
-# neighbour's. The class token is the first one; drop that.
+# The last token is dropped here: every patch then gets its neighbour's answer. The class token is
+# the first one; drop that.
 class MAEDecoder(nn.Module):
     def __init__(self, grid, encoder_dim, values, dim, depth, heads, mlp_ratio=4):
         super().__init__()
@@ -1195,8 +1110,8 @@ class MAEDecoder(nn.Module):
         return self.pred(self.norm(x))[:, :-1]
 
 # %% trap="mae_decoder" name="not put back"
-# Your prediction equals what you get when the mask tokens are simply appended: the tokens are still
-# in order of noise. Use put_back with restore.
+# The mask tokens are simply appended here: the tokens are still in order of noise. Use put_back
+# with restore.
 class MAEDecoder(nn.Module):
     def __init__(self, grid, encoder_dim, values, dim, depth, heads, mlp_ratio=4):
         super().__init__()
@@ -1320,13 +1235,13 @@ for name in scale(smoke=("ViT-B",), cpu=tuple(PUBLISHED), gpu=tuple(PUBLISHED)):
     patch, dim, depth, heads = PUBLISHED[name]
     macs = {}
     for decoder in ((512, 8, 16, 4), (512, 1, 16, 4)):
-        with torch.device("meta"):
+        with torch.device("meta"):  # also for what your code makes anew
             net = Both(patch, dim, depth, heads, decoder=decoder).eval()
             image, noise = torch.zeros(1, 3, 224, 224), torch.zeros(1, (224 // patch) ** 2)
-        macs[decoder[1]] = {r: count_macs(net, image, r, noise) for r in (0.0, 0.75)}
-        if decoder[1] == 8:
-            parts = {r: count_macs(net.encoder, image, r, noise) for r in (0.0, 0.75)}
-            size = count_parameters(net)
+            macs[decoder[1]] = {r: count_macs(net, image, r, noise) for r in (0.0, 0.75)}
+            if decoder[1] == 8:
+                parts = {r: count_macs(net.encoder, image, r, noise) for r in (0.0, 0.75)}
+                size = count_parameters(net)
     measured[f"macs {name}"] = macs[8][0.0] / macs[8][0.75]
     rows.append([name, f"{size:,}", f"{parts[0.0] / 1e9:.1f} G → {parts[0.75] / 1e9:.1f} G",
                  f"{parts[0.0] / parts[0.75]:.2f} ×",
@@ -1432,7 +1347,7 @@ def unpatchify(patches, patch_size, rows):
 # | | |
 # |:--|:--|
 # | **Deliverable** | a function of about seven lines |
-# | **Shapes** | `predicted`: `(batch, N, patch_size² * 3)`; `images`: `(batch, 3, height, width)`; `mask`: `(batch, N)`; out: one number |
+# | **Shapes** | `predicted`: `(batch, N, patch_size² * 3)`; `images`: `(batch, 3, height, width)`; `mask`: `(batch, N)`, floating, 1 for hidden; out: a tensor of one number, without axes |
 # | **Mind** | `normalise=False` takes the pixels as they are; images may have different numbers of hidden patches, and every hidden patch counts the same |
 # | **Graded** | in two parts of 2 points: the normalised target; the hidden patches only |
 # | **Read** | MAE paper, section 3, "Reconstruction target" |
@@ -1475,108 +1390,77 @@ def mae_loss(predicted, images, mask, patch_size, normalise=True):
 # %% check="mae_loss"
 with Check("mae_loss", read="section 5, the two formulas") as check:
     check.signature(mae_loss, "predicted", "images", "mask", "patch_size", "normalise")
-    images, predicted = torch.rand(2, 3, 4, 6), torch.randn(2, 6, 12)
-    mask = torch.tensor([[1.0, 0, 1, 1, 0, 1], [0, 0, 1, 0, 0, 0]])  # 4 hidden, and 1
-    before = [t.clone() for t in (predicted, images, mask)]
-    check.shape(mae_loss(predicted, images, mask, 2), (), "the loss")
-    for name, now, then in zip(("predicted", "images", "mask"), (predicted, images, mask), before):
-        check.unchanged(now, then, name)
-    patches = patchify(images, 2)
-    error = (predicted - patches).square().mean(-1)
-    check.values(mae_loss(predicted, images, mask, 2, False), (error * mask).sum() / 5,
-                 "the loss with pixels for a target", otherwise={
-        "the visible patches are in the loss too": error.mean(),
-        "only the visible patches are in the loss": (error * (1 - mask)).sum() / 7,
-        "the sum over hidden patches is divided by the number of all": (error * mask).mean(),
-        "the mean is taken image by image; every hidden patch counts the same":
-            ((error * mask).sum(1) / mask.sum(1)).mean(),
-        "the sum over a patch's values is missing its mean": 12 * (error * mask).sum() / 5,
-        "the target is normalised although normalise=False":
-            ((predicted - F.layer_norm(patches, (12,)) * (11 / 12) ** 0.5).square().mean(-1)
-             * mask).sum() / 5,
+    # Two black images of two patches, and a prediction that is wrong by 1, 2, 3 and 4
+    guess = torch.tensor([[1.0, 2], [3, 4]])[:, :, None].repeat(1, 1, 12)
+    hidden = torch.tensor([[1.0, 0], [1, 1]])
+    loss = mae_loss(guess, torch.zeros(2, 3, 2, 4), hidden, 2, False)
+    check.shape(loss, (), "the loss")
+    check.values(loss, 26 / 3, "the mean of the squares 1, 9 and 16", otherwise={
+        "the visible patch is in the loss too": 7.5, "only the visible patch is in the loss": 4.0,
+        "the sum over hidden patches is divided by the number of all": 6.5,
+        "the mean is taken image by image; every hidden patch counts the same": 6.75,
+        "the sum over a patch's values is missing its mean": 12 * 26 / 3,
     })
-    every = torch.ones(2, 6)
-
-    def with_target(target):
-        return (predicted - target).square().mean()
-
-    centred = patches - patches.mean(-1, keepdim=True)
-    check.values(mae_loss(predicted, images, every, 2),
-                 with_target(centred / (patches.var(-1, keepdim=True) + 1e-6).sqrt()),
-                 "the loss with a normalised target, everything hidden", otherwise={
-        "the target is not normalised": with_target(patches),
-        "the variance is divided by n; torch.var divides by n - 1":
-            with_target(centred / (patches.var(-1, keepdim=True, unbiased=False) + 1e-6).sqrt()),
-        "the target is divided by the variance instead of its root":
-            with_target(centred / (patches.var(-1, keepdim=True) + 1e-6)),
-        "mean and variance are of the whole image; take those of every single patch":
-            with_target((patches - patches.mean((1, 2), keepdim=True))
-                        / (patches.flatten(1).var(1)[:, None, None] + 1e-6).sqrt()),
-        "the mean is not subtracted":
-            with_target(patches / (patches.var(-1, keepdim=True) + 1e-6).sqrt()),
+    # One patch of sevens and threes: mean 5, variance 48 / 11. The prediction is 0
+    chequers = torch.tensor([[7.0, 3], [3, 7]]).repeat(1, 3, 1, 1)
+    loss = mae_loss(torch.zeros(1, 1, 12), chequers, torch.ones(1, 1), 2)
+    check.values(loss, 11 / 12, "the loss of a normalised target", otherwise={
+        "the target is not normalised": 29.0, "the mean is not subtracted": 29 / (48 / 11),
+        "the variance is divided by n; torch.var divides by n - 1": 1.0,
+        "the target is divided by the variance instead of its root": 4 / (48 / 11) ** 2,
     })
-    faint = 0.5 + 1e-3 * torch.randn(2, 3, 4, 6)
-    flat = patchify(faint, 2)
-    check.values(mae_loss(0 * predicted, faint, every, 2),
-                 ((flat - flat.mean(-1, keepdim=True)).square()
-                  / (flat.var(-1, keepdim=True) + 1e-6)).mean(), "the loss of faint patches",
-                 likely="1e-6 stands beside the variance, inside the root", rtol=1e-3)
-    check.gradient(mae_loss(predicted.requires_grad_(), images, mask, 2), {"predicted": predicted})
+    check.cases("07", globals())
 
 # %% judge="mae_loss" points=4
 def ask(rng):
     def inputs(batch, rows, columns, patch):
-        values = 3 * patch**2
-        return {"predicted": randn(rng, batch, rows * columns, values).double(),
-                "images": randn(rng, batch, 3, rows * patch, columns * patch).double() + 0.5,
+        return {"predicted": randn(rng, batch, rows * columns, 3 * patch**2),
+                "images": randn(rng, batch, 3, rows * patch, columns * patch) + 0.5,
                 "patch_size": patch}
 
     def masks(batch, count):
-        mask = torch.from_numpy((rng.random((batch, count)) < 0.5).astype("float64"))
+        mask = torch.from_numpy((rng.random((batch, count)) < 0.5).astype("float32"))
         mask[:, 0], mask[0, 1], mask[0] = 1, 0, mask[0] * (torch.arange(count) < 3)
         return mask
 
     everywhere = "normalised target"
     for title, shape in (("2 x 3 patches, all hidden", (2, 2, 3, 2)),
-                         ("patches of 4 x 4, one image, all hidden", (1, 2, 2, 4))):
+                         ("patches of 4 x 4, one image, all hidden", (1, 2, 2, 4)),
+                         ("a tall image, all hidden", (1, 4, 1, 3))):
         given = inputs(*shape)
-        yield Case(title, part=everywhere, **given, mask=torch.ones(given["predicted"].shape[:2],
-                                                                    dtype=torch.float64))
+        yield Case(title, part=everywhere, **given, mask=torch.ones(given["predicted"].shape[:2]))
+    yield Case("normalise=True said, all hidden", part=everywhere, **inputs(2, 1, 3, 2),
+               mask=torch.ones(2, 3), normalise=True)
     given = inputs(2, 3, 2, 2)
-    given["images"] = 0.3 + 1e-3 * given["images"]
-    yield Case("faint patches, all hidden", part=everywhere, **given,
-               mask=torch.ones(2, 6, dtype=torch.float64))
+    given["images"] = 1e-3 * given["images"]
+    yield Case("faint patches, all hidden", part=everywhere, **given, mask=torch.ones(2, 6))
     given = inputs(3, 2, 2, 2)
     given["images"][:] = 0.25
-    given["images"][1] += randn(rng, 3, 4, 4).double()
-    yield Case("grey patches, all hidden", part=everywhere, **given,
-               mask=torch.ones(3, 4, dtype=torch.float64))
-    given = {name: value.float() if name != "patch_size" else value
-             for name, value in inputs(2, 2, 2, 2).items()}
-    yield Case("single precision, all hidden", part=everywhere, **given, mask=torch.ones(2, 4))
+    given["images"][1] += randn(rng, 3, 4, 4)
+    yield Case("grey patches, all hidden", part=everywhere, **given, mask=torch.ones(3, 4))
 
     where = "hidden patches only"
     yield Case("2 x 3 patches, pixels for a target", part=where, **inputs(2, 2, 3, 2),
                mask=masks(2, 6), normalise=False)
     yield Case("images with different numbers of hidden patches", part=where,
                **inputs(4, 3, 3, 2), mask=masks(4, 9), normalise=False)
-    one = torch.zeros(2, 4, dtype=torch.float64)
+    one = torch.zeros(2, 4)
     one[1, 2] = 1
     yield Case("a single hidden patch", part=where, **inputs(2, 2, 2, 4), mask=one, normalise=False)
-    given = {name: value.float() if name != "patch_size" else value
-             for name, value in inputs(2, 2, 3, 2).items()}
-    yield Case("single precision, pixels for a target", part=where, **given,
-               mask=masks(2, 6).float(), normalise=False)
+    given = inputs(1, 2, 3, 2)
+    given["predicted"] = 100 * given["predicted"]
+    yield Case("one image, a prediction that is far off", part=where, **given, mask=masks(1, 6),
+               normalise=False)
 
 
 def drive(lab, predicted, images, mask, patch_size, normalise=None):
     extra = {} if normalise is None else {"normalise": normalise}
     loss = lab.mae_loss(predicted.requires_grad_(), images, mask, patch_size, **extra)
-    return {"loss": loss, "gradient": torch.autograd.grad(loss, predicted)[0]}
+    (gradient,) = torch.autograd.grad(loss * predicted.numel(), predicted)
+    return {"loss": loss, "gradient": gradient}
 
 
 parts = {"normalised target": 2, "hidden patches only": 2}
-tolerance = dict(float64=1e-11)
 
 # %% trap="mae_loss" name="all patches"
 # Your loss equals the mean over all patches, the visible ones too. What is visible is no riddle:
@@ -1721,6 +1605,7 @@ charts.lines(chart_steps, {"your net": [smooth[i - 1] for i in chart_steps]}, xl
 # | **Deliverable** | a function of about seven lines |
 # | **Shapes** | as in `mae_loss`; out: images `(batch, 3, height, width)` |
 # | **Mind** | visible patches come back exactly as they are; `normalised` says what kind of target the prediction is for |
+# | **Graded** | in two parts: pixels as they are, 1 point; normalised pixels, 2 |
 # | **Use** | `patchify` and `unpatchify(patches, patch_size, rows)`; images need not be square |
 # | **Read** | the published code, `demo/mae_visualize.ipynb` |
 #
@@ -1759,37 +1644,25 @@ def reconstruct(images, predicted, mask, patch_size, normalised=True):
 # %% check="reconstruct"
 with Check("reconstruct", read="section 6") as check:
     check.signature(reconstruct, "images", "predicted", "mask", "patch_size", "normalised")
-    images, guess = torch.rand(2, 3, 4, 6), torch.randn(2, 6, 12)
-    mask = torch.tensor([[1.0, 0, 1, 1, 0, 1], [0, 0, 1, 0, 0, 0]])
-    before = [t.clone() for t in (images, guess, mask)]
-    painted = reconstruct(images, guess, mask, 2)
-    check.shape(painted, (2, 3, 4, 6), "the painted images", likely="rows is height / patch_size")
-    for name, now, then in zip(("images", "predicted", "mask"), (images, guess, mask), before):
-        check.unchanged(now, then, name)
-    patches = patchify(images, 2)
-    seen, mean = mask[..., None] == 0, patches.mean(-1, keepdim=True)
-    root = (patches.var(-1, keepdim=True) + 1e-6).sqrt()
-    check.values(patchify(reconstruct(images, guess, mask, 2, False), 2),
-                 torch.where(seen, patches, guess),
-                 "the patches of a net that was trained on pixels", otherwise={
-        "visible patches are painted, and hidden ones are true": torch.where(seen, guess, patches),
-        "visible patches are painted too": guess,
-        "mean and deviation are added although normalised=False":
-            torch.where(seen, patches, guess * root + mean),
+    # An image of two patches. The left one is hidden: sevens and threes, mean 5, variance 48 / 11
+    chequers = torch.tensor([[7.0, 3, 1, 1], [3, 7, 1, 1]]).repeat(1, 3, 1, 1)
+    guess, hidden = torch.full((1, 2, 12), 0.5), torch.tensor([[1.0, 0]])
+    painted = reconstruct(chequers, guess, hidden, 2, False)
+    check.shape(painted, (1, 3, 2, 4), "the painted image", likely="rows is height / patch_size")
+    check.values(painted[0, 0, 0], [0.5, 0.5, 1, 1], "a row painted by a net of pixels", otherwise={
+        "visible patches are painted, and hidden ones are true": [7.0, 3, 0.5, 0.5],
+        "visible patches are painted too": [0.5, 0.5, 0.5, 0.5],
+        "mean and deviation are added although normalised=False": [6.044466, 6.044466, 1, 1],
     })
-    check.values(patchify(painted, 2), torch.where(seen, patches, guess * root + mean),
-                 "the patches of a net that was trained on normalised pixels", otherwise={
-        "the normalisation is not undone": torch.where(seen, patches, guess),
-        "the mean is added before the deviation is multiplied":
-            torch.where(seen, patches, (guess + mean) * root),
-        "the variance stands where its root belongs":
-            torch.where(seen, patches, guess * root**2 + mean),
-        "the mean is missing": torch.where(seen, patches, guess * root),
+    painted = reconstruct(chequers, guess, hidden, 2)
+    check.values(painted[0, 0, 0], [6.044466, 6.044466, 1, 1],
+                 "a row painted by a net of normalised pixels", otherwise={
+        "the normalisation is not undone": [0.5, 0.5, 1, 1],
+        "the mean is added before the deviation is multiplied": [11.489126, 11.489126, 1, 1],
+        "the variance stands where its root belongs": [7.181818, 7.181818, 1, 1],
+        "the mean is missing": [1.044466, 1.044466, 1, 1],
     })
-    standard = (patches - mean) / root
-    check.values(reconstruct(images, standard, torch.ones(2, 6), 2), images,
-                 "the image when every patch is predicted perfectly",
-                 likely="the variance is the unbiased one, as in mae_loss")
+    check.cases("07", globals())
 
 # %% judge="reconstruct" points=3
 def ask(rng):
@@ -1800,18 +1673,24 @@ def ask(rng):
                 "predicted": randn(rng, batch, rows * columns, 3 * patch**2), "mask": mask,
                 "patch_size": patch}
 
-    yield Case("a wide image", **inputs(2, 2, 4, 2))
-    yield Case("a tall image, pixels as they are", **inputs(1, 5, 2, 2), normalised=False)
-    yield Case("patches of 4 x 4, pixels as they are", **inputs(3, 2, 2, 4), normalised=False)
-    yield Case("patches of 4 x 4, normalised said", **inputs(2, 3, 2, 4), normalised=True)
+    def zeros(given):
+        return given | {"predicted": given["predicted"].relu(), "images": given["images"].relu()}
+
+    for title, shape in (("a wide image", (2, 2, 4, 2)), ("a tall image", (1, 5, 2, 2)),
+                         ("patches of 4 x 4", (3, 2, 2, 4)), ("patches of 3 x 3", (1, 3, 2, 3))):
+        yield Case(title, part="pixels as they are", **inputs(*shape), normalised=False)
+        yield Case(title, part="normalised pixels", **inputs(*shape))
+    yield Case("zeros in image and prediction", part="pixels as they are",
+               **zeros(inputs(2, 2, 3, 2)), normalised=False)
+    yield Case("nothing hidden", part="pixels as they are",
+               **inputs(1, 2, 3, 2) | {"mask": torch.zeros(1, 6)}, normalised=False)
+    yield Case("normalised=True said", part="normalised pixels", **inputs(2, 3, 2, 4),
+               normalised=True)
     given = inputs(2, 2, 2, 2)
-    given["images"] = 0.4 + 1e-3 * given["images"]
-    yield Case("faint patches", **given)
+    given["images"] = 1e-3 * given["images"]
+    yield Case("faint patches", part="normalised pixels", **given)
     given = inputs(1, 2, 3, 2)
-    yield Case("nothing hidden", **given | {"mask": torch.zeros(1, 6)})
-    given = inputs(2, 3, 3, 2)
-    yield Case("double precision", **given | {name: given[name].double()
-                                              for name in ("images", "predicted", "mask")})
+    yield Case("everything hidden", part="normalised pixels", **given | {"mask": torch.ones(1, 6)})
 
 
 def drive(lab, images, predicted, mask, patch_size, normalised=None):
@@ -1819,7 +1698,7 @@ def drive(lab, images, predicted, mask, patch_size, normalised=None):
     return lab.reconstruct(images, predicted, mask, patch_size, **extra)
 
 
-tolerance = dict(rtol=1e-4, atol=1e-6, float64=1e-9)
+parts = {"pixels as they are": 1, "normalised pixels": 2}
 
 # %% trap="reconstruct" name="not undone"
 # Your picture shows the prediction as it is, although it is one of normalised pixels: multiply by
@@ -1950,6 +1829,8 @@ reconstructions.show_rows({"visible": visible, "yours": early, "shipped": painte
 # | **Shapes** | images `(batch, 3, height, width)` to logits `(batch, classes)` |
 # | **Names** | `encoder`: a **copy** of the given one, with `nn.Identity()` for its `norm`; `norm`: `nn.LayerNorm` with `eps=1e-6`; `head`: `nn.Linear` |
 # | **Mind** | the encoder that you were given must stay as it is, also when the classifier is trained: it is used again |
+# | **Use** | the encoder by calling it, as exercise 3 has it, and by its `norm`: when this is graded, one of another make stands in for yours |
+# | **Graded** | in two parts of 1.5 points: the logits; the copy |
 # | **Read** | MAE paper, appendix A.1, "End-to-end fine-tuning" |
 #
 # <details><summary>Hint 1: how do I copy a module?</summary>
@@ -1993,109 +1874,90 @@ class Classifier(nn.Module):
 # %% check="classifier"
 with Check("classifier", read="section 7, the three details") as check:
     check.signature(Classifier, "encoder", "dim", "classes")
-    encoder = MAEEncoder(12, 4, 8, 1, 2, 2)
-    state = {name: p.clone() for name, p in encoder.state_dict().items()}
-    net = Classifier(encoder, 8, 5).eval()
-    check.that(isinstance(encoder.norm, nn.LayerNorm), "the given encoder has lost its norm",
+    given = nn.ModuleDict({"layer": nn.Linear(4, 8), "norm": nn.LayerNorm(8)})  # for an encoder
+    check.parameters(Classifier(given, 8, 5), {
+        "encoder.layer.weight": (8, 4), "encoder.layer.bias": (8,), "norm.weight": (8,),
+        "norm.bias": (8,), "head.weight": (5, 8), "head.bias": (5,)})
+    check.that(isinstance(given.norm, nn.LayerNorm), "the given encoder has lost its norm",
                likely="copy it first: copy.deepcopy(encoder)")
-    inner = {f"encoder.{name}": tuple(p.shape) for name, p in encoder.named_parameters()
-             if not name.startswith("norm.")}
-    check.parameters(net, {**inner, "norm.weight": (8,), "norm.bias": (8,), "head.weight": (5, 8),
-                           "head.bias": (5,)})
-    images = torch.randn(2, 3, 12, 12)
-    check.shape(net(images), (2, 5), "the logits of two images")
-    with torch.no_grad():
-        for p in net.parameters():
-            p.add_(0.1 * torch.randn_like(p))
-
-    def by_hand(tokens=slice(1, None), norm=True, before=False):
-        latents = net.encoder(images, 0.0)[0]
-        if before:
-            latents = F.layer_norm(latents, (8,), net.norm.weight, net.norm.bias, 1e-6)
-        x = latents[:, tokens].mean(1)
-        if norm and not before:
-            x = F.layer_norm(x, (8,), net.norm.weight, net.norm.bias, 1e-6)
-        return net.head(x)
-
-    check.values(net(images), by_hand(), "the logits", otherwise={
-        "the class token is in the mean": by_hand(slice(0, None)),
-        "the class token is read; take the mean of the patches": by_hand(slice(0, 1)),
-        "the norm is missing": by_hand(norm=False),
-        "the norm stands before the mean": by_hand(before=True),
-    }, likely="some patches are hidden, or a step is missing")
-    check.values(net(images), net(images), "the logits of a second call",
-                 likely="nothing may be hidden: mask_ratio 0")
-    check.that(all(torch.equal(p, state[name]) for name, p in encoder.state_dict().items()),
-               "changing the classifier changes the given encoder",
-               likely="the encoder is not copied: copy.deepcopy")
-    check.that(net.norm.eps == 1e-6, "the norm has another eps", likely="eps=1e-6")
-    check.gradient(net(images), dict(net.named_parameters()))
+    check.cases("07", globals())
 
 # %% judge="classifier" points=3
 def ask(rng):
-    yield Case("5 classes", images=randn(rng, 3, 3, 8, 8), dim=6, classes=5)
-    yield Case("one image, one class", images=randn(rng, 1, 3, 8, 8), dim=4, classes=1)
-    yield Case("wide images", images=randn(rng, 2, 3, 4, 12), dim=8, classes=40)
-    yield Case("small numbers", images=0.01 * randn(rng, 2, 3, 8, 8), dim=6, classes=3, gain=1e-3)
-    yield Case("double precision", images=randn(rng, 2, 3, 8, 8).double(), dim=6, classes=3)
-
-
-def modes(module):
-    return sorted({part.training for part in module.modules()})
+    for title, batch, side, dim, classes in (
+        ("5 classes", 3, 8, 6, 5), ("one image, one class", 1, 8, 4, 1),
+        ("40 classes, 9 patches", 2, 6, 8, 40), ("two classes, one patch", 4, 2, 5, 2),
+    ):
+        yield Case(title, part="logits", images=randn(rng, batch, 3, side, side), dim=dim,
+                   classes=classes, result="logits")
+    yield Case("tokens of small numbers", part="logits", images=randn(rng, 2, 3, 8, 8), dim=6,
+               classes=3, result="logits", gain=1e-3)
+    for title, dim, classes in (("5 classes", 6, 5), ("one class", 4, 1)):
+        yield Case(title, part="copy", images=randn(rng, 2, 3, 4, 4), dim=dim, classes=classes,
+                   result="copy")
 
 
 class OtherEncoder(nn.Module):
-    """In the place of an encoder: tokens are linear in patches of 2 x 2, as many as are kept."""
+    """In the place of an encoder: called as that of exercise 3. Tokens are of patches of 2 x 2;
+    the first ones are kept."""
 
-    def __init__(self, dim, gain):
+    def __init__(self, dim):
         super().__init__()
-        self.gain = gain
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.tokens = nn.Linear(12, dim)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 
-    def forward(self, images, mask_ratio=0.6, noise=None):
-        patches = F.unfold(images, 2, stride=2).transpose(1, 2)
-        kept = int(patches.shape[1] * (1 - mask_ratio))
-        x = self.tokens(patches).tanh()[:, :kept] * self.gain
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
-        return self.norm(x), mask_ratio, noise
+    def forward(self, images, mask_ratio=0.0, noise=None):
+        x = self.tokens(F.unfold(images, 2, stride=2).transpose(1, 2)).tanh()
+        kept = int(x.shape[1] * (1 - mask_ratio))
+        restore = torch.arange(x.shape[1]).expand(len(x), -1)
+        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x[:, :kept]], dim=1)
+        return self.norm(x), (restore >= kept).float(), restore
 
 
-def drive(lab, images, dim, classes, gain=1.0):
-    given = fill_parameters(OtherEncoder(dim, gain).to(images.dtype), seed=5)
-    before = {name: p.clone() for name, p in given.named_parameters()}
-    net = lab.Classifier(given, dim, classes).to(images.dtype)
-    copied = [torch.equal(p, before[f"{n}"]) for n, p in net.encoder.named_parameters()]
-    fill_parameters(net, seed=6)
-    logits = net.train()(images)
-    mode_after = [modes(net)]
-    evaluated = net.eval()(images)
-    mode_after.append(modes(net))
-    steps = torch.linspace(-1, 1, logits.numel(), dtype=logits.dtype).view_as(logits)
-    (logits * steps).sum().backward()
-    gradients = {name: p.grad for name, p in net.named_parameters()}
+def drive(lab, images, dim, classes, result, gain=1.0):
+    given = fill_parameters(OtherEncoder(dim), seed=5)
+    if result == "copy":
+        latents = given(images)[0]
+        before = {name: p.detach().clone() for name, p in given.named_parameters()}
+        net = lab.Classifier(given, dim, classes)
+        copied = [name in before and torch.equal(p, before[name])
+                  for name, p in net.encoder.named_parameters()]
+        kept = isinstance(given.norm, nn.LayerNorm)
+        with torch.no_grad():
+            for p in net.parameters():
+                p.add_(1.0)
+        return {
+            "the classifier starts from the given weights": all(copied) and len(copied) >= 3,
+            "the given encoder keeps its norm": kept,
+            "the given encoder stays when the classifier is trained":
+                torch.equal(given(images)[0], latents),
+            "the given encoder can be trained": all(p.requires_grad for p in given.parameters()),
+        }
+    net = fill_parameters(lab.Classifier(given, dim, classes), seed=6)
     with torch.no_grad():
-        for p in net.parameters():
-            p.add_(1.0)
+        for parameter in net.encoder.parameters():
+            parameter.mul_(gain)
+    logits = net.train()(images)
+    stays = all(part.training for part in net.modules())
+    evaluated = net.eval()(images)
+    stays = stays and not any(part.training for part in net.modules())
+    steps = torch.linspace(-1, 1, logits.numel()).view(logits.shape)
+    (logits * steps).sum().backward()
     return {
         "parameters": {name: list(p.shape) for name, p in sorted(net.named_parameters())},
-        "parameters that learn": sorted(n for n, p in net.named_parameters() if p.requires_grad),
+        "norm has eps=1e-6": math.isclose(net.norm.eps, 1e-6),
         "logits": logits, "logits in evaluation": evaluated,
-        "gradients": gradients if images.dtype == torch.float64 else sorted(gradients),
-        "the classifier starts from the given weights": all(copied) and len(copied) == 3,
-        "the given encoder stays as it is": isinstance(given.norm, nn.LayerNorm) and all(
-            torch.equal(p, before[name]) for name, p in given.named_parameters())
-            and all(p.requires_grad for p in given.parameters()),
-        "mode after training and evaluation": mode_after,
+        "training or evaluation mode stays as it is set": stays,
+        "gradients": {name: p.grad for name, p in net.named_parameters()},
     }
 
 
-tolerance = dict(rtol=1e-3, atol=1e-5, float64=1e-8)
+parts = {"logits": 1.5, "copy": 1.5}
 
 # %% trap="classifier" name="class token in the mean"
-# Your logits equal what you get when the class token is in the mean. Nothing in pretraining asked
-# it to say anything: take the mean of the patch tokens only.
+# The class token is in the mean here. Nothing in pretraining asked it to say anything: take the mean
+# of the patch tokens only.
 class Classifier(nn.Module):
     def __init__(self, encoder, dim, classes):
         super().__init__()
@@ -2108,8 +1970,7 @@ class Classifier(nn.Module):
         return self.head(self.norm(self.encoder(images, 0.0)[0].mean(dim=1)))
 
 # %% trap="classifier" name="class token read"
-# Your logits equal those read from the class token. This classifier reads the mean of the patch
-# tokens.
+# The logits are read from the class token here. This classifier reads the mean of the patch tokens.
 class Classifier(nn.Module):
     def __init__(self, encoder, dim, classes):
         super().__init__()
@@ -2135,8 +1996,8 @@ class Classifier(nn.Module):
         return self.head(self.norm(self.encoder(images, 0.75)[0][:, 1:].mean(dim=1)))
 
 # %% trap="classifier" name="not a copy"
-# Your classifier uses the given encoder itself: it has lost its norm, and training the classifier
-# would change it. Make a copy: copy.deepcopy(encoder).
+# Your classifier and the given encoder share their layers: that one has lost its norm, and training
+# the classifier would change it. Make a copy of everything in it: copy.deepcopy(encoder).
 class Classifier(nn.Module):
     def __init__(self, encoder, dim, classes):
         super().__init__()
@@ -2504,7 +2365,7 @@ charts.Table(["masking", "steps", "work (random, 75% = 1)", "seeds", "fine-tuned
 # %% [markdown]
 # ## Play with it
 #
-# Draw the slider: hide more or less, and watch the shipped network paint. Where do *you* stop
+# Drag the slider: hide more or less, and watch the shipped network paint. Where do *you* stop
 # recognising the thing, and where does the network? Try blocks. Press the button for another mask
 # of the same size.
 
