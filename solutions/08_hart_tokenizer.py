@@ -182,19 +182,22 @@ with Check("nearest_codes", read="section 1, the formula") as check:
 
 # %% judge="nearest_codes" points=2
 def ask(rng):
-    for title, shape, codes, dim in (("a map of vectors", (2, 3, 4), 9, 5), ("a row", (7,), 4, 3),
-                                     ("one vector, no other axis", (), 6, 2),
-                                     ("one vector, two other axes", (1, 1), 8, 3),
-                                     ("numbers, not vectors", (30,), 5, 1),
-                                     ("100 codes", (40,), 100, 8)):
-        codebook = randn(rng, codes, dim) * torch.from_numpy(rng.uniform(0.2, 3, (codes, 1)))
-        yield Case(title, vectors=clear(rng, codebook, math.prod(shape)).view(*shape, dim),
+    for title, shape, codes, dim, away in (("a map of vectors", (2, 3, 4), 9, 5, 0),
+                                           ("a row", (7,), 4, 3, 0),
+                                           ("one vector, no other axis", (), 6, 2, 0),
+                                           ("one vector, two other axes", (1, 1), 8, 3, 0),
+                                           ("numbers, not vectors", (30,), 5, 1, 0),
+                                           ("100 codes", (40,), 100, 8, 0),
+                                           ("far from 0", (40,), 60, 4, 6)):
+        lengths = torch.from_numpy(rng.uniform(0.2, 3, (codes, 1)))
+        codebook = away + randn(rng, codes, dim) * lengths
+        yield Case(title, vectors=clear(rng, codebook, math.prod(shape), away).view(*shape, dim),
                    codebook=codebook)
 
 
-def clear(rng, codebook, number):
+def clear(rng, codebook, number, away):
     """Vectors that are not about as near to two codes, where rounding would decide."""
-    pool = 1.5 * randn(rng, 8 * number + 20, codebook.shape[1]).double()
+    pool = away + 1.5 * randn(rng, 8 * number + 20, codebook.shape[1]).double()
     near = torch.cdist(pool, codebook).square().topk(2, largest=False).values
     return pool[near[:, 1] - near[:, 0] > 1e-3][:number]
 
