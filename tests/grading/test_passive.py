@@ -107,7 +107,8 @@ def test_lab_01s_demonstrations(root):
     found = passive_cells([c.source for c in cells], cells, SKIPPED)
     shown = [c for place, c in enumerate(cells) if place in found]
     assert len(shown) >= 15
-    assert all(c.kind == "given" and "setup" not in c.tags for c in shown)
+    assert {c.kind for c in shown} == {"given", "check"}
+    assert not any("setup" in c.tags for c in shown)
 
 
 def test_parsing_survives_a_traceback_that_is_formatted_meanwhile(monkeypatch):
@@ -121,3 +122,15 @@ def test_parsing_survives_a_traceback_that_is_formatted_meanwhile(monkeypatch):
 
     monkeypatch.setattr("labsupport.grading.submission.cell_code.ast.parse", parse)
     assert parsed("a = 1").body and len(tries) == 2
+
+
+def test_a_check_is_not_run_unless_something_reads_what_it_sets():
+    check = 'with Check("f") as check:\n    probe = 3\n    check.cases("01", globals())'
+
+    def skipped(student):
+        cells = [(student, role("exercise", "")), (check, role("check", check))]
+        sources, roles = zip(*cells, strict=True)
+        return passive_cells(sources, roles, SKIPPED) == {1}
+
+    assert skipped("def f(x): return x")
+    assert not skipped("def f(x): return probe")

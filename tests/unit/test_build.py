@@ -3,7 +3,13 @@
 import nbformat
 import pytest
 
-from labsupport.course.build import build_notebook, dump, source_notebook, student_notebook
+from labsupport.course.build import (
+    CONTRACT_MARK,
+    build_notebook,
+    dump,
+    source_notebook,
+    student_notebook,
+)
 from labsupport.course.publication import badge, fill_readme, repository_of
 from labsupport.course.solve import solved_notebook
 from labsupport.course.source import read_lab
@@ -87,3 +93,20 @@ def test_readme_section_follows_the_address(tmp_path):
 
 def test_source_notebook_keeps_solutions_for_nbgrader(mini):
     assert "### BEGIN SOLUTION" in dump(source_notebook(mini))
+
+
+def test_the_contract_is_folded_up_where_its_mark_stands(mini):
+    mini.cells[0].source += f"\n\n{CONTRACT_MARK}"
+    (cell, *others) = source_notebook(mini).cells
+    assert CONTRACT_MARK not in cell.source and cell.source.count("<details>") == 1
+    assert "float32 is always" in cell.source and cell.source.rstrip().endswith("</details>")
+    assert not any("float32 is always" in c.source for c in others)
+
+
+def test_a_check_is_folded_and_says_of_what_it_is(mini):
+    for cell in student_notebook(mini).cells:
+        if cell.metadata.get("labsupport", {}).get("kind") == "check":
+            name = cell.metadata["labsupport"]["name"]
+            assert cell.source.startswith(f"# @title Check of {name}\n")
+            assert cell.metadata["jupyter"] == {"source_hidden": True}
+            assert cell.metadata["cellView"] == "form"

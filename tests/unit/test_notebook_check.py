@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from labsupport.answers.wire import encode
 from labsupport.notebook.check import Check
 from labsupport.notebook.failures import CheckFailed
 
@@ -173,3 +174,61 @@ def test_interrupts_are_not_swallowed():
     with pytest.raises(KeyboardInterrupt):
         with Check("exercise"):
             raise KeyboardInterrupt
+
+
+@pytest.fixture
+def examples(monkeypatch):
+    """Two cases of an exercise that doubles, and one known mistake."""
+    inputs = [{"x": torch.arange(3.0)}, {"x": torch.ones(2)}]
+    answers = [{"answer": encode(2 * case["x"])} for case in inputs]
+    squares = [encode(case["x"] ** 2) for case in inputs]
+    about = {
+        "driver": None,
+        "accept": None,
+        "tolerance": {},
+        "names": ["three numbers", "ones"],
+        "parts": ["", ""],
+        "inputs": [encode(case) for case in inputs],
+        "expected": answers,
+        "mistakes": [("You square.", squares)],
+    }
+    monkeypatch.setattr("labsupport.answers.examples._read", lambda lab: {"double": about})
+
+
+def cases_of(function):
+    with Check("double") as check:
+        check.cases("90", {"double": function})
+
+
+def test_cases_pass_whatever_a_right_answer_is_stored_in(examples, capsys):
+    cases_of(lambda x: 2 * x)
+    cases_of(lambda x: (x + x).double())
+    assert capsys.readouterr().out == "double: 2 checks passed.\n" * 2
+
+
+def test_cases_say_which_how_and_why(examples):
+    with pytest.raises(CheckFailed) as caught:
+        cases_of(lambda x: x**2)
+    assert str(caught.value).splitlines() == [
+        "double: three numbers: the values of the result differ",
+        "  expected  2 at [1]",
+        "  got       1 at [1]",
+        "  likely    You square.",
+    ]
+    with pytest.raises(CheckFailed) as caught:
+        cases_of(lambda x: 2 * x if len(x) == 2 else -2 * x)
+    assert "other sign. Right: ones. Wrong: three numbers." in str(caught.value)
+
+
+def test_cases_ask_for_inputs_before_values_and_for_an_answer_at_all(examples):
+    with pytest.raises(CheckFailed, match="the inputs were changed in place .x.; work on a copy"):
+        cases_of(lambda x: x.mul_(3))
+    with pytest.raises(CheckFailed, match="not implemented yet"):
+        cases_of(stub)
+    with pytest.raises(CheckFailed, match="double is not defined in the notebook"):
+        with Check("double") as check:
+            check.cases("90", {})
+
+
+def stub(x):
+    raise NotImplementedError
