@@ -151,7 +151,7 @@ blueprints.show_orders(64 * 64, 16, title="Same product, other brackets: 256 tim
 # | **Shapes** | `q`: `(batch, heads, queries, d)`; `k`, `v`: `(batch, heads, keys, d)`; out: like `q` |
 # | **Cost** | linear in the number of tokens: never a matrix of queries × keys when there are more tokens than `d` |
 # | **Allowed** | everything in PyTorch |
-# | **Mind** | `eps` is added to the denominator, whatever its size; a query that is similar to no key gives zeros |
+# | **Mind** | `eps`, of whatever size, is added to the denominator of the formula (without 1/√d); a query that is similar to no key gives zeros |
 # | **Read** | EfficientViT paper, section 3.1, equations 1 to 3 |
 #
 # <details><summary>Hint 1: which product first?</summary>
@@ -732,7 +732,7 @@ def ask(rng):
     yield Case("three scales", x=randn(rng, 1, 6, 4, 3), head_dim=3, scales=(3, 5))
     yield Case("four scales, the largest first", x=randn(rng, 2, 4, 4, 5), head_dim=2,
                scales=(7, 3, 5))
-    yield Case("heads of one channel, a map of one row", x=randn(rng, 2, 3, 1, 6), head_dim=1)
+    yield Case("a map of one row", x=randn(rng, 2, 4, 1, 6), head_dim=2)
     yield Case("head_dim and scales not given", x=randn(rng, 1, 32, 3, 4))
 
 
@@ -749,7 +749,8 @@ class StandInAggregation(nn.Module):
 
 
 def stand_in_attention(q, k, v, eps=1e-15):
-    return F.scaled_dot_product_attention(torch.tanh(q), k, v)
+    q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)  # the length of a query cancels here too
+    return F.scaled_dot_product_attention(q, k, v, scale=3.0)
 
 
 def drive(lab, x, head_dim=None, scales=None):
@@ -1792,6 +1793,13 @@ def ask(rng):
                    num_classes=classes, depth=depth)
 
 
+class Copy(nn.Module):
+    """In the place of the first input layer, to look at what comes behind."""
+
+    def forward(self, x):
+        return x.clone()
+
+
 class NoBlock(nn.Module):
     """In the place of MBConv: nothing, so that blocks do not count."""
 
@@ -1819,7 +1827,7 @@ def drive(lab, num_classes, maps=None, width=None, features=None, depth=None):
     with lab.replacing(MBConv=StandInMBConv if maps is None else NoBlock):
         if maps is None:  # layers and blocks behind the sum
             head = lab.SegmentationHead([5], 5, num_classes, **extra)
-            head.inputs[0] = nn.Identity()
+            head.inputs[0] = Copy()
             head, maps = fill_parameters(head, seed=6), [features]
         else:
             head = lab.SegmentationHead([m.shape[1] for m in maps], width, num_classes, **extra)
@@ -2411,8 +2419,8 @@ def drive(lab, sizes, images=None):
             start = {n: p for n, p in named.items() if n.startswith("tail.")}
             return {"start values": start, "every parameter learns":
                     all(p.requires_grad for p in named.values()),
-                    "shallow starts as it comes, not at zero":
-                        all(bool(p.any()) for n, p in named.items() if n.startswith("shallow."))}
+                    "the weight of shallow does not start at zero":
+                        "shallow.weight" in named and bool(named["shallow.weight"].any())}
         fill_parameters(net, seed=7)
         in_training = net.train()(images.requires_grad_())
         reached = all(part.training for part in net.modules())

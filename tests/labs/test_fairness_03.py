@@ -111,6 +111,12 @@ RIGHT = [
     ),
     (
         "multi_scale_attention",
+        "queries scaled, which cancels",
+        "relu_linear_attention(q, k, v)",
+        "relu_linear_attention(q * self.head_dim**-0.5, k, v)",
+    ),
+    (
+        "multi_scale_attention",
         "a buffer of zeros",
         "return self.proj(out)",
         "return self.proj(torch.zeros(out.shape).add(out))",
@@ -170,6 +176,12 @@ RIGHT = [
         "size for scale_factor",
         "scale_factor=self.scale",
         "size=(self.scale * images.shape[2], self.scale * images.shape[3])",
+    ),
+    (
+        "super_resolution",
+        "a bias of zeros at the start too",
+        ZEROS,
+        ZEROS + "\n        nn.init.zeros_(self.shallow.bias)",
     ),
     (
         "super_resolution",
