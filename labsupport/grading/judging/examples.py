@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from labsupport.answers.mistakes import Mistake
 from labsupport.answers.wire import encode
 from labsupport.course.judge_cell import used_by
@@ -20,7 +22,12 @@ def write_examples(lab: Lab, folder: Path) -> Path:
     same bytes."""
     path = folder / f"{lab.stem}.json.gz"
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(examples_of(AnswerKey(lab)), sort_keys=True)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # more of them add in another order
+    try:
+        text = json.dumps(examples_of(AnswerKey(lab)), sort_keys=True)
+    finally:
+        torch.set_num_threads(threads)
     path.write_bytes(gzip.compress(text.encode(), mtime=0))
     return path
 

@@ -38,7 +38,9 @@ def command(
 
     ``masked`` are module files (relative to the package) that read as empty inside: the
     reference models of the lab that is being graded. ``module`` is what runs inside, with the
-    place of the sockets and ``arguments``. The long runs' folder is empty inside.
+    place of the sockets and ``arguments``. The long runs' folder is empty inside, and so are the
+    examples of visible checks, whose drivers hold right earlier exercises; the audit, which runs
+    checks and no students' code, has them in a sandbox of its ``module``.
     """
     words = [
         bubblewrap(),
@@ -64,7 +66,7 @@ def command(
     package = Path(labsupport.__file__).parent
     for name in masked:
         words += ["--ro-bind", "/dev/null", str(package / name)]
-    hidden = _hidden(package, masked)
+    hidden = _hidden(package, masked, module == ZYGOTE)
     for path in hidden:
         words += ["--tmpfs", path]
     # Kernel settings are writable for root, even for a root without any capability.
@@ -81,14 +83,16 @@ def command(
     return [*words, sys.executable, "-m", module, RUN, *arguments]
 
 
-def _hidden(package: Path, masked: list[str]) -> list[str]:
-    """Folders inside the visible ones that hold other people's work, the long runs, or a masked
-    module's byte code, from which its source is as good as read."""
+def _hidden(package: Path, masked: list[str], graded: bool) -> list[str]:
+    """Folders inside the visible ones that hold other people's work, the long runs, examples of
+    checks, or a masked module's byte code, from which its source is as good as read."""
     caches = {str((package / name).parent / "__pycache__") for name in masked}
     for cache in caches:
         with contextlib.suppress(OSError):  # what cannot be written will not come to be later
             os.makedirs(cache, exist_ok=True)
     never = [str(package / name) for name in NEVER_SEEN]
+    if graded:
+        never.append(str(Path(_data()) / "checks"))
     exchanges = ["/usr/local/share/nbgrader", "/usr/share/nbgrader"]
     exchanges += [str(Path(sys.prefix) / "share" / "nbgrader")]
     return sorted(path for path in {*caches, *exchanges, *never} if os.path.isdir(path))
