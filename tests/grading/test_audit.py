@@ -64,7 +64,7 @@ def mutants(mini_path):
             "self.layers = nn.ModuleList((nn.Linear(dim, dim, bias=False) for _ in range(2)))",
         ),
         ("other function", "return y.transpose(1, 2).log_softmax(dim=-1) / math.sqrt(2)"),
-        ("dtype", "y = einops.rearrange(x, 'b n d -> b d n').double()"),
+        ("dtype", "y = einops.rearrange(x, 'b n d -> b d n').bfloat16().float()"),
         ("detached", "x = x + layer(self.norm(x.detach()))"),
         ("frozen", "self.norm = nn.LayerNorm(dim, eps=1e-06).requires_grad_(False)"),
         ("shared", "self.layers = nn.ModuleList([nn.Linear(dim, dim)] * 2)"),

@@ -11,7 +11,6 @@ def returns(name: str, expression: str, words: str, status: str = "failed") -> A
 VALUES = [
     returns("NaN", "torch.where(y == y[0], float('nan'), y)", "holds NaN"),
     returns("infinite", "y / 0", "holds infinite values"),
-    returns("double", "y.double()", "is float64 instead of float32"),
     returns("integer", "y.long()", "is int64 instead of float32"),
     returns("complex", "torch.complex(y, torch.zeros_like(y))", "is complex64"),
     returns("one dimension more", "y[None]", "has shape (1, 1) instead of (1,)"),
