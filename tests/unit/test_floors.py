@@ -46,7 +46,12 @@ def test_every_import_of_the_package_goes_down(root):
         ("data/batch.py", "from labsupport.training import fit", "Floors"),
         ("labs/lab01/widgets.py", "import labsupport.labs.lab02.footprints", "another lab's"),
         ("labs/lab09/painter.py", "import labsupport.experiments.record", "A long run"),
-        ("answers/wire.py", "import labsupport.answers.compare", "Grading: from"),
+        (
+            "grading/judging/cases.py",
+            "import labsupport.grading.submission.realign",
+            "Grading: from",
+        ),
+        ("answers/wire.py", "import labsupport.notebook.check", "Floors"),
     ],
 )
 def test_a_planted_import_is_caught(copy, room, planted, contract):

@@ -11,7 +11,7 @@ from labsupport.models.hart.diffusion import Diffusion
 from labsupport.models.hart.generator import Hart
 from labsupport.models.hart.residual import DenoisingMLP, ResidualDiffusion
 from labsupport.models.hart.sampling import Draws, choose, guidance_at, guided
-from labsupport.models.hart.schedule import cosine_betas, respaced, respaced_betas
+from labsupport.models.hart.schedule import cosine_betas, respaced, respaced_betas, signal
 from labsupport.models.hart.tokenizer import HybridTokenizer
 
 SMALL = HartConfig(
@@ -222,3 +222,10 @@ def test_training_lowers_the_loss():
     assert [record["step"] for record in log] == [50, 100, 150]
     assert log[-1]["codes"] < 0.8 * log[0]["codes"]
     assert log[-1]["latents"] < 0.95 * log[0]["latents"]
+
+
+def test_a_network_built_for_counting_leaves_the_schedule_as_it_is():
+    signal.cache_clear()
+    with torch.device("meta"):
+        assert signal().device.type == "cpu"
+    assert torch.equal(signal(), signal(1000)) and signal()[-1] > 0

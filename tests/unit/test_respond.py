@@ -70,8 +70,6 @@ def test_a_students_kernel_loads_nothing_else_of_grading_and_nothing_of_the_cour
     code = "import sys, labsupport.answers.respond\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    answers = {n for n in loaded if n.startswith("labsupport.answers")}
-    assert "labsupport.answers.respond" in answers
-    above = {n for n in loaded if n.startswith(("labsupport.grading.", "labsupport.course."))}
-    assert above == answers
+    assert "labsupport.answers.respond" in loaded
+    assert not [n for n in loaded if n.startswith(("labsupport.grading", "labsupport.course"))]
     assert not {"nbformat", "nbgrader", "jupytext", "yaml"} & loaded

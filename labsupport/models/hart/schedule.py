@@ -23,6 +23,7 @@ def cosine_betas(steps: int = STEPS) -> Tensor:
     return torch.tensor(
         [min(1 - kept((i + 1) / steps) / kept(i / steps), MAX_BETA) for i in range(steps)],
         dtype=torch.float64,
+        device="cpu",  # it is kept for all: one built for counting, on "meta", must not leave it so
     )
 
 
