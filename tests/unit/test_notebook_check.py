@@ -193,6 +193,7 @@ def examples(monkeypatch):
         "mistakes": [("You square.", squares)],
     }
     monkeypatch.setattr("labsupport.answers.examples._read", lambda lab: {"double": about})
+    return about
 
 
 def cases_of(function):
@@ -228,6 +229,21 @@ def test_cases_ask_for_inputs_before_values_and_for_an_answer_at_all(examples):
     with pytest.raises(CheckFailed, match="double is not defined in the notebook"):
         with Check("double") as check:
             check.cases("90", {})
+
+
+def test_each_part_is_asked_twice(examples, monkeypatch):
+    """As when it is graded: what is kept between calls shows in a later part too."""
+    about = {**examples, "parts": ["a", "b"]}
+    monkeypatch.setattr("labsupport.answers.examples._read", lambda lab: {"double": about})
+    calls = []
+
+    def forgetful(x):
+        calls.append(len(x))
+        return 2 * x if calls.count(2) < 2 else 3 * x
+
+    with pytest.raises(CheckFailed, match="b, ones: called twice on the same inputs"):
+        cases_of(forgetful)
+    assert calls == [3, 3, 2, 2, 2]
 
 
 def stub(x):

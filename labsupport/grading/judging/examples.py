@@ -38,16 +38,20 @@ def examples_of(key: AnswerKey) -> dict[str, dict]:
 
 
 def _of_exercise(key: AnswerKey, exercise: str) -> dict:
-    judge, challenge = key.judge(exercise), key.challenge(exercise, SEED)
-    expected = key.expected(challenge)
-    mistakes = key.mistakes(challenge)
+    judge, challenges = key.judge(exercise), key.challenges(exercise, SEED)  # one a part
+    cases = [case for challenge in challenges for case in challenge.cases]
+    expected = [answer for challenge in challenges for answer in key.expected(challenge)]
+    mistakes = [
+        Mistake(parts[0].text, [value for mistake in parts for value in mistake.answers])
+        for parts in zip(*map(key.mistakes, challenges), strict=True)
+    ]
     return {
         "driver": judge.driver,
         "accept": _accept(key.lab.one("judge", exercise).source),
         "tolerance": asdict(judge.tolerance),
-        "names": [case.name for case in challenge.cases],
-        "parts": [case.part for case in challenge.cases],
-        "inputs": [encode(judge.given(case)) for case in challenge.cases],
+        "names": [case.name for case in cases],
+        "parts": [case.part for case in cases],
+        "inputs": [encode(judge.given(case)) for case in cases],
         "expected": expected,
         "mistakes": [(m.text, _shortened(m, expected)) for m in mistakes],
     }
