@@ -8,6 +8,7 @@ import copy
 import datetime
 import itertools
 import re
+from collections import Counter
 from pathlib import Path
 
 import nbformat
@@ -15,7 +16,7 @@ from nbformat.notebooknode import NotebookNode
 from nbgrader.api import Gradebook
 
 from labsupport.course.build import dump
-from labsupport.course.lab import BEGIN, END, Lab, solution_code
+from labsupport.course.lab import BEGIN, END, Lab, LabCell, solution_code
 from labsupport.course.source import read_lab
 from labsupport.errors import CourseError
 from labsupport.grading.ledger.course_directory import load_config
@@ -35,9 +36,9 @@ def make_class(folder: Path, stem: str, executed: Path | None = None) -> list[st
     released = nbformat.read(folder / "release" / stem / f"{stem}.ipynb", as_version=4)
     own = _outputs(executed)
     hand_in = {"perfect": solve(released, lab, outputs=own), "blank": released}
-    for trap in lab.of("trap"):
+    for student, trap in known_mistakes(lab).items():
         code = without_diagnosis(trap.source)
-        hand_in[f"trap-{slug(trap.label)}"] = solve(released, lab, {trap.name: code}, own)
+        hand_in[student] = solve(released, lab, {trap.name: code}, own)
     for index in range(max(len(lab.of("alternative", name)) for name in lab.exercises)):
         others = {
             name: lab.of("alternative", name)[index].source
@@ -78,6 +79,16 @@ def solve(
         elif kind in ("experiment", "given") and cell.cell_type == "code":
             cell.outputs = copy.deepcopy((outputs or {}).get(cell.id, []))
     return notebook
+
+
+def known_mistakes(lab: Lab) -> dict[str, LabCell]:
+    """The lab's traps by the student who hands each in; two exercises may share a label."""
+    traps = lab.of("trap")
+    shared = {label for label, n in Counter(slug(t.label) for t in traps).items() if n > 1}
+    ids = [
+        slug(t.label) if slug(t.label) not in shared else slug(f"{t.name} {t.label}") for t in traps
+    ]
+    return dict(zip((f"trap-{id_}" for id_ in ids), traps, strict=True))
 
 
 def slug(label: str) -> str:

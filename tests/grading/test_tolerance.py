@@ -12,7 +12,6 @@ from labsupport.answers.respond import driver_names
 from labsupport.answers.tolerance import Tolerance
 from labsupport.answers.wire import decode, encode
 from labsupport.course.source import find_labs, read_lab
-from labsupport.grading.judging import judge
 from labsupport.grading.judging.cases import Case, randn
 from labsupport.grading.judging.diagnosis import Catalogue
 from labsupport.grading.judging.judge import AnswerKey
@@ -70,9 +69,7 @@ def test_what_a_judge_says_of_tolerance_arrives_in_the_comparison(key, monkeypat
     """A number at nine tenths of the stated distance from the right one is right; further off
     than stated by a fifth, wrong."""
     assert [f.name for f in fields(Tolerance)] == list(USUAL)  # else this test lags behind
-    # neither a diagnosis nor the second answer to the first case is what this is about
-    monkeypatch.setattr(Catalogue, "hint", lambda *about: "")
-    monkeypatch.setattr(judge, "_changes", lambda *about: None)
+    monkeypatch.setattr(Catalogue, "mistakes", lambda *about: iter(()))  # no diagnosis is wanted
     for cell in key.lab.of("judge"):
         told = stated(cell)
         challenge = key.challenge(cell.name, "tolerance")
