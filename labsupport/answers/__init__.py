@@ -5,9 +5,10 @@ it is graded, runs nothing else. Nothing here knows a right answer.
 
 Rooms: `respond` (asks the code and hands its answers over), `plain_values` (an answer as values
 that can be sent), `student_errors` (what an exception means for the student), `wire` (values as
-text), `tolerance`, `compare` (an answer and the expected one), `seen` (how they differ, in words),
-`findings` (what came of each case), `mistakes` (which known mistake explains an answer),
-`examples` (what a visible check asks), `text` (a student's, fit to be shown).
+text), `tolerance`, `compare` (an answer and the expected one), `seen` (how they differ, in words)
+and `seen_numbers` (the same of numbers, over all cases), `findings` (what came of each
+case), `mistakes` (which known mistake explains an answer), `examples` (what a visible check asks),
+`text` (a student's, fit to be shown).
 """
 
 import lazy_loader

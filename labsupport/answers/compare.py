@@ -20,13 +20,18 @@ WHOLE = "the result"  # what an answer is called that is no part of another
 @dataclass(frozen=True)
 class Difference:
     """The first difference between an answer and the expected one: ``text`` says what differs;
-    ``answer`` and ``expected`` are the two parts that do, None where it is a matter of form. The
-    last is never told to who is graded."""
+    ``answer`` and ``expected`` are the two parts whose values do, None where ``text`` says all
+    (a shape, a missing name). The last is never told to who is graded."""
 
     text: str
     answer: Any = None
     expected: Any = None
     near: tuple[float, float] = (0.0, 0.0)  # rtol and atol
+
+    @property
+    def of_form(self) -> bool:
+        """Whether ``text`` says all that there is to say."""
+        return self.answer is None and self.expected is None
 
     def how(self) -> str:
         """How the two differ, where that is simple to say, else ""."""
@@ -124,7 +129,7 @@ def _words(answer: Any, expected: bool | str | None, place: str) -> Difference |
             return None
         if isinstance(expected, bool) and place != WHOLE:  # a claim: its name says what should be
             return Difference(f"{'not true' if expected else 'true, and should not be'}: {place}")
-        return Difference(f"{place} differs")
+        return Difference(f"{place} differs", answer, expected)
     wanted = {bool: "True or False", str: "a string"}.get(type(expected), "None")
     return Difference(f"{place} is {_kind(answer)}, not {wanted}")
 
@@ -135,7 +140,8 @@ def _numbers(answer: Any, expected: float, tolerance: Tolerance, place: str) -> 
     if isinstance(answer, bool) or not isinstance(answer, int | float):
         return Difference(f"{place} is {_kind(answer)}, not a number")
     plain = place == "value" or place.startswith("item ")
-    other = Difference(f"{place} differs" if plain else f"the value of {place} differs")
+    text = f"{place} differs" if plain else f"the value of {place} differs"
+    other = Difference(text, answer, expected)
     if isinstance(expected, int) and isinstance(answer, int):
         return None if answer == expected else other
     try:

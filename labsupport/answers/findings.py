@@ -96,6 +96,12 @@ class Finding:
     value: Any = field(default=None, compare=False, repr=False)
     difference: Difference | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def says_how(self) -> str:
+        """What is said of how the answer differs, beyond that it does; "" where nothing is."""
+        of_form = self.difference is not None and self.difference.of_form
+        return self.seen or (self.text if of_form else "")
+
 
 def finding(name: str, part: str, answer: Any, expected: dict, rules: Rules) -> Finding:
     """Judge one answer as it came (see ``respond.answer_cases``) by the solution's own."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from labsupport.answers.findings import Finding, Rules
+from labsupport.answers.seen_numbers import as_number, seen_in_numbers
 
 MOST_NAMED = 4  # cases named in a message
 
@@ -42,21 +43,36 @@ def explain(
         if hint:
             explained[wrong[0]] = replace(first, hint=hint, cause="known mistake")
         else:
-            how = f"{how}." if first.difference and (how := first.difference.how()) else ""
-            cases = which_cases([findings[i] for i in places])
-            explained[wrong[0]] = replace(first, seen=" ".join(filter(None, (how, cases))))
+            said = (_how(first, [findings[i] for i in wrong]), which_cases(findings, places))
+            seen = " ".join(f"{one}." for one in said if one)
+            explained[wrong[0]] = replace(first, seen=seen)
     return explained
 
 
-def which_cases(findings: Sequence[Finding]) -> str:
+def _how(first: Finding, wrong: Sequence[Finding]) -> str:
+    """How the first wrong answer differs; where it is a number, how all of them do."""
+    if first.difference is None:
+        return ""
+    pairs = [
+        (as_number(f.difference.answer), as_number(f.difference.expected))
+        for f in wrong
+        if f.difference is not None
+    ]
+    if None in pairs[0]:  # no number
+        return first.difference.how()
+    return seen_in_numbers([(one, right) for one, right in pairs if None not in (one, right)])
+
+
+def which_cases(findings: Sequence[Finding], places: Sequence[int]) -> str:
     """Which cases of a part are right and which are wrong, in words; "" for a single case."""
-    right = list(dict.fromkeys(f.case for f in findings if f.status == "passed" and f.case))
-    wrong = list(dict.fromkeys(f.case for f in findings if f.status != "passed" and f.case))
-    if len(findings) < 2 or not wrong:
+    part = [findings[i] for i in places]
+    right = list(dict.fromkeys(f.case for f in part if f.status == "passed" and f.case))
+    wrong = list(dict.fromkeys(f.case for f in part if f.status != "passed" and f.case))
+    if len(part) < 2 or not wrong:
         return ""
     if not right:
-        return ""
-    return f"Right: {_listed(right)}. Wrong: {_listed(wrong)}."
+        return f"Wrong in all {len(part)} cases" if len(wrong) > 1 else ""
+    return f"Right: {_listed(right)}. Wrong: {_listed(wrong)}"
 
 
 def _has_values(findings: Sequence[Finding], wrong: Sequence[int]) -> bool:

@@ -12,6 +12,10 @@ from torch import Tensor
 
 MOST_SLICES = 64  # along an axis, to look for another order in
 MOST_SHIFT = 3
+LITTLE = 0.1  # an error of less than this, as a share of the right values' size, is small
+MUCH = 1.5  # values this many times as large are no longer of about the right size
+HARDLY = 0.3  # a correlation below which two tensors are not alike
+FEW = 8  # values; a correlation of fewer says nothing
 
 
 def seen(answer: Tensor, expected: Tensor, rtol: float, atol: float) -> str:
@@ -28,7 +32,7 @@ def seen(answer: Tensor, expected: Tensor, rtol: float, atol: float) -> str:
         close = partial(torch.allclose, rtol=rtol, atol=atol)
         found = next(_relations(answer, expected, close), "")
     wrong = ~torch.isclose(answer, expected, rtol=rtol, atol=atol, equal_nan=True)
-    return found or _where(wrong)
+    return found or _where(wrong) or _size(answer, expected)
 
 
 def _relations(answer: Tensor, expected: Tensor, close: partial) -> Iterator[str]:
@@ -104,6 +108,28 @@ def _where(wrong: Tensor) -> str:
     if wrong.dim() >= 2 and min(wrong.shape[-2:]) > 2 and not wrong[..., 1:-1, 1:-1].any():
         return "only the border of the last two axes is wrong"
     return f"{max(wrong.double().mean().item(), 0.01):.0%} of the values are wrong"
+
+
+def _size(answer: Tensor, expected: Tensor) -> str:
+    """How far from the right one a tensor is that is wrong everywhere."""
+    if answer.numel() < 2 or not expected.isfinite().all() or not expected.any():
+        return ""
+    if not answer.isfinite().all():
+        return ""
+    right = expected.square().mean().sqrt()
+    apart = ((answer - expected).square().mean().sqrt() / right).item()
+    times = (answer.square().mean().sqrt() / right).item()
+    if apart < LITTLE:
+        return f"every value is a little off, by about {max(apart, 1e-4):.1g} of its size"
+    if not 1 / MUCH < times < MUCH:
+        larger = f"{times:.2g} times as large" if times > 1 else f"{times:.2g} of the size"
+        return f"every value is wrong; on the whole they are about {larger}"
+    if answer.numel() < FEW:
+        return "every value is wrong, and of about the right size"
+    together = torch.corrcoef(torch.stack([answer.flatten(), expected.flatten()]))[0, 1].item()
+    alike = "hardly like" if abs(together) < HARDLY else "partly like"
+    alike = alike if together > -HARDLY else "opposite to"
+    return f"every value is wrong: of about the right size, and {alike} what is right"
 
 
 def _places(hit: Tensor) -> str:

@@ -62,3 +62,22 @@ def test_an_error_is_no_wrong_value():
     explained = explain(findings, Rules(), lambda: 1 / 0)  # nobody is asked
     assert explained[0].cause == "raised"
     assert explained[0].seen == "Right: 3 heads; batch of one. Wrong: one head."
+
+
+def test_numbers_are_explained_over_all_cases():
+    rights, names = [3, 7, 20], ["small", "wide", "deep"]
+    findings = [
+        finding(n, "", {"answer": encode(r + 2)}, {"answer": encode(r)}, Rules())
+        for n, r in zip(names, rights, strict=True)
+    ]
+    first = explain(findings, Rules(), lambda: [])[0]
+    assert first.seen == "it is too large, always by the same amount. Wrong in all 3 cases."
+    assert first.says_how == first.seen
+
+
+def test_a_difference_of_form_says_how_by_itself():
+    shape = finding(
+        "one", "", {"answer": encode(torch.ones(3))}, {"answer": encode(RIGHT[0])}, Rules()
+    )
+    assert "shape (3,) instead of (4,)" in shape.says_how
+    assert finding("one", "", {"answer": encode(2)}, {"answer": encode(1)}, Rules()).says_how == ""

@@ -19,8 +19,8 @@ class Verdict:
     ``parts`` has ``{"part", "points", "max_points"}`` of each where the exercise has parts; then
     a ``failed`` one may have earned some of its points. ``hint`` is the diagnosis of a known
     mistake, which is in ``message`` too; ``cause`` is then "known mistake", and otherwise that of
-    the first finding. ``seen`` is what is said in the place of a diagnosis: which cases are wrong
-    and how.
+    the first finding. ``seen`` is what is said in the place of a diagnosis: how the answer differs,
+    and which cases are wrong.
     """
 
     exercise: str
@@ -77,7 +77,7 @@ def score(cell: LabCell, findings: Iterable[Finding]) -> Verdict:
         status = "failed" if earned else first.status
         message = _message(cell, told, earned, alike)
         hint = next((f.hint for f in reversed(told) if f.hint), "")
-        seen = next((f.seen for f in told if f.seen), "")
+        seen = next((how for f in told if (how := f.says_how)), "")
         cause = "known mistake" if hint else first.cause
     parts = [
         {"part": part, "points": earned.get(part, 0.0), "max_points": most}
