@@ -18,7 +18,7 @@ def build(
         from labsupport.course.build import build_notebook
         from labsupport.course.conda_environment import write_environment
         from labsupport.course.publication import fill_readme, repository_of
-        from labsupport.course.solve import execute_solution
+        from labsupport.course.solve import execute_solution, refresh_prose
         from labsupport.course.source import find_labs, read_lab
         from labsupport.grading.judging.examples import write_examples
 
@@ -36,6 +36,11 @@ def build(
                 done = execute_solution(lab, path.with_suffix(".ipynb"), profile, repository)
                 console.print(
                     f"{done.relative_to(top)}: executed in {time.monotonic() - begin:.0f} s"
+                )
+            elif not refresh_prose(lab, path.with_suffix(".ipynb"), repository):
+                console.print(
+                    f"{path.with_suffix('.ipynb').name}: its code has changed since it was run; "
+                    f"'labs build {lab.number} --execute' runs it"
                 )
         fill_readme(top, repository, [p.stem for p in find_labs(top / "solutions")])
         write_environment(top)

@@ -4,6 +4,7 @@ import copy
 import tempfile
 from pathlib import Path
 
+import nbformat
 import papermill
 from nbformat.notebooknode import NotebookNode
 
@@ -23,6 +24,30 @@ def solved_notebook(lab: Lab, repository: str = "") -> NotebookNode:
         for key in ("nbgrader", "editable", "deletable"):
             cell.metadata.pop(key, None)
     return notebook
+
+
+def refresh_prose(lab: Lab, executed: Path, repository: str = "") -> bool:
+    """Bring an executed solution's prose up to date with its source, without running anything.
+
+    True where nothing but prose had changed since it was run. Otherwise the file is left as it is:
+    its figures may be those of other code.
+    """
+    if not executed.exists():
+        return False
+    notebook = nbformat.read(executed, as_version=4)
+    wanted = solved_notebook(lab, repository)
+    if _code(notebook) != _code(wanted):
+        return False
+    done = {c.id: c for c in notebook.cells}
+    notebook.cells = [done.get(cell.id, cell) for cell in wanted.cells]
+    for cell, new in zip(notebook.cells, wanted.cells, strict=True):
+        cell.source = new.source
+    executed.write_text(dump(notebook), encoding="utf-8")
+    return True
+
+
+def _code(notebook: NotebookNode) -> list[tuple[str, str]]:
+    return [(c.id, c.source) for c in notebook.cells if c.cell_type == "code"]
 
 
 def execute_solution(

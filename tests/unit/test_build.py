@@ -1,5 +1,7 @@
 """Notebooks out of a source: reproducible, valid, and without a line of the solution."""
 
+import json
+
 import nbformat
 import pytest
 
@@ -11,7 +13,7 @@ from labsupport.course.build import (
     student_notebook,
 )
 from labsupport.course.publication import badge, fill_readme, repository_of
-from labsupport.course.solve import solved_notebook
+from labsupport.course.solve import refresh_prose, solved_notebook
 from labsupport.course.source import read_lab
 
 ADDRESS = "https://github.com/someone/labs"
@@ -110,3 +112,24 @@ def test_a_check_is_folded_and_says_of_what_it_is(mini):
             assert cell.source.startswith(f"# @title Check of {name}\n")
             assert cell.metadata["jupyter"] == {"source_hidden": True}
             assert cell.metadata["cellView"] == "form"
+
+
+def test_an_edit_of_prose_needs_no_run_and_one_of_code_does(mini_path, tmp_path):
+    executed = tmp_path / "90_mini.ipynb"
+    run = solved_notebook(read_lab(mini_path))
+    first = next(cell for cell in run.cells if cell.cell_type == "code")
+    first.outputs = [nbformat.v4.new_output("stream", text="as it was")]
+    nbformat.write(run, executed)
+    text = mini_path.read_text(encoding="utf-8")
+    prose = next(line for line in text.splitlines() if line.startswith("# # "))
+    edited = tmp_path / "90_mini.py"
+    edited.write_text(text.replace(prose, f"{prose}, said otherwise", 1), encoding="utf-8")
+    assert refresh_prose(read_lab(edited), executed)
+    after = json.loads(executed.read_text())
+    assert "said otherwise" in "".join(after["cells"][0]["source"])
+    assert "as it was" in executed.read_text()
+    edited.write_text(text.replace("import torch", "import torch, math", 1), encoding="utf-8")
+    before = executed.read_bytes()
+    assert not refresh_prose(read_lab(edited), executed)
+    assert executed.read_bytes() == before
+    assert not refresh_prose(read_lab(mini_path), tmp_path / "never run.ipynb")
