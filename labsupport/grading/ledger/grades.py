@@ -5,18 +5,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nbformat
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.plugins import CsvExportPlugin
 
 from labsupport.errors import CourseError
 from labsupport.grading.ledger.course_directory import course_api, load_config
 from labsupport.grading.ledger.gradebook import db_url, open_gradebook
-from labsupport.grading.ledger.handed_in import refusal
 from labsupport.grading.ledger.preprocessors import ExecuteAndJudge
 from labsupport.grading.ledger.recording import feedback_pages, is_recorded, record
 from labsupport.grading.ledger.store import ResultStore, check_room, only_run
 from labsupport.grading.running.sandbox.visible import bubblewrap
+from labsupport.grading.submission.reading import unreadable
 from labsupport.grading.workers.fanout import perform_all
 
 
@@ -142,31 +141,6 @@ def _about(assignment: str, student: str) -> dict:
 def _one_line(error: Exception) -> str:
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0][:200] if text else ''}"
-
-
-def unreadable(folder: Path, assignment: str, student: str) -> str:
-    """Why the submitted notebook cannot be read, in one line, or ""."""
-    place = folder / "submitted" / student / assignment
-    path = place / f"{assignment}.ipynb"
-    if refused := refusal(folder, assignment, student):
-        return refused
-    if not path.exists():
-        others = ", ".join(p.name for p in sorted(place.glob("*.ipynb"))) or "no notebook"
-        return f"{path.name} was not handed in (there is {others})"
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-        nbformat.validate(nbformat.read(path, as_version=4))
-    except json.JSONDecodeError as error:
-        return (
-            f"{path.name} is damaged: JSON breaks off or goes wrong in line {error.lineno} "
-            f"({error.msg}); ask for it to be handed in again"
-        )
-    except nbformat.ValidationError as error:
-        return f"{path.name} is not a valid notebook: {error.message[:120]}"
-    except Exception as error:
-        line = str(error).splitlines()[0] if str(error) else ""
-        return f"{path.name} is not a notebook: {type(error).__name__}: {line[:120]}"
-    return ""
 
 
 def read_rows(folder: Path, todo: list[tuple[str, str]], errors: dict) -> list[Row]:

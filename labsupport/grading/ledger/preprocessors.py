@@ -14,6 +14,7 @@ from traitlets import Bool, Unicode
 
 from labsupport.course.source import find_labs
 from labsupport.grading.ledger.store import ResultStore
+from labsupport.grading.submission.reading import as_text
 from labsupport.grading.submission.realign import realign
 from labsupport.grading.workers.task import GradingTask, perform, released_notebook
 
@@ -86,7 +87,7 @@ class ExecuteAndJudge(Execute):
         return GradingTask(
             stem=stem,
             lab=lab.read_text(encoding="utf-8"),
-            submitted=(Path(folder) / f"{stem}.ipynb").read_text(encoding="utf-8"),
+            submitted=as_text((Path(folder) / f"{stem}.ipynb").read_bytes()),
             seed=f"{self.seed}/{student}",
             profile=self.profile,
             cell_seconds=self.timeout,

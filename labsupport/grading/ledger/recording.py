@@ -22,6 +22,7 @@ from nbgrader.converters.base import BaseConverter
 from nbgrader.utils import capture_log
 
 from labsupport.grading.ledger.course_directory import course_api, last_error
+from labsupport.grading.ledger.submitted import SubmittedExporter
 
 FEW = 4  # feedback pages; for so few, starting processes takes longer than it saves
 
@@ -33,7 +34,8 @@ class Record(Autograde):
     and no look at metadata, for they are our own.
     """
 
-    autograde_preprocessors: Any  # nbgrader's trait
+    autograde_preprocessors: Any  # nbgrader's traits
+    exporter_class: Any
 
     def _init_preprocessors(self) -> None:
         self.autograde_preprocessors = [
@@ -57,6 +59,7 @@ def record(api: NbGraderAPI, assignment: str, student: str) -> str:
     try:
         converter = Record(coursedir=coursedir, parent=api)
         converter.force = converter.create_student = True
+        converter.exporter_class = SubmittedExporter  # in courses older than it too
         result = capture_log(converter)
     finally:
         coursedir.assignment_id, coursedir.student_id = before

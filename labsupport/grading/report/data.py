@@ -18,7 +18,8 @@ from labsupport.course.source import find_labs, read_lab
 from labsupport.errors import CourseError
 from labsupport.grading.judging.verdicts import STATUSES
 from labsupport.grading.ledger.course_directory import course_api, load_config
-from labsupport.grading.ledger.grades import submissions, unreadable
+from labsupport.grading.ledger.grades import submissions
+from labsupport.grading.submission.reading import unreadable
 
 
 @dataclass

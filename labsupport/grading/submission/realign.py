@@ -13,7 +13,9 @@ import nbformat
 from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
+from labsupport.course.build import is_graded_line
 from labsupport.grading.submission.cell_code import compiles, defined_names
+from labsupport.grading.submission.mending import WAS
 from labsupport.grading.submission.sanitise import clean_attachments, writable
 
 STUDENTS = ("exercise", "answer", "parameters")  # kinds of cells whose content is the student's
@@ -59,7 +61,7 @@ class _Piece:
         self.source = writable("".join(cell.get("source") or ""))
         self.key = _key(self.source)
         self.names = [str(about.get("grade_id"))] if isinstance(about, dict) else []
-        self.names.append(str(cell.get("id", "")))
+        self.names += [str(name) for name in (metadata.get(WAS), cell.get("id", "")) if name]
         self.outputs = cell.get("outputs") if self.type == "code" else []
         self.of: str | None = None  # the lab's cell that it is, or is a part of
 
@@ -125,7 +127,8 @@ def _placed(released: NotebookNode, mine: list[_Piece], elsewhere: set[str], rep
         return [cell, *(new_code_cell(source, id="own") for source in broken)]
     cell.outputs = mine[0].outputs or []
     added = _added_lines(mine[0].source, released.source) if kind == "given" else ""
-    if mine[0].key != _key(released.source):
+    earlier = kind == "judge" and is_graded_line(mine[0].source.strip())  # with other points
+    if mine[0].key != _key(released.source) and not earlier:
         repairs.append(
             f"{name} was edited: the lab's own text has been put back"
             + (", the added lines after it" if added else "")
@@ -165,7 +168,7 @@ def _own_cells(pieces: list[_Piece]) -> dict[int | None, list[NotebookNode]]:
             before = id(piece)
             continue
         make = new_code_cell if piece.type == "code" else new_markdown_cell
-        name = piece.names[-1]
+        name = piece.names[-1] if piece.names else ""
         cell = make(piece.source, id=name if _ID.match(name) else "own")
         if piece.type == "code":
             cell.outputs = piece.outputs or []

@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import nbformat
 from nbformat.notebooknode import NotebookNode
 
 from labsupport.grading.running.run import execute
+from labsupport.grading.submission.reading import read_submission
 from labsupport.grading.submission.submission import SKIPPED
 
 MOST_LINES, LONGEST = 8, 400  # of a message
@@ -22,7 +22,7 @@ class CheckResult:
 
 def run_checks(path: Path, profile: str = "smoke") -> list[CheckResult]:
     """Run a notebook without its experiments and return one result for each check cell."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook, _ = read_submission(path.read_bytes())
     for cell in notebook.cells:
         if cell.metadata.get("labsupport", {}).get("kind") in (*SKIPPED, "judge"):
             cell.source = ""

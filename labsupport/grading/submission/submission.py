@@ -6,6 +6,7 @@ import hashlib
 import html
 import importlib.metadata
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -25,6 +26,7 @@ from labsupport.grading.submission.passive import passive_cells
 from labsupport.grading.submission.questions import SKIPPED, verdict_of, with_questions
 from labsupport.grading.submission.realign import realign
 from labsupport.grading.submission.sanitise import Patience, clean_markdown, clean_outputs
+from labsupport.grading.submission.verdict_cells import verdict_outputs
 
 VERSIONS = ("labsupport", "numpy", "einops", "nbgrader", "papermill", "ipykernel")
 OWN_OUTPUT = "Output as the student handed it in; this cell is not run when grading.\n"
@@ -44,6 +46,7 @@ def grade_submission(
     submitted: NotebookNode,
     *,
     seed: str,
+    mended: Sequence[str] = (),
     profile: str = "smoke",
     limits: RunLimits | None = None,
     sandbox: WarmSandbox | None = None,
@@ -52,11 +55,12 @@ def grade_submission(
     """Grade a notebook as it was handed in, in whatever state.
 
     It is first brought into the form of the released lab. ``seed`` decides the inputs, so it is
-    secret and differs by student. Given cells that only draw are run where ``demonstrations`` are
-    asked for; otherwise, and for what takes long, the submission's own outputs are kept. The
-    graded notebook carries no live script.
+    secret and differs by student; ``mended`` is what reading its file has repaired. Given cells
+    that only draw are run where ``demonstrations`` are asked for; otherwise, and for what takes
+    long, the submission's own outputs are kept. The graded notebook carries no live script.
     """
     handed_in, repairs = realign(submitted, _released(key))
+    repairs = [*mended, *repairs]
     kinds = {cell.id: cell for cell in key.lab.cells}
     roles = [kinds.get(_id(cell)) for cell in handed_in.cells]
     skipped = _skipped(handed_in, roles, demonstrations)
@@ -124,7 +128,7 @@ def _with_verdicts(notebook, outputs, roles, verdicts, skipped) -> NotebookNode:
             cell.source = clean_markdown(cell.source)
             continue
         if role is not None and role.kind == "judge":
-            cell.outputs = _verdict_outputs(verdicts[role.name])
+            cell.outputs = verdict_outputs(verdicts[role.name].as_dict())
         elif index in skipped:
             cell.outputs = clean_outputs(cell.get("outputs", []), patience)
             if cell.outputs:
@@ -142,24 +146,6 @@ def _repair_note(repairs: list[str]) -> NotebookNode:
 
 def _stream(text: str) -> NotebookNode:
     return nbformat.from_dict({"output_type": "stream", "name": "stdout", "text": text})
-
-
-def _verdict_outputs(verdict: Verdict) -> list[NotebookNode]:
-    """One result: its HTML is for people, its plain text is the grade nbgrader reads."""
-    colour = "#1b7837" if verdict.status == "passed" else "#b2182b"
-    shown = (
-        f'<div style="border-left:4px solid {colour};padding:4px 10px">'
-        f"<b>{html.escape(verdict.exercise)}: {html.escape(verdict.status)}</b>, "
-        f"{verdict.points:g} of {verdict.max_points:g} points<br>"
-        f"{html.escape(verdict.message)}</div>"
-    )
-    result = {
-        "output_type": "execute_result",
-        "execution_count": None,
-        "metadata": {},
-        "data": {"text/plain": f"{verdict.points:g}", "text/html": shown},
-    }
-    return nbformat.from_dict([result])
 
 
 def _provenance(

@@ -12,7 +12,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import nbformat
 from nbformat.notebooknode import NotebookNode
 
 import labsupport
@@ -44,7 +43,7 @@ class GradingTask:
 
     stem: str
     lab: str  # the lab's source
-    submitted: str  # the notebook as it was handed in, as JSON
+    submitted: str  # the file as it was handed in, for ``read_submission``
     seed: str
     profile: str = "smoke"
     cell_seconds: float = 60
@@ -89,15 +88,18 @@ def _grade(task: GradingTask) -> str:
     import torch
 
     from labsupport.grading.running.limits import RunLimits
+    from labsupport.grading.submission.reading import read_submission
     from labsupport.grading.submission.submission import grade_submission
 
     torch.set_num_threads(1)  # many small tensors: threads would cost more than they bring
     # the sandbox warms while we make the key
     sandbox = _sandbox(*_sandboxed(task.stem, task.lab)) if task.sandbox else None
     key = answer_key(task.stem, task.lab)
+    submitted, mended = read_submission(task.submitted)
     graded = grade_submission(
         key,
-        nbformat.reads(task.submitted, as_version=4),
+        submitted,
+        mended=mended,
         seed=task.seed,
         profile=task.profile,
         limits=RunLimits(cell_seconds=task.cell_seconds),
