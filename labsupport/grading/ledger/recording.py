@@ -22,6 +22,7 @@ from nbgrader.converters.base import BaseConverter
 from nbgrader.utils import capture_log
 
 from labsupport.grading.ledger.course_directory import course_api, last_error
+from labsupport.grading.ledger.pages import make_page, page_is_current
 from labsupport.grading.ledger.submitted import SubmittedExporter
 
 FEW = 4  # feedback pages; for so few, starting processes takes longer than it saves
@@ -99,8 +100,11 @@ class FeedbackPages:
         self._asked: list[tuple[tuple[str, str], Future | str]] = []
 
     def make(self, assignment: str, student: str) -> None:
+        """Have a page made, unless nothing on the one that is there has changed."""
+        if page_is_current(self._api, assignment, student):
+            return
         if self._pool is None:
-            reason: Future | str = _make(self._api, assignment, student)
+            reason: Future | str = make_page(self._api, assignment, student)
         else:
             reason = self._pool.submit(_make_there, assignment, student)
         self._asked.append(((assignment, student), reason))
@@ -142,12 +146,7 @@ def _end_with_the_run() -> None:
 
 
 def _make_there(assignment: str, student: str) -> str:
-    return _make(_here[0], assignment, student)
-
-
-def _make(api: NbGraderAPI, assignment: str, student: str) -> str:
-    result = api.generate_feedback(assignment, student, force=True)
-    return "" if result["success"] else f"no feedback page: {last_error(result)}"
+    return make_page(_here[0], assignment, student)
 
 
 def _time(folder: Path) -> str:

@@ -32,6 +32,7 @@ GRADES_NOTHING = (
     "grading/audit/",
     "grading/collect/",
     "grading/demo.py",
+    "grading/export/",
     "grading/ledger/",
     "grading/report/",
 )
