@@ -1,7 +1,7 @@
 """Comparison of an answer with the expected one: what differs, never what was expected.
 
 How near is near enough, and what an answer may be stored in, is the same for every exercise and
-said to students (docs/contract.md): any floating dtype will do for numbers with a fraction, any
+said to students (`course/contract.md`): any floating dtype will do for numbers with a fraction, any
 integer dtype for whole ones, a list for a tuple, None for a gradient that is zero.
 """
 

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from labsupport.answers.plain_values import plain
-from labsupport.answers.student_errors import student_line, unusable
+from labsupport.answers.student_errors import raised, student_line, unusable
 from labsupport.answers.wire import WireError, decode, encode
 
 MIME = "application/vnd.labsupport.response+json"
@@ -158,7 +158,7 @@ def _answer(driver: Any, lab: LabNamespace, inputs: dict) -> dict:
             return {"error": "unsolved", "text": ""}
         said, where = _said(error), student_line(sys.exc_info()[2])
         if where or isinstance(error, SystemExit):
-            return {"error": "raised", "text": said + where}
+            return {"error": "raised", "text": raised(said) + where}
         return {"error": "unusable", "text": unusable(said)}
     changed = [name for name, value in inputs.items() if _encoded(value) != given[name]]
     if changed:

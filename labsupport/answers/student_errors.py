@@ -28,6 +28,14 @@ MEANINGS = (
     ("to unpack", "not as many values came back as the exercise asks for"),
 )
 
+# What an exception in the student's own lines means, where its words alone do not say it.
+RAISED = (
+    (
+        "a leaf Variable that requires grad",
+        "an input or a parameter is changed in place; work on a copy",
+    ),
+)
+
 
 def student_line(trace: TracebackType | None) -> str:
     """The innermost line of a traceback that is neither the grader's nor a library's, as words
@@ -40,6 +48,11 @@ def student_line(trace: TracebackType | None) -> str:
             found = f" (in {frame.f_code.co_name}, line {trace.tb_lineno} of its cell)"
         trace = trace.tb_next
     return found
+
+
+def raised(said: str) -> str:
+    """What to say where the notebook's own code raised ``said``."""
+    return next((f"{said}: {meaning}" for words, meaning in RAISED if words in said), said)
 
 
 def unusable(said: str) -> str:

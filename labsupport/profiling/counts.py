@@ -8,6 +8,7 @@ These functions always say MACs.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -29,7 +30,8 @@ def count_macs(module_or_fn: Callable[..., Any], *inputs: Tensor) -> int:
     softmax and other element-wise work are left out, as in the tables of the papers. A module runs
     without gradients and in the mode (train or eval) it is in; a function runs as it is, so one
     that calls `backward` has that counted too. Nothing is computed for a module and inputs on the
-    `meta` device, so even ViT-H is counted in a moment.
+    `meta` device, so even ViT-H is counted in a moment; what the code makes anew (a buffer of
+    zeros, say) is then made there too.
     """
     counter = FlopCounterMode(display=False)
     is_module = isinstance(module_or_fn, nn.Module)
@@ -40,8 +42,13 @@ def count_macs(module_or_fn: Callable[..., Any], *inputs: Tensor) -> int:
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.set_grad_enabled(not is_module and torch.is_grad_enabled()):
-            with sdpa_kernel(SDPBackend.MATH), counter:
+            with sdpa_kernel(SDPBackend.MATH), counter, _where(inputs):
                 module_or_fn(*inputs)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
     return counter.get_total_flops() // 2  # the counter gives 2 FLOPs for each MAC
+
+
+def _where(inputs: tuple[Tensor, ...]) -> AbstractContextManager:
+    on_meta = bool(inputs) and all(getattr(t, "is_meta", False) for t in inputs)
+    return torch.device("meta") if on_meta else nullcontext()

@@ -66,6 +66,16 @@ def test_count_macs_sees_multihead_attention_in_either_mode(training):
     assert torch.backends.mha.get_fastpath_enabled()
 
 
+def test_what_an_answer_makes_anew_is_counted_on_the_meta_device_too():
+    def buffered(x):
+        out = torch.zeros(len(x), 3)
+        out[:] = x @ torch.ones(4, 3)
+        return out
+
+    assert count_macs(buffered, torch.empty(2, 4, device="meta")) == 2 * 4 * 3
+    assert torch.zeros(1).device.type == "cpu"
+
+
 def test_count_macs_is_the_same_on_meta_and_restores_the_switch_after_an_error():
     on_meta = torch.empty(BATCH, HEADS, TOKENS, HEAD_DIM, device="meta")
     assert count_macs(attention, on_meta) == ATTENTION_MACS

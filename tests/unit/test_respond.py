@@ -39,6 +39,18 @@ def test_answers_and_errors():
     assert answer(lambda x: object(), x=1)["error"] == "unsendable"
 
 
+def test_an_input_that_learns_and_is_changed_in_place_is_said_in_plain_words():
+    def drive(lab, x):
+        return lab.double(x.requires_grad_())
+
+    def double(x):
+        x *= 2
+        return x
+
+    (answer,) = answer_cases(drive, LabNamespace({"double": double}), [{"x": torch.ones(2)}])
+    assert answer["error"] == "raised" and "work on a copy" in answer["text"]
+
+
 def test_inputs_changed_in_place_are_noticed():
     assert answer(lambda x: x.mul_(2), x=torch.ones(2))["error"] == "changed"
     assert "answer" in answer(lambda x: x * 2, x=torch.ones(2))
