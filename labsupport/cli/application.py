@@ -24,6 +24,7 @@ INSTRUCTORS = (
     "jinja2",
     "jupyterlab",
     "jupytext",
+    "latex2mathml",
     "nbclient",
     "nbformat",
     "nbgrader",
@@ -31,6 +32,16 @@ INSTRUCTORS = (
     "psutil",
     "sqlalchemy",
     "yaml",
+)
+# What a user can mend: no room, no right to write or read, a folder in a file's place.
+MENDABLE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
 )
 console = Console()
 if not console.is_terminal:
@@ -71,9 +82,23 @@ def one_line_errors() -> Iterator[None]:
     except (LabError, FileNotFoundError, ValueError) as error:
         _fail(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if error.errno not in MENDABLE:
             raise
         _fail(f"{error.filename or 'writing'}: {error.strerror}; mend that, then run again")
+    except Exception as error:
+        if not type(error).__module__.startswith("sqlalchemy.exc"):
+            raise
+        _fail(_of_gradebook(error))
+
+
+def _of_gradebook(error: Exception) -> str:
+    from sqlalchemy.exc import DBAPIError
+
+    from labsupport.grading.ledger.gradebook import told
+
+    if not isinstance(error, DBAPIError):
+        raise error
+    return told(error)
 
 
 def as_text(words: str) -> str:

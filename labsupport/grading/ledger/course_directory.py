@@ -17,14 +17,22 @@ from textwrap import dedent
 
 from nbgrader.apps.api import NbGraderAPI
 from sqlalchemy.exc import SAWarning
-from traitlets.config import Config, PyFileConfigLoader
 
 from labsupport.course.build import CODE_STUB, TEXT_STUB, dump, source_notebook
 from labsupport.course.source import find_labs, read_lab
 from labsupport.errors import CourseError
+from labsupport.grading.ledger.settings import CONFIG, load_config
 from labsupport.grading.running.limits import RunLimits
 
-CONFIG = "nbgrader_config.py"
+__all__ = [
+    "CONFIG",
+    "config_text",
+    "course_api",
+    "init_course",
+    "last_error",
+    "load_config",
+    "release",
+]
 
 
 def init_course(folder: Path, solutions: Path, wanted: list[str] | None = None) -> Path:
@@ -38,15 +46,6 @@ def init_course(folder: Path, solutions: Path, wanted: list[str] | None = None) 
         shutil.copy(path, folder / "labs" / path.name)
     (folder / CONFIG).write_text(config_text(folder.resolve().name), encoding="utf-8")
     return folder
-
-
-def load_config(folder: Path) -> Config:
-    """nbgrader's configuration of a course. Raises CourseError where there is none."""
-    if not (folder / CONFIG).exists():
-        raise CourseError(f"{folder} is no course directory: make one with 'labs course init'")
-    config = PyFileConfigLoader(CONFIG, path=str(folder.resolve())).load_config()
-    config.NbGrader.logfile = ""  # nbgrader would write its log where we stand
-    return config
 
 
 @contextlib.contextmanager
@@ -88,6 +87,8 @@ def release(folder: Path, wanted: list[str] | None = None) -> list[Path]:
 def last_error(result: dict) -> str:
     """The line of an nbgrader API log that says what went wrong."""
     text = result.get("error") or result.get("log") or ""
+    if "database is locked" in f"{text}{result.get('log')}":  # nbgrader speaks of an upgrade
+        return "the gradebook is held by another program: close that, then run again"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if "ERROR" in line or "Error" in line]
     return (errors or lines or ["no reason was given"])[-1].replace("[ERROR] ", "")[:300]
@@ -127,6 +128,8 @@ def config_text(course_id: str) -> str:
             "nbgrader.preprocessors.AssignLatePenalties",
             "nbgrader.preprocessors.CheckCellMetadata",
         ]
+        # One run at a time: nbgrader's waits for 'labs grade', and the other way round.
+        c.Autograde.exporter_class = "labsupport.grading.ledger.exporter.CourseExporter"
         # Feedback pages that call exercises by their names.
         c.GenerateFeedback.exporter_class = "labsupport.grading.ledger.feedback.FeedbackExporter"
         c.OverwriteCells.add_missing_cells = True  # a deleted graded cell comes back

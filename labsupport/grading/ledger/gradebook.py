@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from nbgrader.api import Gradebook
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from labsupport.errors import CourseError
 
@@ -13,9 +13,8 @@ CONNECT_SECONDS = 10
 
 
 def db_url(folder: Path, config) -> str:
-    """The URL in ``nbgrader_config.py``, with its password; else nbgrader's file."""
-    configured = config.CourseDirectory.get("db_url")
-    return configured or f"sqlite:///{folder.resolve() / 'gradebook.db'}"
+    """The URL of a course's gradebook, with its password; ``config`` is ``load_config``'s."""
+    return config.CourseDirectory.db_url
 
 
 def shown(url: str) -> str:
@@ -58,3 +57,31 @@ def open_gradebook(url: str) -> None:
         raise CourseError(
             f"the gradebook {shown(url)} cannot be opened, so nothing was graded: {reason}"
         ) from None
+
+
+def check_free(url: str) -> None:
+    """Raise CourseError where another program holds the gradebook's file."""
+    place = make_url(url)
+    if place.get_backend_name() != "sqlite":
+        return
+    engine = create_engine(place.update_query_dict({"timeout": "1"}))
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("BEGIN IMMEDIATE"))
+            connection.rollback()
+    except OperationalError as error:
+        raise CourseError(told(error, url)) from None
+    finally:
+        engine.dispose()
+
+
+def told(error: DBAPIError, url: str = "") -> str:
+    """One line about an error of the gradebook's, with the mend."""
+    where = f"the gradebook {shown(url)}" if url else "the gradebook"
+    reason = (str(error.orig).strip().splitlines() or ["no reason was given"])[0]
+    if "locked" in reason:
+        return (
+            f"{where} is held by another program (a database browser, a copy that is being "
+            "made?): close that, then run again; what is done stays done"
+        )
+    return f"{where} cannot be used: {reason}; mend that, then run again; what is done stays done"

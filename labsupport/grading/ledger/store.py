@@ -3,15 +3,16 @@
 A run that was killed goes on where it stopped, and a grade that nothing changed is not made twice.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 from labsupport.errors import CourseError
-from labsupport.grading.running.scratch import sweep
+from labsupport.grading.ledger.gradebook import check_free
+from labsupport.grading.ledger.lock import only_run
+from labsupport.grading.ledger.settings import is_course, load_config
+
+__all__ = ["ResultStore", "check_room", "only_run"]
 
 PROBE = 4 * 2**20  # bytes; more than one submission takes
 
@@ -58,7 +59,8 @@ def _write(path: Path, text: str) -> None:
 
 
 def check_room(course: Path) -> None:
-    """Raise CourseError where a course directory cannot be written to: its disk is full, say.
+    """Raise CourseError where a course directory cannot be written to: its disk is full, say, or
+    another program holds its gradebook.
 
     Asked when something has failed: what fails for want of room fails for the next one too.
     """
@@ -70,27 +72,9 @@ def check_room(course: Path) -> None:
             f"{course} cannot be written to: {error.strerror}; what is done stays done: mend "
             "that, then run again to go on"
         ) from error
+    if is_course(course):
+        check_free(load_config(course).CourseDirectory.db_url)
 
 
 def _check(fingerprint: str, result: str) -> str:
     return hashlib.sha256(f"{fingerprint}\n{result}".encode()).hexdigest()
-
-
-@contextlib.contextmanager
-def only_run(course: Path) -> Iterator[None]:
-    """Hold the course for one grading run; the lock goes with the process, however it ends.
-
-    Raises CourseError where another run holds it.
-    """
-    (course / ".labs").mkdir(exist_ok=True)
-    with (course / ".labs" / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CourseError(
-                f"{course} is being graded by another run: wait for it to end"
-            ) from None
-        for left in (course / ".labs").rglob(".*.part"):  # by a run that was killed
-            left.unlink(missing_ok=True)
-        sweep()
-        yield
