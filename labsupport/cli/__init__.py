@@ -1,9 +1,9 @@
 """The ``labs`` command.
 
 Rooms: ``application`` (the application, the console, how errors are shown), and one a command:
-``build``, ``start``, ``check``, ``collect``, ``grade``, ``report``, ``demo``, ``doctor``,
-``audit``, ``experiment``, ``course`` (with its own commands). ``grading_output`` is what ``grade``
-and ``demo`` both show. A command imports what it needs when it is run: help is there at once.
+``build``, ``start``, ``check``, ``collect``, ``grade``, ``report``, ``export``, ``demo``,
+``doctor``, ``audit``, ``experiment``, ``course`` (with its own commands). ``grading_output`` is
+what ``grade`` and ``demo`` both show. A command imports what it needs when it is run: help is there at once.
 """
 
 from labsupport.cli import (
@@ -15,6 +15,7 @@ from labsupport.cli import (
     demo,
     doctor,
     experiment,
+    export,
     grade,
     report,
     start,
@@ -30,6 +31,7 @@ for command in (  # in the order of the help
     collect.collect,
     grade.grade,
     report.report,
+    export.export,
     demo.demo,
     doctor.doctor,
     audit.audit,

@@ -1,0 +1,152 @@
+"""Whose row it is: a platform's people and the course's students, matched by what is certain.
+
+An id or an address decides; a name only where nobody else has it, on either side, and no id speaks
+against it. Where two would get one row, or one two rows, none gets any, and it is said.
+"""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from labsupport.grading.ledger.standing import Standing
+
+
+@dataclass(frozen=True)
+class Person:
+    """A student of the course. ``number``: what one download called them (Moodle's participants
+    have another number in every assignment)."""
+
+    student: str
+    name: str = ""
+    lms_user_id: str = ""
+    email: str = ""
+    number: str = ""
+
+    def keys(self, kind: str) -> set[str]:
+        """What a platform may call them: as its own user, by a school's id, to log in, to write
+        to; "bare": by the course's id, where nothing says whose number that is."""
+        known = {
+            "own": [self.lms_user_id],
+            "number": [self.number],
+            "id": [self.student],
+            "login": [self.student, self.email],
+            "email": [self.email, self.student if "@" in self.student else ""],
+            "bare": [self.student if not self.lms_user_id else ""],
+        }[kind]
+        return {same(text) for text in known if text.strip()}
+
+
+@dataclass
+class Row:
+    """A row of a platform's file. ``keys``: (kind, heading, text), the most certain first;
+    ``own``: the platform's id of this user, ``number``: this assignment's, where the file has
+    them."""
+
+    index: int
+    name: str
+    keys: list[tuple[str, str, str]] = field(default_factory=list)
+    own: str = ""
+    number: str = ""
+
+
+@dataclass
+class Match:
+    """Students by row, how each was recognised, and why the other rows have none."""
+
+    found: dict[int, str] = field(default_factory=dict)
+    by: dict[int, str] = field(default_factory=dict)
+    doubts: dict[int, str] = field(default_factory=dict)
+
+    def without_row(self, people: Iterable[Person]) -> list[Person]:
+        matched = set(self.found.values())
+        return [person for person in people if person.student not in matched]
+
+
+def people_of(standings: Iterable[Standing]) -> list[Person]:
+    """Every student once."""
+    found = {
+        one.student: Person(
+            one.student,
+            f"{one.first_name} {one.last_name}".strip(),
+            one.lms_user_id.strip(),
+            one.email.strip(),
+        )
+        for one in standings
+    }
+    return [found[student] for student in sorted(found)]
+
+
+def match(rows: list[Row], people: list[Person]) -> Match:
+    """Who is in which row."""
+    result = Match()
+    names = Counter(_words(row.name) for row in rows)
+    for row in rows:
+        student, by, doubt = _by_key(row, people)
+        if not student and not doubt:
+            student, by, doubt = _by_name(row, people, names)
+        if student:
+            result.found[row.index], result.by[row.index] = student, by
+        else:
+            result.doubts[row.index] = doubt
+    for student, count in Counter(result.found.values()).items():
+        if count > 1:
+            for index in [i for i, s in result.found.items() if s == student]:
+                del result.found[index]
+                result.doubts[index] = f"{count} rows could be {student}: none was filled in"
+    return result
+
+
+def same(text: str) -> str:
+    """A form in which two ways of writing one id are equal."""
+    return unicodedata.normalize("NFKC", text).strip().casefold()
+
+
+def _by_key(row: Row, people: list[Person]) -> tuple[str, str, str]:
+    """(student, heading, doubt), the first two or the last or all of them ""."""
+    evidence: dict[str, tuple[Person, str]] = {}
+    for kind, heading, text in row.keys:
+        if text.strip() and (kind != "bare" or not evidence):
+            for person in people:
+                if same(text) in person.keys(kind):
+                    evidence.setdefault(person.student, (person, heading))
+    if not evidence:
+        return "", "", ""
+    if len(evidence) > 1:
+        listed = ", ".join(f"{student} by its {by}" for student, (_, by) in evidence.items())
+        return "", "", f"it could be {listed}: none was filled in"
+    ((student, (person, by)),) = evidence.items()
+    if doubt := _against(row, person):
+        return "", "", f"{doubt}, though its {by} is {student}'s: not filled in"
+    only_bare = all(kind == "bare" for kind, heading, _ in row.keys if heading == by)
+    if only_bare and person.name and row.name and _words(person.name) != _words(row.name):
+        return "", "", f"its {by} is the course's {student}, who is called {person.name}"
+    return student, by, ""
+
+
+def _against(row: Row, person: Person) -> str:
+    """What says that this is somebody else: two users of one platform have two ids."""
+    for theirs, here in ((person.lms_user_id, row.own), (person.number, row.number)):
+        if theirs.strip() and here.strip() and same(theirs) != same(here):
+            return f"{person.student} is {theirs} there, not {here}"
+    return ""
+
+
+def _by_name(row: Row, people: list[Person], names: Counter) -> tuple[str, str, str]:
+    words = _words(row.name)
+    # a student whose id nobody has told (a download of Moodle says no other) has a name for an id
+    alike = [p for p in people if words and words in (_words(p.name), _words(p.student))]
+    if not alike:
+        return "", "", "no student of the course has its ids or its name"
+    listed = ", ".join(p.student for p in alike)
+    if len(alike) > 1 or names[words] > 1:
+        return "", "", f"only a name could tell, and more than one has it ({listed})"
+    (person,) = alike
+    if doubt := _against(row, person):
+        return "", "", f"named as {person.student}, but {doubt}"
+    return person.student, "name", ""
+
+
+def _words(name: str) -> tuple[str, ...]:
+    """A name's words in one order: "Doe, Jane" is "Jane Doe"."""
+    return tuple(sorted(same(name).replace(",", " ").replace("-", " ").split()))
