@@ -1,29 +1,32 @@
 """A papermill engine for untrusted notebooks: quiet, limited, in whatever kernel it is given."""
 
 import asyncio
-import contextlib
+import os
 import subprocess
-import time
 
-from nbclient.exceptions import CellExecutionComplete
+from nbclient.exceptions import CellExecutionComplete, DeadKernelError
+from nbformat.notebooknode import NotebookNode
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 from traitlets import Any as Anything
 
 from labsupport.answers.respond import MIME
+from labsupport.grading.running.kernels import end_kernel, interrupt_kernel, kernel_process
 from labsupport.grading.running.limits import (
+    LEAST_FAR_SECONDS,
     MIB,
     Death,
     RunLimits,
     Watch,
-    end_kernel,
-    kernel_process,
     passed_limit,
 )
+from labsupport.grading.running.sandbox.visible import UNCOMPILED
 
 __all__ = ["TIMEOUT", "LimitedClient", "LimitedEngine", "RunLimits"]
 
 TIMEOUT = "CellTimeoutError"
+GRACE_SECONDS = 5  # for a cell to end after it has been interrupted
+OUTPUTS_SECONDS = 6  # for a cell's last outputs to come after its reply
 
 
 class LimitedClient(PapermillNotebookClient):
@@ -33,9 +36,13 @@ class LimitedClient(PapermillNotebookClient):
     passed, None while there was none, in cell ``ended_at``. What a kernel sends is a student's to
     write: any message may be forged, malformed or endless, and so all of them count, whatever they
     claim to belong to.
+
+    Time is the watch's to count, on a clock that load does not move; nbclient's own limits are
+    wall time, and are off.
     """
 
     limits = Anything()
+    watch: Watch
     current: int | None = None
     ended: Death | None = None
     ended_at: int | None = None
@@ -44,8 +51,14 @@ class LimitedClient(PapermillNotebookClient):
     _messages = 0
 
     def execute_cell(self, cell, cell_index, *args, **kwargs):
+        self.watch.check()
         self.current = cell_index
+        self.watch.expect(self.limits.cell_seconds, self._interrupt)
         executed = super().execute_cell(cell, cell_index, *args, **kwargs)
+        # what comes next is ours to do, or a kernel's answer to a simple question
+        self.watch.expect(self.limits.cell_seconds, self._end_silent)
+        if cell_index in self.overdue:
+            executed.outputs.append(_timeout_error(self.limits.cell_seconds))
         # What a cell leaves behind is its own doing: the watch, which looks four times a second,
         # would see it in the next cell only, and blame that one.
         if cell.cell_type == "code" and (
@@ -63,7 +76,10 @@ class LimitedClient(PapermillNotebookClient):
             if self.ended:
                 # what is left in the pipe is not worth reading
                 raise RuntimeError(self.ended.reason)
-            return read(frames, *args, **kwargs)
+            message = read(frames, *args, **kwargs)
+            if message.get("msg_type") == "execute_reply":
+                self.watch.expect(OUTPUTS_SECONDS, self._end_unfinished)
+            return message
 
         client.session.deserialize = count_and_read
         return client
@@ -103,6 +119,11 @@ class LimitedClient(PapermillNotebookClient):
         elif self._messages > self.limits.outputs:
             self.end(Death("output", f"it sent more than {self.limits.outputs:,} outputs"))
 
+    async def _async_check_alive(self):
+        if self.watch.failed():  # what nbclient waits for ends by this error only
+            raise DeadKernelError("it is not watched any more")
+        await super()._async_check_alive()
+
     async def _async_poll_kernel_alive(self):
         _take_error()
         return await super()._async_poll_kernel_alive()
@@ -111,25 +132,24 @@ class LimitedClient(PapermillNotebookClient):
         _take_error()
         return await super()._async_poll_output_msg(*args)
 
-    async def _async_handle_timeout(self, timeout, cell=None):
-        """Interrupt the cell; a kernel that does not come back from that is ended at once, for
+    def _interrupt(self) -> None:
+        """Stop a cell whose time is up; a kernel that does not come back from that is ended, for
         every cell after this one would wait its whole time too."""
         if self.current is not None:
             self.overdue += (self.current,)
-        reply = await super()._async_handle_timeout(timeout, cell)
-        if not await self._answers(seconds=5):
-            self.end(Death("time", "it could not be interrupted after its time was up"))
-        return reply
+        self.watch.expect(GRACE_SECONDS, self._end_stubborn)
+        interrupt_kernel(self.km)
 
-    async def _answers(self, seconds: float) -> bool:
-        asked = self.kc.kernel_info()
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            with contextlib.suppress(Exception):  # Empty: nothing has come yet
-                message = await self.kc.get_shell_msg(timeout=0.2)
-                if message["parent_header"].get("msg_id") == asked:
-                    return True
-        return False
+    def _end_stubborn(self) -> None:
+        self.end(Death("time", "it could not be interrupted after its time was up"))
+
+    def _end_silent(self) -> None:
+        self.end(Death("time", "the kernel did not answer any more"))
+
+    def _end_unfinished(self) -> None:
+        """A cell whose outputs have no end has lost some: they were too large, or another process
+        of the kernel's holds the socket. What comes after needs a kernel that speaks."""
+        self.end(Death("output", "an output of it did not arrive: too large, or cut off"))
 
     def end(self, death: Death) -> None:
         if not self.ended:
@@ -153,20 +173,21 @@ class LimitedEngine(Engine):
             km=manager,
             kernel_name=kernel_name,
             limits=limits,
-            timeout=limits.cell_seconds,
-            interrupt_on_timeout=True,
-            # A cell whose outputs have no end has lost some: they were too large, or another
-            # process of the kernel's holds the socket. What comes after needs a kernel that speaks.
+            timeout=None,
             raise_on_iopub_timeout=True,
-            iopub_timeout=6,
-            error_on_timeout=_timeout_error(limits.cell_seconds),
+            iopub_timeout=LEAST_FAR_SECONDS,
+            startup_timeout=LEAST_FAR_SECONDS,
             shutdown_kernel="immediate",
             **options,
         )
+        client.watch = Watch(client, seconds)
         try:
-            with Watch(client, seconds):
+            with client.watch:
                 return client.execute(
-                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cleanup_kc=True
+                    env=os.environ | UNCOMPILED,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cleanup_kc=True,
                 )
         finally:
             report(client)
@@ -189,9 +210,7 @@ def _take_error() -> None:
         current.add_done_callback(lambda task: task.cancelled() or task.exception())
 
 
-def _timeout_error(seconds: float) -> dict:
-    return {
-        "ename": TIMEOUT,
-        "evalue": f"stopped after {seconds:g} s",
-        "traceback": [f"{TIMEOUT}: this cell was stopped after {seconds:g} s"],
-    }
+def _timeout_error(seconds: float) -> NotebookNode:
+    said = f"stopped after {seconds:g} s"
+    trace = [f"{TIMEOUT}: this cell was {said}"]
+    return NotebookNode(output_type="error", ename=TIMEOUT, evalue=said, traceback=trace)

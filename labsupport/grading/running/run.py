@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat.notebooknode import NotebookNode
 from papermill.engines import papermill_engines
@@ -27,6 +28,7 @@ from labsupport.grading.running.sandbox.warm import WarmSandbox
 from labsupport.grading.running.scratch import scratch
 
 INJECTED = "injected-parameters"
+_OURS = (SandboxError, OSError, psutil.Error, MemoryError)
 _SILENT = CellTimeoutError  # nbclient's word for outputs that have no end; it is an OSError too
 # Kernels a notebook may lose before the rest of it is given up. One exercise that kills its kernel
 # does so in its check and in each part that is graded.
@@ -63,6 +65,7 @@ def execute(
     """
     limits = limits or RunLimits()
     begin = time.monotonic()
+    used = 0.0  # of the notebook's time, as kernels are charged
     result = Execution(copy.deepcopy(notebook))
     todo = copy.deepcopy(notebook)
     done = 0  # cells whose outputs are settled
@@ -70,28 +73,32 @@ def execute(
     for _ in range(MAX_DEATHS):
         for again in (False, True):
             # each kernel has time for one more cell, so that a slow one costs its exercise only
-            left = max(limits.notebook_seconds - (time.monotonic() - begin), limits.cell_seconds)
+            left = max(limits.notebook_seconds - used, limits.cell_seconds)
             seconds = min(left, limits.notebook_seconds)
             try:
-                executed, died, death, overdue = _run(
-                    todo, parameters or {}, limits, seconds, sandbox
-                )
+                life = _run(todo, parameters or {}, limits, seconds, sandbox)
             except RuntimeError as error:
                 if again or isinstance(error, SandboxError):
                     raise
                 continue  # a kernel that died before it had begun
-            if died is None or death != DIED or not spare or again:
+            if life.killed and again:
+                raise SandboxError("a kernel was killed from outside: is there memory left?")
+            if life.died is None or life.death != DIED or again:
                 break
-            spare -= 1
+            if not life.killed and not spare:
+                break
+            spare -= not life.killed
+        used += life.seconds
+        died = life.died
         until = len(notebook.cells) if died is None else died + 1
         for index in range(done, until):
-            if executed.cells[index].cell_type == "code":
-                result.notebook.cells[index].outputs = executed.cells[index].outputs
-        result.timeouts += [i for i in overdue if done <= i < until]
+            if life.notebook.cells[index].cell_type == "code":
+                result.notebook.cells[index].outputs = life.notebook.cells[index].outputs
+        result.timeouts += [i for i in life.overdue if done <= i < until]
         done = result.reached = max(until, done)
         if died is None:
             break
-        result.deaths[died] = death
+        result.deaths[died] = life.death
         todo.cells[died].source = ""  # the next kernel passes over it
         if not _code_after(notebook, died):
             break
@@ -99,13 +106,24 @@ def execute(
     return result
 
 
-def _run(
-    notebook, parameters, limits, seconds, sandbox
-) -> tuple[NotebookNode, int | None, Death, list[int]]:
-    """One kernel's life: the executed notebook, where and why the kernel died, if it did, and the
-    cells that took too long."""
+@dataclass
+class _Life:
+    """One kernel's life: the executed notebook, where and why the kernel died, if it did, the
+    cells that took too long, and the seconds it is charged for. ``killed``: it died by itself,
+    and not by anything that runs in it."""
+
+    notebook: NotebookNode
+    died: int | None
+    death: Death
+    overdue: list[int]
+    seconds: float
+    killed: bool
+
+
+def _run(notebook, parameters, limits, seconds, sandbox) -> _Life:
     prepared = _parameterised(notebook, parameters)
     clients: list[LimitedClient] = []
+    manager = SandboxKernelManager(sandbox) if sandbox else None
     died = None
     with tempfile.TemporaryDirectory(prefix="run-", dir=scratch()) as folder:
         workdir = Path(folder) / "work"
@@ -118,7 +136,7 @@ def _run(
                 progress_bar=False,
                 limits=limits,
                 seconds=seconds,
-                manager=SandboxKernelManager(sandbox) if sandbox else None,
+                manager=manager,
                 report=clients.append,
                 allow_errors=True,
                 resources={"metadata": {"path": str(workdir)}},
@@ -127,7 +145,7 @@ def _run(
             )
         except Exception as error:
             client = clients[0] if clients else None
-            ours = isinstance(error, SandboxError | OSError) and not isinstance(error, _SILENT)
+            ours = isinstance(error, _OURS) and not isinstance(error, _SILENT)
             if ours or client is None or client.current is None:
                 raise  # not the notebook's doing
             if isinstance(error, _SILENT):
@@ -136,12 +154,15 @@ def _run(
                 client.end(Death("message", "it sent the grader a message that cannot be read"))
             # a kernel that was ended after its cell's time is noticed in the next cell only
             died = client.current if client.ended_at is None else client.ended_at
+    (client,) = clients
     executed, injected = _without_injected(prepared)
-    overdue = list(clients[0].overdue)
+    overdue = list(client.overdue)
     if injected is not None:
         died = died - 1 if died is not None and died > injected else died
         overdue = [i - (i > injected) for i in overdue]
-    return executed, died, clients[0].ended or DIED, overdue
+    killed = client.ended is None and manager is not None and manager.killed
+    charged = client.watch.clock.seconds
+    return _Life(executed, died, client.ended or DIED, overdue, charged, killed)
 
 
 def _code_after(notebook: NotebookNode, index: int) -> bool:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
 from functools import lru_cache
 from queue import Empty
 from typing import Any
@@ -16,12 +15,16 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import KernelProvisionerBase
 
+from labsupport.grading.running.clock import Clock
+from labsupport.grading.running.kernels import kernel_process
 from labsupport.grading.running.limits import MESSAGE_MB, MIB
 from labsupport.grading.running.sandbox.warm import JailedKernel, WarmSandbox
+from labsupport.grading.running.tree import use_of
 
 NAME = "labs-sandbox"
 WAITING = 8  # messages that a socket holds for us until they are read, but for outputs
 OUTPUTS_WAITING = 1000
+READY_SECONDS = 60  # on a kernel's clock, for it to answer for the first time
 
 
 @lru_cache(maxsize=1)
@@ -39,6 +42,8 @@ def _context(pid: int) -> zmq.asyncio.Context:
 class SandboxKernelClient(AsyncKernelClient):
     """A client that holds little of what nobody reads: questions to a person, say."""
 
+    events: zmq.Socket | None = None  # until outputs are connected
+
     def connect_iopub(self, identity: bytes | None = None) -> zmq.Socket:
         self.context.setsockopt(zmq.RCVHWM, OUTPUTS_WAITING)  # takes effect on new sockets
         try:
@@ -47,14 +52,15 @@ class SandboxKernelClient(AsyncKernelClient):
             self.context.setsockopt(zmq.RCVHWM, WAITING)
         address = f"inproc://labs-{self.session.session}"
         outputs.monitor(address, zmq.EVENT_DISCONNECTED)
-        self.events: zmq.Socket = zmq.Context.shadow(self.context.underlying).socket(zmq.PAIR)
-        self.events.connect(address)
+        events: zmq.Socket = zmq.Context.shadow(self.context.underlying).socket(zmq.PAIR)
+        events.connect(address)
+        self.events = events  # from here on it is the watch's thread's
         return outputs
 
     def lost_outputs(self) -> bool:
         """Whether the connection for outputs has ended: with the kernel, or because a message was
         too large. For one thread only, which closes ``events`` when it is done."""
-        return self.events.poll(0) != 0
+        return self.events is not None and self.events.poll(0) != 0
 
     def stop_channels(self) -> None:
         if self._iopub_channel is not None and self._iopub_channel.socket is not None:
@@ -64,8 +70,8 @@ class SandboxKernelClient(AsyncKernelClient):
     async def wait_for_ready(self, timeout: float | None = None) -> None:
         """Until the kernel has answered on both channels. The base class goes on to wait for a
         fifth of a second of silence, in every submission."""
-        until = time.monotonic() + (timeout or 60)
-        while time.monotonic() < until:
+        clock = Clock()
+        while clock.seconds < READY_SECONDS:
             asked = self.kernel_info()
             reply = await _heard(self.get_shell_msg, asked, "kernel_info_reply", seconds=1)
             # sent before the reply, or lost: outputs from before a socket is connected are
@@ -74,6 +80,9 @@ class SandboxKernelClient(AsyncKernelClient):
                 return
             if not await self.is_alive():
                 raise RuntimeError("the kernel died before it was ready")
+            manager: Any = self.parent
+            if clock.due():
+                clock.look(use_of(kernel_process(manager)))
         raise RuntimeError("the kernel was not ready in time")
 
 
@@ -88,7 +97,10 @@ async def _heard(get, asked: str, kind: str, seconds: float) -> dict | None:
 
 
 class SandboxKernelManager(AsyncKernelManager):
-    """A kernel manager whose kernels come from ``sandbox``, a :class:`WarmSandbox`."""
+    """A kernel manager whose kernels come from ``sandbox``, a :class:`WarmSandbox`. ``killed``:
+    the last of them was killed by something outside of it, before it was to end."""
+
+    killed = False
 
     def __init__(self, sandbox: WarmSandbox, **options: Any):
         super().__init__(context=_context(os.getpid()), **options)
@@ -158,5 +170,7 @@ class SandboxProvisioner(KernelProvisionerBase):
 
     def _end(self) -> None:
         if self.kernel is not None:
+            manager: Any = self.parent
+            manager.killed = self.kernel.killed()
             self.kernel.end()
             self.kernel = None

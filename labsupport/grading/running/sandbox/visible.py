@@ -16,6 +16,9 @@ ZYGOTE = "labsupport.grading.running.sandbox.zygote"
 INSTALL = "install it (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap)"
 # Environment variables that a kernel may know; all others, tokens among them, stay outside.
 PASSED_ON = ("LANG", "LC_ALL", "TZ", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+# `torch.compile` gives the function as it is. Compiling works where there is a C++ compiler, takes
+# processor time that is not the student's, and gives the same numbers but for the last digits.
+UNCOMPILED = {"TORCHDYNAMO_DISABLE": "1"}
 # Folders of the package that no notebook uses and that hold what labs ask for, whatever the lab.
 NEVER_SEEN = ("experiments",)
 
@@ -127,7 +130,9 @@ def _environment() -> dict[str, str]:
     # The package may be installed in place, where its parent folder, with the solutions in it,
     # is not visible; the path names the package's parent, of which only the package is there.
     parent = str(Path(labsupport.__file__).parents[1])
-    return known | {
+    return {
+        **known,
+        **UNCOMPILED,
         "PATH": f"{sys.prefix}/bin:/usr/bin:/bin",
         "PYTHONPATH": parent,
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -16,21 +16,28 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import psutil
+
 from labsupport.errors import SandboxError
+from labsupport.grading.running.clock import LOOK_SECONDS, Clock
 from labsupport.grading.running.sandbox.jail import KernelLimits
 from labsupport.grading.running.sandbox.visible import command
 from labsupport.grading.running.sandbox.zygote import CONTROL
 from labsupport.grading.running.scratch import at_end, scratch
+from labsupport.grading.running.tree import use_of
 
-START_SECONDS = 120
+# On a clock that load does not move: for the sandbox's imports, for a fork in it.
+START_SECONDS, KERNEL_SECONDS = 120, 10
+SAID_SECONDS = 60  # for a doorkeeper's word, which comes at once
 
 
 class JailedKernel:
     """One kernel in its jail, held by a descriptor that no other process can take over."""
 
-    def __init__(self, folder: Path, pid: int):
+    def __init__(self, folder: Path, pid: int, control: socket.socket):
         self.folder = folder
         self.pid = pid
+        self._control = control  # its doorkeeper's word comes here
         self._descriptor = os.pidfd_open(pid)
 
     def alive(self) -> bool:
@@ -40,11 +47,26 @@ class JailedKernel:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._descriptor, number)
 
+    def killed(self) -> bool:
+        """Whether it was killed, and not by anything that runs in it: the first process of its
+        process namespace cannot be, and its doorkeeper is out of its reach."""
+        if self.alive():
+            return False
+        self._control.settimeout(SAID_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            try:
+                status = self._control.recv(16)
+            except OSError:
+                status = b""
+            return not status or os.WTERMSIG(int(status)) == signal.SIGKILL
+        return False
+
     def end(self) -> None:
         """Kill it, and with it every process it started, and remove its sockets."""
         self.signal(signal.SIGKILL)
         select.select([self._descriptor], [], [], 5)
         os.close(self._descriptor)
+        self._control.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -116,26 +138,38 @@ class WarmSandbox:
         """
         inside = connection | {"ip": "/run/kernel/s", "transport": "ipc"}
         request = {"id": folder.name, "connection": inside, "limits": asdict(self.limits)}
-        with socket.socket(socket.AF_UNIX) as ready, self._control() as control:
-            ready.bind(str(folder / "ready.sock"))
-            ready.listen(1)
-            ready.settimeout(10)
-            control.sendall(json.dumps(request).encode() + b"\n")
-            try:
-                client, _ = ready.accept()
-            except TimeoutError:
-                raise SandboxError(f"the sandbox made no kernel: {self._said()}") from None
-            with client:
-                raw = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-                kernel = JailedKernel(folder, struct.unpack("3i", raw)[0])
-                client.recv(5)
-                client.sendall(b"1")
+        control = self._control()
+        try:
+            with socket.socket(socket.AF_UNIX) as ready:
+                ready.bind(str(folder / "ready.sock"))
+                ready.listen(1)
+                control.sendall(json.dumps(request).encode() + b"\n")
+                client = self._wait_for(ready)
+                with client:
+                    raw = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+                    kernel = JailedKernel(folder, struct.unpack("3i", raw)[0], control)
+                    client.recv(5)
+                    client.sendall(b"1")
+        except BaseException:
+            control.close()
+            raise
         return kernel
+
+    def _wait_for(self, ready: socket.socket) -> socket.socket:
+        ready.settimeout(LOOK_SECONDS)
+        clock = Clock()
+        while clock.seconds < KERNEL_SECONDS and self.alive():
+            with contextlib.suppress(TimeoutError):
+                client, _ = ready.accept()
+                client.settimeout(None)
+                return client
+            self._look(clock)
+        raise SandboxError(f"the sandbox made no kernel: {self._said()}")
 
     def _control(self) -> socket.socket:
         """A connection to the zygote; waits for its imports the first time."""
-        until = time.monotonic() + START_SECONDS
-        while time.monotonic() < until:
+        clock = Clock()
+        while clock.seconds < START_SECONDS:
             if not self.alive():
                 raise SandboxError(f"the sandbox did not start: {self._said()}")
             control = socket.socket(socket.AF_UNIX)
@@ -145,7 +179,13 @@ class WarmSandbox:
             except (FileNotFoundError, ConnectionRefusedError):
                 control.close()
                 time.sleep(0.02)
+                self._look(clock)
         raise SandboxError(f"the sandbox did not start in {START_SECONDS} s: {self._said()}")
+
+    def _look(self, clock: Clock) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if clock.due():
+                clock.look(use_of(psutil.Process(self._process.pid)))
 
     def _said(self) -> str:
         self._errors.seek(0)

@@ -47,13 +47,12 @@ def main(run: str, imported: list[str]) -> None:
         line = client.makefile().readline()
         if line and os.fork() == 0:
             server.close()
-            client.close()
-            _enter(json.loads(line), run)
+            _enter(json.loads(line), run, client)
         client.close()
 
 
-def _enter(request: dict, run: str) -> None:
-    """Become a kernel in a jail; never returns."""
+def _enter(request: dict, run: str, client: socket.socket) -> None:
+    """Become a kernel in a jail; never returns. Its doorkeeper tells ``client`` how it ended."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
@@ -61,8 +60,9 @@ def _enter(request: dict, run: str) -> None:
         inner, outer = socket.socketpair()
         if os.fork() != 0:  # the first process of a new process namespace is its creator's child
             inner.close()
-            _keep_door(outer)
+            _keep_door(outer, client)
         outer.close()
+        client.close()
         limits = KernelLimits(**request["limits"])
         own_files(f"{run}/{request['id']}", run, limits)
         connection = Path(f"{SOCKETS}/connection.json")
@@ -84,15 +84,17 @@ def _say_ready(path: str) -> None:
         ready.recv(1)  # until the outside holds on to us
 
 
-def _keep_door(door: socket.socket) -> None:
+def _keep_door(door: socket.socket, client: socket.socket) -> None:
     """Keep the right to mount, which the kernel gives up: when told that its sockets are bound,
-    make their folder read-only and say so; then wait for the kernel's end."""
+    make their folder read-only and say so; then wait for the kernel's end, and say how it was."""
     with contextlib.suppress(OSError):
         if door.recv(1):
             seal_sockets()
             door.sendall(b"1")
     door.close()
-    os.wait()
+    _, status = os.wait()
+    with contextlib.suppress(OSError):
+        client.sendall(str(status).encode())
     os._exit(0)
 
 

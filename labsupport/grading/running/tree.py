@@ -1,0 +1,145 @@
+"""What a process and its children use at this moment, as far as /proc tells."""
+
+import contextlib
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from labsupport.errors import SandboxError
+
+TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+WANTS = "RD"  # states of a task that runs, could run, or waits for a disk
+
+
+class UnseenError(SandboxError):
+    """What a kernel uses cannot be seen, so no limit on it would hold."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """``memory`` in bytes; ``tasks`` are processes and threads together; ``processor`` are the
+    seconds of processor time so far, those of children that have ended among them; ``wanted``:
+    whether any task ran, waited for a processor, or waited for a disk."""
+
+    memory: int = 0
+    tasks: int = 0
+    processor: float = 0.0
+    wanted: bool = False
+
+
+def use_of(
+    process: psutil.Process | None, most_tasks: int = 1000, most_memory: float = math.inf
+) -> Use | None:
+    """What a process uses with its children; None where it is gone, or was never there.
+
+    Memory is what they hold for themselves and what they share by mappings without a file;
+    libraries do not count. A process that has very many children is not looked at further.
+    Raises UnseenError where it is there and cannot be looked at.
+    """
+    if process is None:
+        return None
+    try:
+        children = process.children(recursive=True)
+        pids = [process.pid, *(child.pid for child in children[:most_tasks])]
+        found = [_stat(pid) for pid in pids]
+        if found[0] is not None and found[0].over:
+            return None
+        held = [_status(pid) for pid in pids]
+        memory = sum(of for of, _ in held)
+        if memory > most_memory:
+            # pages that a fork shares with its parent have been counted in both: look closer
+            memory = sum(map(_proportional, pids))
+    except psutil.NoSuchProcess as error:
+        if _is_there(process):
+            raise UnseenError(f"what a kernel uses cannot be seen: {error}") from error
+        return None
+    except (psutil.Error, OSError) as error:
+        raise UnseenError(f"what a kernel uses cannot be seen: {error}") from error
+    return Use(
+        memory,
+        max(len(children), sum(threads for _, threads in held)),
+        sum(stat.processor for stat in found if stat),
+        any(stat.state in WANTS or _others_want(pid) for pid, stat in zip(pids, found) if stat),
+    )
+
+
+def wants(pid: int, thread: int) -> bool:
+    """Whether one thread runs, could run, or waits for a disk."""
+    stat = _stat(pid, f"task/{thread}/stat")
+    return stat is not None and stat.state in WANTS
+
+
+def has_proc() -> bool:
+    """Whether this system tells such things."""
+    return os.path.exists("/proc/self/stat")
+
+
+@dataclass(frozen=True)
+class _Stat:
+    state: str
+    processor: float
+    threads: int
+
+    @property
+    def over(self) -> bool:
+        return self.state in "ZX" and self.threads <= 1
+
+
+def _stat(pid: int, name: str = "stat") -> _Stat | None:
+    """One line of /proc; None where the process is gone, or where there is no /proc."""
+    text = _read(f"/proc/{pid}/{name}")
+    if not text:
+        return None
+    words = text.rpartition(")")[2].split()  # the name before it may hold anything
+    # user and system time, of itself and of its children that have ended
+    return _Stat(words[0], sum(map(int, words[11:15])) / TICK, int(words[17]))
+
+
+def _others_want(pid: int) -> bool:
+    """Whether a thread besides the first does."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return any(wants(pid, int(thread)) for thread in threads if int(thread) != pid)
+
+
+def _is_there(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def _status(pid: int) -> tuple[int, int]:
+    found = _fields(f"/proc/{pid}/status", ("RssAnon", "RssShmem", "Threads"))
+    return (found.get("RssAnon", 0) + found.get("RssShmem", 0)) * 1024, found.get("Threads", 0)
+
+
+def _proportional(pid: int) -> int:
+    try:
+        found = _fields(f"/proc/{pid}/smaps_rollup", ("Pss_Anon", "Pss_Shmem"))
+    except PermissionError:
+        found = {}
+    # where it cannot be read, all that it holds now: nothing, if it has just ended
+    return sum(found.values()) * 1024 if found else _status(pid)[0]
+
+
+def _fields(path: str, names: tuple[str, ...]) -> dict[str, int]:
+    """Numbers from a file of lines "Name: number"; none where its process is gone."""
+    found = {}
+    for line in _read(path).splitlines():
+        name, _, value = line.partition(":")
+        if name in names:
+            found[name] = int(value.split()[0])
+    return found
+
+
+def _read(path: str) -> str:
+    """A file of /proc, "" where its process is gone. Raises OSError where it cannot be read."""
+    try:
+        return Path(path).read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
