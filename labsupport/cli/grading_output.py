@@ -41,24 +41,26 @@ class _Lines:
 
 
 def show(rows) -> None:
-    """Print a table with a line for each of `rows`, as ``grade_course`` returns them."""
-    columns = ("lab", "student", "score", "of", "late", "by hand", "points lost in, or why not")
+    """Print a table with a line for each of `rows`, as ``grade_course`` returns them, then what
+    else there is to say of a submission."""
+    columns = ("lab", "student", "points", "late", "penalty", "by hand", "points lost in, or why")
     table = Table(*columns, box=box.SIMPLE_HEAD)
     for row in rows:
-        late = f"{row.late_seconds / 3600:.0f} h" if row.late_seconds else ""
-        why = f"[red]{as_text(row.error)}[/red]" if row.error else _lost(row.lost)
-        score = "-" if row.error else f"{row.score:g}"
-        waiting = f"{row.waiting} wait" if row.waiting else ""
         table.add_row(
             row.assignment[:2],
             as_text(row.student),
-            score,
-            f"{row.max_score:g}",
-            late,
-            waiting,
-            why,
+            f"- of {row.max_score:g}" if row.error else f"{row.score:g} of {row.max_score:g}",
+            as_text(row.late),
+            f"{row.penalty:g}" if row.penalty and not row.error else "",
+            f"{row.waiting} wait" if row.waiting else "",
+            f"[red]{as_text(row.error)}[/red]" if row.error else _lost(row.lost),
         )
     console.print(table)
+    for row in rows:
+        for note in row.notes:
+            console.print(
+                f"{as_text(row.student)}, {row.assignment[:2]}: {as_text(note)}", soft_wrap=True
+            )
 
 
 def say_where(folder: Path) -> None:

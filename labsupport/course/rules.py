@@ -63,9 +63,12 @@ def _check_cell(lab: Lab, cell: LabCell, exercises: dict[str, LabCell], ids: Cou
         known = ", ".join(sorted(exercises)) or "none"
         refuse(f"{cell.kind} for an unknown exercise {cell.name!r}", f"exercises here: {known}")
     if cell.kind in GRADED:
-        if not cell.points > 0:
-            refuse(f"{cell.kind} {cell.name!r} has no points", "add points=N to its marker")
-        if cell.parts and not math.isclose(sum(cell.parts.values()), cell.points):
+        if not cell.points >= 0:
+            refuse(
+                f"{cell.kind} {cell.name!r} has {cell.points} points",
+                "write points=N, or points=0 for one that does not count",
+            )
+        if cell.points and cell.parts and not math.isclose(sum(cell.parts.values()), cell.points):
             refuse(
                 f"the parts of judge {cell.name!r} make {sum(cell.parts.values()):g} points, its "
                 f"marker says {cell.points:g}",

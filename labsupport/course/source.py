@@ -104,6 +104,8 @@ def _cell(path: Path, line: int, cell: Any) -> LabCell:
     else:
         kind = "parameters" if "parameters" in tags else "given"
     points = meta.get("points", 0)
+    if "points" not in meta and kind in GRADED:
+        refuse(f"{kind} {meta[kind]!r} has no points", "add points=N to its marker")
     if "points" in meta and kind not in GRADED:
         refuse(f"points on a {kind} cell", "points belong on judge and question cells")
     if type(points) not in (int, float):

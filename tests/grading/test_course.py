@@ -132,7 +132,7 @@ def test_what_is_graded_is_not_graded_twice_and_a_change_is_noticed(course, rows
     again = {r.student: r for r in grade_course(course, sandbox=SANDBOX)}
     assert asked == ["trap-adds"]
     assert again["trap-adds"].error == (
-        "RuntimeError: a worker was lost (gradebook and export keep an earlier grade, 2.5 points)"
+        "RuntimeError: a worker was lost (the gradebook keeps an earlier grade, 2.5 points)"
     )
     assert again["perfect"].score == 4.5 and not again["perfect"].error
 

@@ -174,13 +174,13 @@ def test_prose_grades_nobody_and_everything_else_does(mini_path):
         "It has every kind of cell.": "It has them all.",
         "Because that is what scaling means.": "By its meaning.",
         '# %% alternative="scale" name="loop"': '# %% alternative="scale" name="a loop"',
+        "points=1.5": "points=2",  # what a verdict is worth is worked out after it
     }
     for old, new in same.items():
         assert fingerprint(parse_lab(text.replace(old, new), mini_path)) == whole, old
     other = {
         "return torch.as_tensor(x) * factor": "return factor * torch.as_tensor(x)",
         "import torch\n": "import math, torch\n",
-        "points=1.5": "points=2",
         "randn(rng, 4)": "randn(rng, 5)",
         "Your output equals x squared": "You squared x",
         "title: A lab as small as a lab can be\n": 'title: A lab\n#   masks: ["models/vit.py"]\n',
@@ -195,5 +195,5 @@ def test_a_task_is_the_same_task_when_prose_changes(mini_path):
     task = GradingTask("90_mini", text, "{}", "seed")
     again = replace(task, lab=text.replace("It has every kind of cell.", "It has them all."))
     assert task.fingerprint == again.fingerprint
-    assert task.fingerprint != replace(task, lab=text.replace("points=2", "points=3")).fingerprint
+    assert task.fingerprint == replace(task, lab=text.replace("points=2", "points=3")).fingerprint
     assert task.fingerprint != replace(task, seed="another").fingerprint

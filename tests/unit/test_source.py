@@ -96,7 +96,7 @@ MISTAKES = {
         'check="thrice"',
     ),
     "no points": (" points=2", "", "has no points; add points=N", 'judge="scale"'),
-    "zero points": (" points=2", " points=0", "has no points; add points=N", 'judge="scale"'),
+    "negative points": (" points=2", " points=-1", "-1 points; write points=N", 'judge="scale"'),
     "points on a check": (
         'check="scale"',
         'check="scale" points=1',

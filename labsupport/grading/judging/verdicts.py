@@ -83,7 +83,7 @@ def score(cell: LabCell, findings: Iterable[Finding]) -> Verdict:
         {"part": part, "points": earned.get(part, 0.0), "max_points": most}
         for part, most in cell.parts.items()
     ]
-    total = float(sum(earned.values()))
+    total = float(sum(earned.values())) if cell.points else 0.0  # one that does not count
     return Verdict(cell.name, status, total, float(cell.points), message, parts, cause, hint, seen)
 
 
@@ -93,7 +93,7 @@ def _message(cell: LabCell, wrong: list[Finding], earned: dict[str, float], alik
     said: list[str] = []
     hints: set[str] = set()
     if earned:
-        points = sum(earned.values())
+        points = sum(earned.values()) if cell.points else 0
         said.append(f"{points:g} of {cell.points:g} points, for {' and '.join(earned)}.")
     for found in wrong:
         place = ", ".join(filter(None, ("" if alike else found.part, found.case)))

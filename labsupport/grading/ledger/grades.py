@@ -1,22 +1,36 @@
-"""Grades of a course's submissions, with feedback and export: what ``labs grade`` does."""
+"""Grades of a course's submissions, with feedback: what ``labs grade`` does."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nbgrader.api import Gradebook, MissingEntry
-from nbgrader.plugins import CsvExportPlugin
+from nbgrader.api import Gradebook
+from nbgrader.apps.api import NbGraderAPI
 
 from labsupport.errors import CourseError
-from labsupport.grading.ledger.course_directory import course_api, load_config
+from labsupport.grading.ledger.course_directory import course_api
+from labsupport.grading.ledger.due_dates import check_due_dates
 from labsupport.grading.ledger.gradebook import db_url, open_gradebook
+from labsupport.grading.ledger.grades_csv import export, lateness
+from labsupport.grading.ledger.hand_grades import remember
+from labsupport.grading.ledger.kept import Pair
+from labsupport.grading.ledger.named import check_labs, check_students, is_wanted
+from labsupport.grading.ledger.page_makers import FeedbackPages, feedback_pages
 from labsupport.grading.ledger.preprocessors import ExecuteAndJudge
-from labsupport.grading.ledger.recording import feedback_pages, is_recorded, record
+from labsupport.grading.ledger.recording import is_recorded, record
+from labsupport.grading.ledger.released_points import check_released
+from labsupport.grading.ledger.settings import load_config
+from labsupport.grading.ledger.settling import Settling, settling
+from labsupport.grading.ledger.standing import standings
 from labsupport.grading.ledger.store import ResultStore, check_room, only_run
+from labsupport.grading.ledger.troubles import Trouble, keep_trouble
 from labsupport.grading.running.sandbox.visible import bubblewrap
+from labsupport.grading.submission.points import parsed_lab
 from labsupport.grading.submission.reading import unreadable
 from labsupport.grading.workers.fanout import perform_all
+
+__all__ = ["Row", "export", "grade_course", "read_rows", "submissions"]
 
 
 @dataclass
@@ -31,14 +45,19 @@ class Row:
     waiting: int = 0  # answers that wait to be graded by hand
     lost: dict[str, str] = field(default_factory=dict)  # exercise -> its verdict, points if any
     error: str = ""
+    penalty: float = 0.0
+    late: str = ""  # in words
+    notes: list[str] = field(default_factory=list)  # what else there is to say
 
 
-def submissions(folder: Path, wanted: list[str] | None = None) -> list[tuple[str, str]]:
+def submissions(
+    folder: Path, wanted: list[str] | None = None, students: list[str] | None = None
+) -> list[Pair]:
     """(assignment, student) of everything under ``submitted/``, sorted."""
     found = []
     for place in sorted((folder / "submitted").glob("*/*")):
         student, assignment = place.parent.name, place.name
-        if place.is_dir() and (not wanted or assignment in wanted or assignment[:2] in wanted):
+        if place.is_dir() and is_wanted(assignment, wanted) and student in (students or [student]):
             found.append((assignment, student))
     return sorted(found)
 
@@ -52,67 +71,149 @@ def grade_course(
     scheduler: str = "",
     again: bool = False,
     feedback: bool = True,
+    students: list[str] | None = None,
 ) -> list[Row]:
-    """Grade every submission, write ``feedback`` pages, and return a row for each.
+    """Grade every submission, or those of ``students``, and return a row for each.
 
     The notebooks are executed and judged by ``jobs`` processes, or by the cluster behind
     ``scheduler``; this process alone records, each as it comes. What an earlier run has done is
-    not done ``again`` unless asked for. One submission that cannot be graded costs no other its
-    grade.
+    not done ``again`` unless asked for; lateness, penalties, points and exemptions are worked out
+    anew in any case, and ``feedback`` pages made where something on them has changed. One
+    submission that cannot be graded costs no other its grade.
     ``progress(items, desc=, total=)`` wraps the iterations (tqdm, say). Without ``sandbox``
     submissions run with this process's rights; with it, and without bubblewrap, nothing is run:
-    SandboxError.
+    SandboxError. Raises CourseError for a lab or a student that is not there, and where a lab's
+    points are not those of its release.
     """
     folder = folder.resolve()
     config = load_config(folder)  # is it a course at all?
-    todo = submissions(folder, wanted)
-    if not todo:
+    check_labs(folder, wanted)
+    todo = submissions(folder, wanted, students)
+    if not todo and not students:
         raise CourseError(f"nothing to grade under {folder / 'submitted'}")
     if sandbox:
         bubblewrap()
+    errors: dict[Pair, str] = {}
+    notes: dict[Pair, list[str]] = {}
     with only_run(folder), course_api(folder) as api:
         open_gradebook(db_url(folder, config))  # before hours are spent on what cannot be kept
         if not sandbox:
             api.config.ExecuteAndJudge.sandbox = False
-        errors = {pair: reason for pair in todo if (reason := unreadable(folder, *pair))}
-        readable = [pair for pair in todo if pair not in errors]
-        with feedback_pages(api, folder, jobs, len(readable)) as pages:
-            for pair, reason in _grade(api, folder, readable, progress, jobs, scheduler, again):
-                if reason:
-                    errors[pair] = reason
+        with settling(api, folder) as accounts, feedback_pages(api, folder, jobs) as pages:
+            _check(folder, accounts.gradebook, todo, students)
+            notes |= _deleted(folder, accounts.gradebook, todo)
+            for pair, trouble in _grade(
+                api, folder, accounts, todo, progress, jobs, scheduler, again
+            ):
+                if trouble is None:
+                    trouble = _settle(accounts, pair, notes)
+                keep_trouble(folder, pair, trouble)
+                if trouble is not None:
+                    errors[pair] = trouble.reason
                 elif feedback:
-                    pages.make(*pair)
-            failed = progress(pages.wait(), desc="feedback", total=pages.count) if feedback else ()
+                    pages.make(pair)
+            _settle_others(folder, accounts, pages if feedback else None, wanted, students, todo)
+            failed = progress(pages.wait(), desc="feedback", total=pages.count)
             errors |= {pair: reason for pair, reason in failed if reason}
         for _, student in errors:
             _register(api.gradebook, student)
-    return read_rows(folder, todo, errors)
+    return read_rows(folder, todo, errors, notes)
 
 
-def _grade(api, folder, pairs, progress, jobs, scheduler, again) -> Iterator[tuple]:
-    """Grade and record every submission; yield each pair with "" or the reason why it failed.
+def _check(
+    folder: Path, gradebook: Gradebook, todo: list[Pair], students: list[str] | None
+) -> None:
+    """Raise CourseError for what must be mended before anything is run."""
+    if students:
+        handed_in = {student for _, student in submissions(folder)}
+        check_students(handed_in | {s.id for s in gradebook.students}, students)
+        if not todo:
+            raise CourseError(f"nothing was handed in by {', '.join(students)}")
+    labs = {assignment for assignment, _ in todo}
+    check_due_dates(gradebook, labs)
+    for stem in sorted(labs):
+        path = folder / "labs" / f"{stem}.py"
+        if path.is_file():
+            check_released(gradebook, parsed_lab(stem, path.read_text(encoding="utf-8")))
+
+
+def _deleted(folder: Path, gradebook: Gradebook, todo: list[Pair]) -> dict[Pair, list[str]]:
+    """Students who were taken out of the gradebook, and whose submissions bring them back."""
+    known = {student.id for student in gradebook.students}
+    return {
+        (lab, student): [
+            "is not in the gradebook any more and comes back without hand grades: to leave them "
+            f"out, move submitted/{student} elsewhere"
+        ]
+        for lab, student in todo
+        if student not in known and (folder / "autograded" / student / lab).is_dir()
+    }
+
+
+def _settle(accounts: Settling, pair: Pair, notes: dict[Pair, list[str]]) -> Trouble | None:
+    try:
+        if said := accounts.settle(pair):
+            notes.setdefault(pair, []).extend(said)
+    except CourseError as error:
+        return Trouble("failed", str(error))
+    return None
+
+
+def _settle_others(
+    folder: Path,
+    accounts: Settling,
+    pages: FeedbackPages | None,
+    wanted: list[str] | None,
+    students: list[str] | None,
+    done: list[Pair],
+) -> None:
+    """The same for what the gradebook has and ``submitted/`` has not any more."""
+    for lab in accounts.gradebook.assignments:
+        for submission in lab.submissions if is_wanted(lab.name, wanted) else ():
+            pair = lab.name, submission.student.id
+            if pair in done or pair[1] not in (students or [pair[1]]):
+                continue
+            accounts.settle(pair)
+            if pages is not None and (folder / "autograded" / pair[1] / pair[0]).is_dir():
+                pages.make(pair)
+
+
+def _grade(
+    api: NbGraderAPI,
+    folder: Path,
+    accounts: Settling,
+    todo: list[Pair],
+    progress: Callable[..., Iterable],
+    jobs: int,
+    scheduler: str,
+    again: bool,
+) -> Iterator[tuple[Pair, Trouble | None]]:
+    """Grade and record every submission; yield each with what kept it from a grade, if anything.
 
     What earlier runs have put by is only recorded, what they have recorded is left alone.
     """
     store, step = ResultStore(folder), ExecuteAndJudge(config=api.config)
     ungraded, unrecorded = [], []
-    for pair in pairs:
+    for pair in todo:
+        if reason := unreadable(folder, *pair):
+            yield pair, Trouble("unreadable", reason)
+            continue
         try:
-            fingerprint = step.task(_about(*pair)).fingerprint
+            task = step.task(_about(*pair))
         except Exception as error:
-            yield pair, _one_line(error)
+            yield pair, Trouble("failed", _one_line(error))
             continue
         if again:
-            store.forget(fingerprint)
-        if store.get(fingerprint) is None:
+            store.forget(task.fingerprint)
+        if store.get(task.fingerprint) is None:
             ungraded.append(pair)
-        elif is_recorded(api, folder, pair[0], pair[1], fingerprint):
-            yield pair, ""
+        elif is_recorded(accounts.gradebook, folder, pair, task):
+            yield pair, None
         else:
             unrecorded.append(pair)
     if unrecorded:
         for pair in progress(unrecorded, desc="recording", total=len(unrecorded)):
-            yield pair, _recorded(api, folder, *pair)
+            yield pair, _recorded(api, folder, accounts, pair)
     if ungraded:
         # made one by one: a class's notebooks together may take more memory than there is
         tasks = ((pair, step.task(_about(*pair))) for pair in ungraded)
@@ -120,18 +221,20 @@ def _grade(api, folder, pairs, progress, jobs, scheduler, again) -> Iterator[tup
         for pair, result in progress(results, desc="grading", total=len(ungraded)):
             if isinstance(result, Exception):
                 check_room(folder)
-                yield pair, _one_line(result)
+                yield pair, Trouble("failed", _one_line(result))
             else:
                 about = json.loads(result)["metadata"]["labsupport_grading"]
                 store.put(about["fingerprint"], result)
-                yield pair, _recorded(api, folder, *pair)
+                yield pair, _recorded(api, folder, accounts, pair)
 
 
-def _recorded(api, folder: Path, assignment: str, student: str) -> str:
-    reason = record(api, assignment, student)
-    if reason:
-        check_room(folder)
-    return reason
+def _recorded(api: NbGraderAPI, folder: Path, accounts: Settling, pair: Pair) -> Trouble | None:
+    remember(folder, accounts.gradebook, pair)
+    reason = record(api, *pair)
+    if not reason:
+        return None
+    check_room(folder)
+    return Trouble("failed", reason)
 
 
 def _about(assignment: str, student: str) -> dict:
@@ -143,49 +246,39 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {text[0][:200] if text else ''}"
 
 
-def read_rows(folder: Path, todo: list[tuple[str, str]], errors: dict) -> list[Row]:
-    """The gradebook's word on every submission."""
-    config = load_config(folder)
+def read_rows(
+    folder: Path,
+    todo: list[Pair],
+    errors: dict[Pair, str],
+    notes: dict[Pair, list[str]] | None = None,
+) -> list[Row]:
+    """Every submission as the gradebook has it now."""
+    labs = sorted({assignment for assignment, _ in todo})
+    known = {(one.assignment, one.student): one for one in standings(folder, labs)}
     rows = []
-    with Gradebook(db_url(folder, config)) as gradebook:
-        for assignment, student in todo:
-            row = Row(student, assignment, error=errors.get((assignment, student), ""))
-            try:
-                row.max_score = gradebook.find_assignment(assignment).max_score
-                found = gradebook.find_submission(assignment, student)
-            except MissingEntry:
-                rows.append(row)
-                continue
-            penalty = sum(n.late_submission_penalty or 0 for n in found.notebooks)
-            row.score = max(found.score - penalty, 0.0)  # as nbgrader exports it
-            row.late_seconds = found.total_seconds_late
-            grades = [g for notebook in found.notebooks for g in notebook.grades]
-            row.waiting = sum(g.needs_manual_grade for g in grades)
-            if row.error and any(g.auto_score is not None for g in grades):
-                row.error += f" (gradebook and export keep an earlier grade, {row.score:g} points)"
-            row.lost = _lost(folder, assignment, student)
-            rows.append(row)
+    for pair in todo:
+        one = known[pair]
+        trouble = one.reason if one.state in ("unreadable", "failed") else ""
+        rows.append(
+            Row(
+                one.student,
+                one.assignment,
+                score=one.score or 0.0,
+                max_score=one.max_score,
+                late_seconds=one.late_seconds,
+                waiting=one.waiting,
+                lost=_lost(folder, *pair),
+                error=trouble or errors.get(pair, ""),
+                penalty=one.penalty,
+                late=lateness(one),
+                notes=(notes or {}).get(pair, []),
+            )
+        )
     return rows
 
 
-def export(folder: Path) -> Path:
-    """Write ``DIR/grades.csv`` as nbgrader's CSV exporter does."""
-    target = folder.resolve() / "grades.csv"
-    config = load_config(folder)
-    plugin = CsvExportPlugin(config=config)
-    part = target.with_name(".grades.csv.part")  # a full disk must not cost the last good one
-    plugin.to = str(part)
-    try:
-        with Gradebook(db_url(folder, config)) as gradebook:
-            plugin.export(gradebook)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
-    return target
-
-
 def _register(gradebook: Gradebook, student: str) -> None:
-    """A submission that cannot be read still makes a line in the export, with no points."""
+    """A submission that cannot be read still makes a line in nbgrader's own export."""
     with gradebook:
         gradebook.update_or_create_student(student)
 
@@ -199,5 +292,5 @@ def _lost(folder: Path, assignment: str, student: str) -> dict[str, str]:
         v["exercise"]: v["status"]
         + (f", {v['points']:g} of {v['max_points']:g}" if v["points"] else "")
         for v in about.get("verdicts", [])
-        if v["status"] != "passed"
+        if v["status"] != "passed" and v["max_points"]
     }

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import nbformat
 from nbformat.notebooknode import NotebookNode
+from nbgrader.api import Gradebook
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import Execute, NbGraderPreprocessor
 from traitlets import Bool, Unicode
 
 from labsupport.course.source import find_labs
+from labsupport.grading.ledger.penalties import forget_worked_out
+from labsupport.grading.ledger.released_points import check_released
 from labsupport.grading.ledger.store import ResultStore
+from labsupport.grading.submission.points import parsed_lab, with_points
 from labsupport.grading.submission.reading import as_text
 from labsupport.grading.submission.realign import realign
 from labsupport.grading.workers.task import GradingTask, perform, released_notebook
@@ -65,13 +69,24 @@ class ExecuteAndJudge(Execute):
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """Grade, or take the result that ``labs grade`` has put by for this very task."""
-        task = self.task(resources["nbgrader"])
-        store = ResultStore(Path(CourseDirectory(config=self.config).root))
+        about = resources["nbgrader"]
+        task, root = self.task(about), Path(CourseDirectory(config=self.config).root)
+        with Gradebook(about["db_url"]) as gradebook:
+            check_released(gradebook, parsed_lab(task.stem, task.lab))
+        store = ResultStore(root)
         result = store.get(task.fingerprint)
         if result is None:
             result = perform(task)
             store.put(task.fingerprint, result)
-        return nbformat.reads(result, as_version=4), resources
+        else:
+            self.log.warning(
+                "This very notebook has been run before, and that result is taken; 'labs grade "
+                "%s %s --student %s --again' runs it again",
+                *(root, about["assignment"], about["student"]),
+            )
+        forget_worked_out(root, (about["assignment"], about["student"]))
+        graded = nbformat.reads(result, as_version=4)
+        return with_points(graded, task.stem, task.lab), resources
 
     def task(self, about: dict) -> GradingTask:
         """The grading task of a submission; ``about`` is ``resources["nbgrader"]``.

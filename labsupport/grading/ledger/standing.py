@@ -9,16 +9,27 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from nbgrader.api import Assignment, Gradebook, MissingEntry, Student, SubmittedAssignment
+from nbgrader.api import (
+    Assignment,
+    Grade,
+    Gradebook,
+    Student,
+    SubmittedAssignment,
+    SubmittedNotebook,
+)
+from sqlalchemy.orm import selectinload, undefer
 
-from labsupport.grading.ledger.course_directory import load_config
 from labsupport.grading.ledger.exemptions import exempt_cells
 from labsupport.grading.ledger.gradebook import db_url
-from labsupport.grading.ledger.troubles import Trouble, read_troubles
+from labsupport.grading.ledger.kept import Pair
+from labsupport.grading.ledger.named import is_wanted
+from labsupport.grading.ledger.settings import load_config
+from labsupport.grading.ledger.troubles import trouble_of
 
 State = Literal["graded", "waiting", "not handed in", "unreadable", "failed"]
+LATE_FILE = "late.txt"  # who says that it is late, where the time is not known
 NOT_YET = "not graded yet: run 'labs grade'"
 
 
@@ -46,6 +57,7 @@ class Standing:
     late_seconds: float = 0.0
     timestamp: datetime.datetime | None = None  # UTC, without a zone, as nbgrader keeps it
     waiting: int = 0
+    late_said: str = ""  # who says that it was late, where no time is known: "Canvas"
     reason: str = ""
     repaired: str = ""
 
@@ -57,13 +69,8 @@ def standings(folder: Path, wanted: list[str] | None = None) -> list[Standing]:
     return sorted(_standings(folder, wanted), key=lambda one: (one.assignment, one.student))
 
 
-def is_wanted(assignment: str, wanted: list[str] | None) -> bool:
-    """Whether a lab is among those named on the command line, by name or by number."""
-    return not wanted or assignment in wanted or assignment[:2] in wanted
-
-
 def _standings(folder: Path, wanted: list[str] | None) -> Iterator[Standing]:
-    troubles, exempt = read_troubles(folder), exempt_cells(folder)
+    exempt = exempt_cells(folder)
     handed_in = {
         (place.name, place.parent.name)
         for place in (folder / "submitted").glob("*/*")
@@ -76,35 +83,37 @@ def _standings(folder: Path, wanted: list[str] | None) -> Iterator[Standing]:
         for lab in sorted(released.keys() | {lab for lab, _ in handed_in}):
             if not is_wanted(lab, wanted):
                 continue
+            assignment = released.get(lab)
+            submissions = _submissions(gradebook, assignment)
             for student in everybody:
                 pair = lab, student
-                yield _standing(
-                    folder,
-                    gradebook,
+                one = _begun(
                     pair,
                     people.get(student),
-                    released.get(lab),
+                    assignment,
+                    submissions.get(student),
                     exempt.get(pair, set()),
-                    troubles.get(pair),
+                )
+                yield _finished(
+                    folder,
+                    one,
+                    submissions.get(student),
+                    exempt.get(pair, set()),
                     pair in handed_in,
                 )
 
 
-def _standing(
-    folder: Path,
-    gradebook: Gradebook,
-    pair: tuple[str, str],
+def _begun(
+    pair: Pair,
     person: Student | None,
     lab: Assignment | None,
+    submission: SubmittedAssignment | None,
     exempt: set[str],
-    trouble: Trouble | None,
-    handed_in: bool,
 ) -> Standing:
-    assignment, student = pair
-    submission = _submission(gradebook, assignment, student)
-    one = Standing(
-        student,
-        assignment,
+    """What is known of a student in a lab besides the grade."""
+    return Standing(
+        pair[1],
+        pair[0],
         "waiting",
         first_name=_text(person, "first_name"),
         last_name=_text(person, "last_name"),
@@ -114,19 +123,36 @@ def _standing(
         timestamp=submission.timestamp if submission else None,
         late_seconds=seconds_late(submission) if submission else 0.0,
     )
-    grades = _grades(submission, exempt)
+
+
+def _finished(
+    folder: Path,
+    one: Standing,
+    submission: SubmittedAssignment | None,
+    exempt: set[str],
+    handed_in: bool,
+) -> Standing:
+    """The same with the grade, or why there is none."""
+    pair = one.assignment, one.student
+    every = [g for n in submission.notebooks for g in n.grades] if submission else []
+    grades = [g for g in every if g.cell.name not in exempt]
     is_graded = any(g.auto_score is not None or g.manual_score is not None for g in grades)
-    raw = float(sum(g.score for g in grades))
+    extra = sum(g.extra_credit or 0 for g in every if g.cell.name in exempt)  # a gift stays one
+    raw = float(sum(g.score for g in grades) + extra)
     penalty = float(submission.late_submission_penalty or 0) if submission else 0.0
     score = max(0.0, raw - penalty)
-    if trouble is not None and handed_in:
+    trouble = trouble_of(folder, pair) if handed_in else None
+    if trouble is not None:
         kept = f" (the gradebook keeps an earlier grade, {score:g} points)" if is_graded else ""
         return replace(one, state=trouble.kind, reason=trouble.reason + kept)
     if not handed_in and not is_graded:
         return replace(one, state="not handed in", reason="nothing was handed in")
+    late_said = _late_said(folder, pair) if handed_in and one.timestamp is None else ""
     if not is_graded:
-        return replace(one, reason=NOT_YET)
+        return replace(one, late_said=late_said, reason=NOT_YET)
     waiting = sum(bool(g.needs_manual_grade) for g in grades)
+    about = _graded(folder, pair)
+    reason = "nothing was filled in" if _is_blank(grades, about) else ""
     return replace(
         one,
         state="waiting" if waiting else "graded",
@@ -134,8 +160,9 @@ def _standing(
         raw_score=raw,
         penalty=penalty,
         waiting=waiting,
-        reason=f"{waiting} answer{'s' * (waiting > 1)} to grade by hand" if waiting else "",
-        repaired=_repaired(folder, assignment, student),
+        late_said=late_said,
+        reason=f"{waiting} answer{'s' * (waiting > 1)} to grade by hand" if waiting else reason,
+        repaired="; ".join(" ".join(str(r).split()) for r in about.get("repairs") or []),
     )
 
 
@@ -147,17 +174,16 @@ def seconds_late(submission: SubmittedAssignment) -> float:
     return float(submission.total_seconds_late)
 
 
-def _submission(gradebook: Gradebook, assignment: str, student: str) -> SubmittedAssignment | None:
-    try:
-        return gradebook.find_submission(assignment, student)
-    except MissingEntry:
-        return None
-
-
-def _grades(submission: SubmittedAssignment | None, exempt: set[str]) -> list:
-    if submission is None:
-        return []
-    return [g for n in submission.notebooks for g in n.grades if g.cell.name not in exempt]
+def _submissions(gradebook: Gradebook, lab: Assignment | None) -> dict[str, SubmittedAssignment]:
+    """A lab's submissions by student, with their grades, in a few queries for a whole class."""
+    if lab is None:
+        return {}
+    grades = selectinload(SubmittedAssignment.notebooks).selectinload(SubmittedNotebook.grades)
+    query = gradebook.db.query(SubmittedAssignment).options(
+        undefer(SubmittedAssignment.late_submission_penalty), grades.selectinload(Grade.cell)
+    )
+    found = query.filter(SubmittedAssignment.assignment_id == lab.id)
+    return {submission.student_id: submission for submission in found}
 
 
 def _maximum(lab: Assignment | None, exempt: set[str]) -> float:
@@ -167,13 +193,32 @@ def _maximum(lab: Assignment | None, exempt: set[str]) -> float:
     return float(sum(c.max_score for c in cells if c.name not in exempt))
 
 
-def _repaired(folder: Path, assignment: str, student: str) -> str:
+def _graded(folder: Path, pair: Pair) -> dict[str, Any]:
+    """What a graded notebook says of its grading, {} where it says nothing."""
+    assignment, student = pair
     path = folder / "autograded" / student / assignment / f"{assignment}.ipynb"
     try:
         about = json.loads(path.read_text(encoding="utf-8"))["metadata"]["labsupport_grading"]
-        return "; ".join(" ".join(str(repair).split()) for repair in about["repairs"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def _is_blank(grades: list[Grade], about: dict[str, Any]) -> bool:
+    """Whether a notebook was handed in as it was given out, for which 0 is no verdict on work."""
+    statuses = {v.get("status") for v in about.get("verdicts") or [] if isinstance(v, dict)}
+    return statuses == {"missing"} and not any(g.score for g in grades)
+
+
+def _late_said(folder: Path, pair: Pair) -> str:
+    """Who says that a submission is late of which no time is known: no penalty is guessed."""
+    assignment, student = pair
+    path = folder / "submitted" / student / assignment / LATE_FILE
+    try:
+        said = path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
         return ""
+    return " ".join(said.split())[:80] or "the learning platform"
 
 
 def _text(person: Student | None, name: str) -> str:

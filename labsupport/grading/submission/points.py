@@ -5,49 +5,61 @@ say which parts were earned, so nothing is run again.
 """
 
 import copy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import nbformat
 from nbformat.notebooknode import NotebookNode
 
-from labsupport.course.build import dump, student_notebook
+from labsupport.course.build import student_notebook
 from labsupport.course.lab import Lab, LabCell
 from labsupport.course.source import parse_lab
 from labsupport.grading.submission.verdict_cells import verdict_outputs
 
 
-def with_points(graded: str, stem: str, source: str) -> str:
-    """A graded notebook, as JSON, with the points of a lab's source; the same text where they are
-    the same already."""
-    lab = parse_lab(source, Path(f"{stem}.py"))
-    notebook = nbformat.reads(graded, as_version=4)
-    verdicts = notebook.metadata["labsupport_grading"]["verdicts"]
-    if not _differ(notebook, verdicts, lab):
+def with_points(graded: NotebookNode, stem: str, source: str) -> NotebookNode:
+    """A graded notebook, changed to have the points of a lab's source, as they are now."""
+    if has_points(graded, stem, source):
         return graded
-    worth = {v["exercise"]: _worth(v, lab.one("judge", v["exercise"])) for v in verdicts}
-    released = {cell.id: cell for cell in student_notebook(lab).cells}
-    for cell in notebook.cells:
-        about = cell.metadata.get("labsupport", {})
-        if about.get("kind") in ("judge", "answer") and cell.id in released:
+    lab, released = parsed_lab(stem, source), _released(stem, source)
+    about = graded.metadata["labsupport_grading"]
+    worth = {v["exercise"]: _worth(v, lab.one("judge", v["exercise"])) for v in about["verdicts"]}
+    for cell in graded.cells:
+        given = cell.metadata.get("labsupport", {})
+        if given.get("kind") in ("judge", "answer") and cell.id in released:
             cell.metadata = copy.deepcopy(released[cell.id].metadata)  # points, checksum
-        if about.get("kind") == "judge" and about.get("name") in worth:
+        if given.get("kind") == "judge" and given.get("name") in worth:
             cell.source = released[cell.id].source
-            cell.outputs = verdict_outputs(worth[about["name"]])
-    notebook.metadata["labsupport_grading"]["verdicts"] = list(worth.values())
-    return dump(notebook)
+            cell.outputs = verdict_outputs(worth[given["name"]])
+    about["verdicts"] = list(worth.values())
+    return graded
 
 
-def _differ(notebook: NotebookNode, verdicts: list[dict], lab: Lab) -> bool:
+def has_points(graded: dict[str, Any], stem: str, source: str) -> bool:
+    """Whether a graded notebook, as JSON has it, has the points of a lab's source."""
+    lab = parsed_lab(stem, source)
     now = {c.id: float(c.points) for c in lab.of("judge")}
     now |= {f"answer-{c.name}": float(c.points) for c in lab.of("question")}
     found = {
-        cell.id: float(cell.metadata["nbgrader"]["points"])
-        for cell in notebook.cells
-        if cell.metadata.get("nbgrader", {}).get("grade")
+        cell["metadata"]["nbgrader"]["grade_id"]: float(cell["metadata"]["nbgrader"]["points"])
+        for cell in graded["cells"]
+        if cell["metadata"].get("nbgrader", {}).get("grade")
     }
+    verdicts = graded["metadata"]["labsupport_grading"]["verdicts"]
     parts = {v["exercise"]: {p["part"]: p["max_points"] for p in v["parts"]} for v in verdicts}
-    return found != now or parts != {c.name: c.parts for c in lab.of("judge")}
+    return found == now and parts == {c.name: c.parts for c in lab.of("judge")}
+
+
+@lru_cache(maxsize=16)
+def parsed_lab(stem: str, source: str) -> Lab:
+    """The lab of a source's text, parsed once for a class; not to be changed."""
+    return parse_lab(source, Path(f"{stem}.py"))
+
+
+@lru_cache(maxsize=16)
+def _released(stem: str, source: str) -> dict[str, NotebookNode]:
+    """The cells of a lab as students get it, by id."""
+    return {cell.id: cell for cell in student_notebook(parsed_lab(stem, source)).cells}
 
 
 def _worth(verdict: dict[str, Any], judge: LabCell) -> dict[str, Any]:
