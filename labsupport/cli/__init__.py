@@ -3,8 +3,14 @@
 Rooms: ``application`` (the application, the console, how errors are shown), and one a command:
 ``build``, ``start``, ``check``, ``collect``, ``grade``, ``report``, ``export``, ``demo``,
 ``doctor``, ``audit``, ``experiment``, ``course`` (with its own commands). ``grading_output`` is
-what ``grade`` and ``demo`` both show. A command imports what it needs when it is run: help is there at once.
+what ``grade`` and ``demo`` both show. A command imports what it needs when it is run: help is
+there at once.
 """
+
+# ruff: noqa: E402
+from labsupport.cli import stopping
+
+stopping.listen()  # before imports that take their time
 
 from labsupport.cli import (
     audit,

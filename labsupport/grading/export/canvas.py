@@ -2,8 +2,8 @@
 
 The file comes back as it was, in columns, order, rows and form; only cells of the labs' columns
 change. A person is found by ``ID``, the platform's own number, which ``labs collect`` has kept;
-else by SIS id or login. Where there is no grade to give, the cell stays as it is, so that importing the
-file changes nothing there: an empty cell over a grade would delete it.
+else by SIS id or login. Where there is no grade to give, the cell stays as it is, so that the
+import changes nothing there: an empty cell over a grade would delete it.
 Source: Canvas' lib/gradebook_exporter.rb and lib/gradebook_importer.rb.
 """
 
@@ -11,9 +11,9 @@ import re
 from pathlib import Path
 
 from labsupport.errors import CourseError
-from labsupport.grading.export.giving import Exported, Line, Rules, given, scale_note
+from labsupport.grading.export.giving import Exported, Line, Rules, given, scale_note, with_source
 from labsupport.grading.export.labs import LabName, guess, said
-from labsupport.grading.export.people import Match, Person, Row, match
+from labsupport.grading.export.people import Person, Row, match
 from labsupport.grading.export.sheet import Sheet, plain, read_sheet
 from labsupport.grading.ledger.feedback import number
 from labsupport.grading.ledger.standing import Standing
@@ -70,7 +70,7 @@ def fill(
             one, most = standings.get((lab, student)), possible[lab]
             line = _fill(sheet, row, place, one, most, rules)
             line.lab, line.student = lab, student
-            line.note = _by(found, index, line.note)
+            line.note = with_source(line, found.by[index])
             result.lines.append(line)
             if one and line.written:
                 result.note(scale_note(lab, one, most, rules, "Canvas"))
@@ -152,10 +152,3 @@ def _rows(sheet: Sheet) -> list[Row]:
         ]
         found.append(Row(index, name, keys, own=keys[0][2]))
     return found
-
-
-def _by(found: Match, index: int, note: str) -> str:
-    """A name is no proof: whoever uploads the file is told who was found by nothing else."""
-    if found.by[index] != "name":
-        return note
-    return f"{note}; found by name only" if note else "found by name only"

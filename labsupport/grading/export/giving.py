@@ -89,6 +89,13 @@ def scale_note(lab: str, one: Standing, most: float | None, rules: Rules, platfo
     return f"{lab}: scaled from {number(one.max_score)} to {platform}'s {points(most)}"
 
 
+def with_source(line: Line, by: str) -> str:
+    """A line's note; whoever uploads the file is told whose grade only a name has found."""
+    if by != "name" or not line.written:
+        return line.note
+    return "; ".join(filter(None, (line.note, "found by name only")))
+
+
 def comment(one: Standing) -> str:
     """A grade in a line, as HTML: for a field that is read beside it."""
     said = [f"{number(one.score or 0)} of {points(one.max_score)}"]

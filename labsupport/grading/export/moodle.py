@@ -12,7 +12,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from labsupport.errors import CourseError
-from labsupport.grading.export.giving import Exported, Line, Rules, comment, given, scale_note
+from labsupport.grading.export.giving import (
+    Exported,
+    Line,
+    Rules,
+    comment,
+    given,
+    scale_note,
+    with_source,
+)
 from labsupport.grading.export.people import Person, Row, match
 from labsupport.grading.export.sheet import Sheet, read_sheet
 from labsupport.grading.ledger.feedback import number
@@ -77,8 +85,7 @@ def fill(
         one, cells = standings.get((lab, student)), sheet.rows[row.index]
         line = _fill(sheet, cells, places, one, rules)
         line.lab, line.student, line.name = lab, student, row.name
-        if found.by[row.index] == "name":
-            line.note = f"{line.note}; found by name only" if line.note else "found by name only"
+        line.note = with_source(line, found.by[row.index])
         result.lines.append(line)
         if one and line.written:
             most = _value(sheet, cells, places["maximum"])

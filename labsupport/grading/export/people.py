@@ -104,22 +104,22 @@ def same(text: str) -> str:
 
 def _by_key(row: Row, people: list[Person]) -> tuple[str, str, str]:
     """(student, heading, doubt), the first two or the last or all of them ""."""
-    evidence: dict[str, tuple[Person, str]] = {}
+    evidence: dict[str, tuple[Person, str, str]] = {}
     for kind, heading, text in row.keys:
         if text.strip() and (kind != "bare" or not evidence):
             for person in people:
                 if same(text) in person.keys(kind):
-                    evidence.setdefault(person.student, (person, heading))
+                    evidence.setdefault(person.student, (person, heading, kind))
     if not evidence:
         return "", "", ""
     if len(evidence) > 1:
-        listed = ", ".join(f"{student} by its {by}" for student, (_, by) in evidence.items())
+        listed = ", ".join(f"{student} by its {by}" for student, (_, by, _) in evidence.items())
         return "", "", f"it could be {listed}: none was filled in"
-    ((student, (person, by)),) = evidence.items()
+    ((student, (person, by, kind)),) = evidence.items()
     if doubt := _against(row, person):
         return "", "", f"{doubt}, though its {by} is {student}'s: not filled in"
-    only_bare = all(kind == "bare" for kind, heading, _ in row.keys if heading == by)
-    if only_bare and person.name and row.name and _words(person.name) != _words(row.name):
+    differ = person.name and row.name and _words(person.name) != _words(row.name)
+    if kind == "bare" and differ:
         return "", "", f"its {by} is the course's {student}, who is called {person.name}"
     return student, by, ""
 
