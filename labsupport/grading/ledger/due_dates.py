@@ -28,6 +28,8 @@ def set_due_date(folder: Path, lab: str, when: str) -> str:
 
 def extend(folder: Path, student: str, lab: str, hours: float) -> str:
     """Give one student this much time past a lab's due date, in all; 0 takes it back."""
+    if hours < 0:
+        raise CourseError(f"{hours:g} hours: extra time is no less than none")
     with Gradebook(db_url(folder, load_config(folder))) as gradebook:
         stem = the_lab(gradebook, lab)
         check_students(everybody(folder, gradebook), [student])
