@@ -1,6 +1,8 @@
 """Code of a cell: what it says of itself, without running it."""
 
 import ast
+import re
+import symtable
 import warnings
 from functools import lru_cache
 
@@ -19,6 +21,17 @@ def defined_names(source: str) -> set[str]:
     tree = tree_of(source)
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     return {node.name for node in tree.body if isinstance(node, kinds)} if tree else set()
+
+
+def names_set(source: str) -> set[str]:
+    """Every name that a cell sets at its top level, after a cell magic too; none where it is
+    broken."""
+    text = re.sub(r"\A\s*%%[^\n]*\n", "", source)
+    code = transformed(text)
+    if code is None:  # the names it would have set
+        return set(re.findall(r"^(?:async\s+def|def|class)\s+(\w+)", text, re.M))
+    symbols = symtable.symtable(code, "<cell>", "exec").get_symbols()
+    return {s.get_name() for s in symbols if s.is_assigned() or s.is_imported() or s.is_namespace()}
 
 
 @lru_cache(maxsize=1024)  # most of a class's cells are the lab's own

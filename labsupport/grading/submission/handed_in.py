@@ -10,6 +10,11 @@ import re
 import stat
 from pathlib import Path
 
+from dateutil import tz
+from nbgrader.utils import parse_utc
+
+from labsupport.answers.text import one_line
+
 MAX_MB = 50  # of all of a submission's files together
 MAX_FILES = 1000
 _PATTERN = re.compile(r"[*?\[\]]")
@@ -42,3 +47,28 @@ def refusal(folder: Path, assignment: str, student: str) -> str:
                         "remove what is not the notebook and grade again"
                     )
     return ""
+
+
+def wrong_time(folder: Path, assignment: str, student: str) -> str:
+    """Why a submission's ``timestamp.txt`` is no time for nbgrader, in one line, or "".
+
+    nbgrader stops at one that is none, and takes a time zone that it does not know for UTC.
+    """
+    path = folder / "submitted" / student / assignment / "timestamp.txt"
+    try:
+        said = path.read_bytes().decode("utf-8").strip()
+        words = said.split(" ")
+        zone = words[2] if len(words) == 3 else "UTC"
+        known = re.fullmatch(r"[+-]?\d+", zone) or tz.gettz(zone) is not None
+        if not said or (known and parse_utc(said)):
+            return ""
+    except FileNotFoundError:
+        return ""
+    except (UnicodeDecodeError, ValueError, OverflowError, TypeError):
+        said = path.read_bytes().decode("utf-8", "replace").strip()
+    except OSError as error:
+        said = one_line(error.strerror or error)
+    return (
+        f"timestamp.txt of {student} says {one_line(said, 40)!r}, which is no time: write it like "
+        "2026-01-31 22:15:03 UTC, or remove the file (then it is on time), and grade again"
+    )

@@ -9,6 +9,7 @@ from labsupport.grading.judging.judge import AnswerKey
 from labsupport.grading.judging.verdicts import Cause, Challenge, Finding, Status, Verdict
 from labsupport.grading.running.limits import Death
 from labsupport.grading.running.run import Execution
+from labsupport.grading.submission.causes import Causes
 
 # Kinds of cells that are not run when grading: they take long or need a person.
 SKIPPED = ("experiment", "widget")
@@ -49,9 +50,15 @@ def with_questions(
 
 
 def verdict_of(
-    key: AnswerKey, run: Execution, name: str, challenges: list[Challenge], graded: list[list[int]]
+    key: AnswerKey,
+    run: Execution,
+    name: str,
+    challenges: list[Challenge],
+    graded: list[list[int]],
+    causes: Causes,
 ) -> Verdict:
-    """``graded`` are the cells that asked this exercise's challenges, by cell that is graded."""
+    """``graded`` are the cells that asked this exercise's challenges, by cell that is graded;
+    ``causes`` what had gone wrong before."""
     findings: list[Finding] = []
     if len(graded) != 1:
         what = "is missing from" if not graded else "stands more than once in"
@@ -60,7 +67,8 @@ def verdict_of(
             findings += key.all_cases(challenge, "missing", "no response", message)
         return key.score(name, findings)
     for challenge, place in zip(challenges, graded[0], strict=True):
-        findings += _findings(key, run, challenge, place)
+        found = _findings(key, run, challenge, place)
+        findings += [causes.explained(name, one) for one in found]
     return key.score(name, findings)
 
 

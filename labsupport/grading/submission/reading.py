@@ -11,7 +11,7 @@ from typing import Any
 from nbformat.notebooknode import NotebookNode
 
 from labsupport.errors import LabError
-from labsupport.grading.submission.handed_in import refusal
+from labsupport.grading.submission.handed_in import refusal, wrong_time
 from labsupport.grading.submission.mending import NoNotebook, mended
 
 ASK = "ask for it"
@@ -79,6 +79,8 @@ def unreadable(folder: Path, assignment: str, student: str) -> str:
     if not path.exists():
         others = ", ".join(p.name for p in sorted(place.glob("*.ipynb"))) or "no notebook"
         return f"{path.name} was not handed in (there is {others}): rename what is it, or {ASK}"
+    if wrong := wrong_time(folder, assignment, student):
+        return wrong
     try:
         read_submission(path.read_bytes())
     except Unreadable as error:

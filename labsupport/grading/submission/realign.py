@@ -7,7 +7,6 @@ from the lab and never from the submission. What a student wrote is kept.
 
 import itertools
 import re
-from typing import Any
 
 import nbformat
 from nbformat.notebooknode import NotebookNode
@@ -15,8 +14,16 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from labsupport.course.build import is_graded_line
 from labsupport.grading.submission.cell_code import compiles, defined_names
-from labsupport.grading.submission.mending import WAS
-from labsupport.grading.submission.sanitise import clean_attachments, writable
+from labsupport.grading.submission.given_cells import Edit, edit_of
+from labsupport.grading.submission.late_answers import (
+    LOOK,
+    TAKEN,
+    Beside,
+    untouched,
+    untouched_left_out,
+)
+from labsupport.grading.submission.pieces import Piece, key_of, kind_of
+from labsupport.grading.submission.timing_magics import without_timing
 
 STUDENTS = ("exercise", "answer", "parameters")  # kinds of cells whose content is the student's
 TEXT = ("prose", "question")  # not graded and not run: as the student left them
@@ -31,9 +38,10 @@ def realign(submitted: NotebookNode, master: NotebookNode) -> tuple[NotebookNode
     metadata; the student's own cells follow the cell that they followed. Cells that the
     submission lacks come back as they were released.
     """
-    pieces = [_Piece(cell) for cell in submitted.cells[:MAX_CELLS]]
+    pieces = [Piece(cell) for cell in submitted.cells[:MAX_CELLS]]
     found = _match(pieces, master)
     repairs = _order(pieces, master)
+    beside = Beside(pieces, found, master)
     if len(submitted.cells) > MAX_CELLS:
         repairs.append(f"only the first {MAX_CELLS} of {len(submitted.cells)} cells are graded")
     elsewhere = {n for p in pieces if p.type == "code" for n in defined_names(p.source)}
@@ -41,37 +49,22 @@ def realign(submitted: NotebookNode, master: NotebookNode) -> tuple[NotebookNode
     cells = own.pop(None, [])
     for released in master.cells:
         mine = found.get(released.id, [])
-        cells += _placed(released, mine, elsewhere, repairs)
+        cells += _placed(released, mine, elsewhere, beside, repairs)
         for piece in mine:
             cells += own.pop(id(piece), [])
+    repairs += beside.notes
+    repairs += [f"{p.of or 'a cell of your own'}: {note}" for p in pieces for note in p.shown.notes]
     result = nbformat.from_dict({**master, "cells": cells})
     _unique_ids(result, {c.id for c in master.cells})
     return result, repairs
 
 
-class _Piece:
-    """A submitted cell, reduced to what can be trusted to be of its type."""
-
-    def __init__(self, cell: Any):
-        metadata = cell.get("metadata")
-        metadata = metadata if isinstance(metadata, dict) else {}
-        about = metadata.get("nbgrader")
-        self.cell = cell
-        self.type = cell.get("cell_type")
-        self.source = writable("".join(cell.get("source") or ""))
-        self.key = _key(self.source)
-        self.names = [str(about.get("grade_id"))] if isinstance(about, dict) else []
-        self.names += [str(name) for name in (metadata.get(WAS), cell.get("id", "")) if name]
-        self.outputs = cell.get("outputs") if self.type == "code" else []
-        self.of: str | None = None  # the lab's cell that it is, or is a part of
-
-
-def _match(pieces: list[_Piece], master: NotebookNode) -> dict[str, list[_Piece]]:
+def _match(pieces: list[Piece], master: NotebookNode) -> dict[str, list[Piece]]:
     """The submitted cells of each of the lab's: by id, by content, by what they define."""
-    kinds = {cell.id: _kind(cell) for cell in master.cells}
-    found: dict[str, list[_Piece]] = {}
+    kinds = {cell.id: kind_of(cell) for cell in master.cells}
+    found: dict[str, list[Piece]] = {}
 
-    def take(piece: _Piece, name: str) -> None:
+    def take(piece: Piece, name: str) -> None:
         piece.of = name
         found.setdefault(name, []).append(piece)
 
@@ -81,7 +74,7 @@ def _match(pieces: list[_Piece], master: NotebookNode) -> dict[str, list[_Piece]
             take(piece, name)
     lacking = [cell for cell in master.cells if cell.id not in found]
     for cell in lacking:
-        key = _key(cell.source)
+        key = key_of(cell.source)
         same = next((p for p in pieces if p.of is None and p.key == key), None)
         if same is not None and key:
             take(same, cell.id)
@@ -98,9 +91,15 @@ def _match(pieces: list[_Piece], master: NotebookNode) -> dict[str, list[_Piece]
     return found
 
 
-def _placed(released: NotebookNode, mine: list[_Piece], elsewhere: set[str], repairs: list[str]):
+def _placed(
+    released: NotebookNode,
+    mine: list[Piece],
+    elsewhere: set[str],
+    beside: Beside,
+    repairs: list[str],
+) -> list[NotebookNode]:
     """A cell of the lab as it will be graded, and own cells that come with it."""
-    kind, name = _kind(released), released.id
+    kind, name = kind_of(released), released.id
     cell = nbformat.from_dict(released)
     if not mine:
         if kind in TEXT:
@@ -110,46 +109,56 @@ def _placed(released: NotebookNode, mine: list[_Piece], elsewhere: set[str], rep
         repairs.append(f"{name} was missing and has been put back")
         return [cell]
     if kind in TEXT:
-        cell.source, _ = _joined(mine, released.cell_type)
+        _fill(cell, mine)
         return [cell]
     if name not in mine[0].names:
         repairs.append(f"{name} had lost its id and was found by its content")
     if any(piece.type != released.cell_type for piece in mine):
         repairs.append(f"{name} had become another kind of cell")
+    if kind in STUDENTS and len(mine) > 1:
+        touched = untouched_left_out(mine, released)
+        if kind == "exercise" and len(touched) < len(mine) and not untouched(touched[0], released):
+            repairs.append(f"a copy of {name} as it was released was left out")
+        mine = touched
     if len(mine) > 1:
         joined = "joined" if kind in STUDENTS else "reduced to one"
         repairs.append(f"{name} was there in {len(mine)} cells, which were {joined}")
     if kind in STUDENTS:
-        cell.source, broken = _joined(mine, released.cell_type)
-        pictures = [clean_attachments(p.cell) for p in mine]
-        if any(pictures) and released.cell_type == "markdown":
-            cell.attachments = {k: v for one in pictures for k, v in one.items()}
+        broken = _fill(cell, mine)
+        if name in beside.code:
+            cell.source = TAKEN
+        elif name in beside.look:
+            cell.source += f"\n\n{LOOK}"
+        elif kind == "exercise":
+            cell.source, left_out = without_timing(cell.source)
+            repairs += [f"{name}: {left_out} was left out"] * bool(left_out)
         return [cell, *(new_code_cell(source, id="own") for source in broken)]
     cell.outputs = mine[0].outputs or []
-    added = _added_lines(mine[0].source, released.source) if kind == "given" else ""
     earlier = kind == "judge" and is_graded_line(mine[0].source.strip())  # with other points
-    if mine[0].key != _key(released.source) and not earlier:
-        repairs.append(
-            f"{name} was edited: the lab's own text has been put back"
-            + (", the added lines after it" if added else "")
-        )
-    return [cell, new_code_cell(added, id="own")] if added else [cell]
+    if earlier or mine[0].key == key_of(released.source):
+        return [cell]
+    edit = edit_of(mine[0].source, released.source) if kind == "given" else Edit()
+    if edit is None:
+        return [cell]
+    note = f"{name} was edited: the lab's own text has been put back"
+    note += ", the added lines after it" if edit.added else ""
+    repairs.append(note + (f" ({edit.note})" if edit.note else ""))
+    return [cell, *(new_code_cell(source, id="own") for source in edit.added)]
 
 
-def _added_lines(source: str, released: str) -> str:
-    """What a student added to given code, an import say; nothing where lines were changed."""
-    ours = {line.strip() for line in released.splitlines()}
-    lines = source.splitlines()
-    if not ours <= {line.strip() for line in lines} | {""}:
-        return ""
-    added = "\n".join(line for line in lines if line.strip() not in ours)
-    return added if added.strip() and compiles(added) else ""
+def _fill(cell: NotebookNode, mine: list[Piece]) -> list[str]:
+    """Give a cell of the lab what a student wrote in it; what could not be joined is returned."""
+    cell.source, broken = _joined(mine, cell.cell_type)
+    pictures = {k: v for piece in mine for k, v in piece.shown.attachments.items()}
+    if pictures and cell.cell_type == "markdown":
+        cell.attachments = pictures
+    return broken
 
 
-def _joined(mine: list[_Piece], cell_type: str) -> tuple[str, list[str]]:
+def _joined(mine: list[Piece], cell_type: str) -> tuple[str, list[str]]:
     """The pieces of a student's cell as one source, in order, and code that is in no state to be
     joined and goes into cells of its own."""
-    sources = [piece.source for piece in mine]
+    sources = [piece.shown.source for piece in mine]
     unlike = list(dict.fromkeys(sources))  # a copy of a cell is no second cell
     if cell_type == "markdown" or len(unlike) == 1:
         return "\n\n".join(unlike), []
@@ -159,7 +168,7 @@ def _joined(mine: list[_Piece], cell_type: str) -> tuple[str, list[str]]:
     return "\n\n".join(whole), [source for source in unlike if source not in whole]
 
 
-def _own_cells(pieces: list[_Piece]) -> dict[int | None, list[NotebookNode]]:
+def _own_cells(pieces: list[Piece]) -> dict[int | None, list[NotebookNode]]:
     """The student's own cells by the lab's cell before them (None: at the top)."""
     own: dict[int | None, list[NotebookNode]] = {}
     before = None
@@ -167,16 +176,19 @@ def _own_cells(pieces: list[_Piece]) -> dict[int | None, list[NotebookNode]]:
         if piece.of is not None:
             before = id(piece)
             continue
+        follows = before if piece.after is None else id(piece.after)
         make = new_code_cell if piece.type == "code" else new_markdown_cell
         name = piece.names[-1] if piece.names else ""
-        cell = make(piece.source, id=name if _ID.match(name) else "own")
+        cell = make(piece.shown.source, id=name if _ID.match(name) else "own")
         if piece.type == "code":
             cell.outputs = piece.outputs or []
-        own.setdefault(before, []).append(cell)
+        elif piece.shown.attachments:
+            cell.attachments = piece.shown.attachments
+        own.setdefault(follows, []).append(cell)
     return own
 
 
-def _order(pieces: list[_Piece], master: NotebookNode) -> list[str]:
+def _order(pieces: list[Piece], master: NotebookNode) -> list[str]:
     place = {cell.id: index for index, cell in enumerate(master.cells)}
     places = [place[p.of] for p in pieces if p.of is not None]
     return [] if places == sorted(places) else ["cells were put back into the lab's order"]
@@ -191,11 +203,3 @@ def _unique_ids(notebook: NotebookNode, taken: set[str]) -> None:
         if cell.id in seen:
             cell.id = next(n for k in itertools.count(1) if (n := f"own-{k}") not in seen)
         seen.add(cell.id)
-
-
-def _kind(cell: NotebookNode) -> str:
-    return cell.metadata.get("labsupport", {}).get("kind", "prose")
-
-
-def _key(source: str) -> str:
-    return " ".join(source.split())

@@ -51,8 +51,8 @@ _CSS = CSSSanitizer(
     ]
 )
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*\Z")
-_IMAGES = ("image/png", "image/jpeg", "image/gif")
-_PICTURE = re.compile(r"data:image/(png|jpeg|gif);base64,[A-Za-z0-9+/=\s]*\Z")
+_IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_PICTURE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]*\Z")
 _DROPPED = re.compile(r"<(script|style|template|title)\b.*?(</\1\s*>|\Z)", re.I | re.S)
 # A tag, a comment or a declaration begins like this; "a < b" does not.
 _NAME = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)")
@@ -191,10 +191,12 @@ def _attribute(tag: str, name: str, value: str) -> bool:
 def clean_markdown(text: str) -> str:
     """Markdown in which HTML is shown as text, but for plain tags; links and mathematics can
     neither run script nor load anything."""
+    cut = len(text) - MAX_TEXT
     text = _ENTITY.sub(_spelt_out, text[:MAX_TEXT])
     text = _MATH.sub(r"\\text{\1}", text)
     text = _SCHEME.sub("removed-link:", text)
-    return _TAG.sub(lambda m: "<" if _PLAIN_TAG.match(text, m.start()) else "&lt;", text)
+    text = _TAG.sub(lambda m: "<" if _PLAIN_TAG.match(text, m.start()) else "&lt;", text)
+    return text if cut <= 0 else f"{text}\n\n*(cut here: {cut:,} more characters)*"
 
 
 def _spelt_out(entity: re.Match) -> str:
@@ -202,16 +204,6 @@ def _spelt_out(entity: re.Match) -> str:
     character = html.unescape(entity[0])
     hidden = character.isascii() and character not in ("&", "<", ">", '"', "'")
     return character if hidden and character != entity[0] else entity[0]
-
-
-def clean_attachments(cell: NotebookNode) -> dict:
-    """A markdown cell's own pictures."""
-    found = {}
-    for name, data in dict(cell.get("attachments") or {}).items():
-        kept = {k: v for k, v in data.items() if k in _IMAGES and _BASE64.match(_joined(v))}
-        if kept and re.fullmatch(r"[\w. -]{1,100}", name):
-            found[name] = kept
-    return found
 
 
 def _text(value: Any) -> str:

@@ -22,10 +22,11 @@ from labsupport.grading.judging.verdicts import Verdict
 from labsupport.grading.running.limits import RunLimits
 from labsupport.grading.running.run import execute
 from labsupport.grading.running.sandbox.warm import WarmSandbox
+from labsupport.grading.submission.causes import Causes
 from labsupport.grading.submission.passive import passive_cells
 from labsupport.grading.submission.questions import SKIPPED, verdict_of, with_questions
 from labsupport.grading.submission.realign import realign
-from labsupport.grading.submission.sanitise import Patience, clean_markdown, clean_outputs
+from labsupport.grading.submission.sanitise import MAX_TEXT, Patience, clean_markdown, clean_outputs
 from labsupport.grading.submission.verdict_cells import verdict_outputs
 
 VERSIONS = ("labsupport", "numpy", "einops", "nbgrader", "papermill", "ipykernel")
@@ -67,6 +68,7 @@ def grade_submission(
     challenges = {name: key.challenges(name, seed) for name in key.lab.exercises}
     asked, origins = with_questions(handed_in, roles, challenges, skipped)
     run = execute(asked, {"PROFILE": profile, "SEED": 0}, limits, sandbox)
+    causes = Causes(run, origins, [c.source for c in handed_in.cells], roles)
     verdicts = {
         name: verdict_of(
             key,
@@ -78,11 +80,12 @@ def grade_submission(
                 for place, role in enumerate(roles)
                 if role and role.kind == "judge" and role.name == name
             ],
+            causes,
         )
         for name, parts in challenges.items()
     }
     outputs = {o: c.get("outputs", []) for o, c in zip(origins, run.notebook.cells, strict=True)}
-    graded = _with_verdicts(handed_in, outputs, roles, verdicts, skipped)
+    graded = _with_verdicts(handed_in, outputs, roles, verdicts, skipped, repairs)
     deaths = {str(origins[place]): death.reason for place, death in run.deaths.items()}
     provenance = {"seconds": round(run.seconds, 2), "deaths": deaths} | _provenance(
         key, seed, profile, limits or RunLimits(), sandbox
@@ -118,13 +121,15 @@ def _id(cell: NotebookNode) -> str:
     return str(name or cell.get("id", ""))
 
 
-def _with_verdicts(notebook, outputs, roles, verdicts, skipped) -> NotebookNode:
+def _with_verdicts(notebook, outputs, roles, verdicts, skipped, repairs: list[str]) -> NotebookNode:
     """The submission as a person reads it: its own cells with their ``outputs``, and a verdict in
     each graded cell, whose result is the number of points (how nbgrader reads a grade)."""
     graded = nbformat.from_dict(notebook)
     patience = Patience()
     for index, (cell, role) in enumerate(zip(graded.cells, roles, strict=True)):
         if cell.cell_type != "code":
+            if len(cell.source) > MAX_TEXT:
+                repairs.append(f"{cell.id} was cut: {len(cell.source):,} characters are too many")
             cell.source = clean_markdown(cell.source)
             continue
         if role is not None and role.kind == "judge":
