@@ -6,7 +6,9 @@ import nbformat
 from nbformat.v4 import new_notebook
 from nbgrader.api import Gradebook
 
+from labsupport.course.build import student_notebook
 from labsupport.course.source import read_lab
+from labsupport.grading.demo import solve
 from labsupport.grading.report.data import items_of
 
 DUE = datetime.datetime(2026, 1, 31, 23, 59)
@@ -83,3 +85,19 @@ def hand_in(
                 grade.manual_score = by_hand
                 grade.needs_manual_grade = by_hand is None
         gradebook.db.commit()
+
+
+def write_notebook(folder, stem, student, written="", extra=()):
+    """Put a solved notebook where grading would have left it, with what ``hand_in`` recorded in
+    its metadata: enough to make a feedback page of. ``written``: the answer in every written
+    answer's cell; ``extra``: cells that the student added at the end."""
+    lab = read_lab(folder / "labs" / f"{stem}.py")
+    path = folder / "autograded" / student / stem / f"{stem}.ipynb"
+    graded = solve(student_notebook(lab), lab)
+    graded.metadata |= nbformat.read(path, as_version=4).metadata
+    for cell in graded.cells:
+        if cell.metadata.get("labsupport", {}).get("kind") == "answer" and written:
+            cell.source = written
+    graded.cells += extra
+    nbformat.write(graded, path)
+    return path

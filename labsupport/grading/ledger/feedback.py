@@ -20,7 +20,7 @@ from labsupport.grading.ledger.formulas import formulas_in, markdown
 from labsupport.grading.ledger.standing import seconds_late
 
 TEMPLATES = Path(__file__).parent / "templates"
-TEMPLATE, NBGRADERS = "labs_feedback", "feedback"
+TEMPLATE = "labs_feedback"
 
 
 @dataclass
@@ -75,15 +75,15 @@ class Summary:
 class FeedbackExporter(HTMLExporter):
     """What ``c.GenerateFeedback.exporter_class`` is set to in a course's configuration.
 
-    A template that is named there (``c.HTMLExporter.template_name``) takes the place of ours.
+    A template that is named there (``c.FeedbackExporter.template_name``) takes the place of ours.
     """
 
     def __init__(self, config: Any = None, **kwargs: Any) -> None:
-        config = Config(config or {})
-        if config.HTMLExporter.get("template_name", NBGRADERS) == NBGRADERS:
-            ours = {"template_name": TEMPLATE, "extra_template_basedirs": [str(TEMPLATES)]}
-            config.merge({"FeedbackExporter": ours})
-        super().__init__(config=config, **kwargs)
+        # nbgrader names its own template in HTMLExporter's settings; this class's come before them
+        ours = Config({"FeedbackExporter": {"template_name": TEMPLATE}})
+        ours.FeedbackExporter.extra_template_basedirs = [str(TEMPLATES)]
+        ours.merge(config or {})
+        super().__init__(config=ours, **kwargs)
 
     def default_filters(self) -> Iterator[tuple[str, Any]]:
         yield from super().default_filters()
