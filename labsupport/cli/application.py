@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from labsupport.cli import stopping
 from labsupport.errors import LabError
 
 CORES = os.cpu_count() or 1
@@ -72,9 +73,11 @@ def root() -> Path:
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Errors a user can mend are one line and exit status 1; others keep their traceback."""
+    """Errors a user can mend are one line and exit status 1; others keep their traceback. So is
+    Ctrl-C, see ``stopping``."""
     try:
-        yield
+        with stopping.orderly():
+            yield
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in INSTRUCTORS:
             raise

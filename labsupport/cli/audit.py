@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from labsupport.cli import stopping
 from labsupport.cli.application import Labs, console, one_line_errors, root
 
 
@@ -22,5 +23,6 @@ def audit(
     with one_line_errors():
         from labsupport.grading.audit.command import run_audits
 
+        stopping.at_once("run it again: an audit keeps nothing of a part")
         good = run_audits(console, root() / "solutions", labs, json_file, picture, fast, workers)
         raise typer.Exit(0 if good else 2)

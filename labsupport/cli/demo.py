@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from labsupport.cli import stopping
 from labsupport.cli.application import CORES, console, one_line_errors, root
 from labsupport.cli.grade import prepare
 from labsupport.cli.grading_output import progress, say_where, show
@@ -46,6 +47,7 @@ def demo(
         except SandboxError as error:
             sandbox = False  # the demo's submissions are the course's own code
             console.print(f"    {error}. The demo goes on without: it grades its own code.")
+        stopping.at_once(f"what is done is kept: 'labs grade {folder}' goes on")
         begin = time.monotonic()
         rows = grade_course(folder, None, progress, sandbox, CORES)
         errors = {(r.assignment, r.student): r.error for r in rows if r.error}

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from labsupport.cli import stopping
 from labsupport.cli.application import CORES, Folder, Labs, console, one_line_errors
 from labsupport.cli.grading_output import progress, say_where, show
 
@@ -29,6 +30,7 @@ def grade(
     (one line says why; what is done stays done, and the same command goes on).
     """
     with one_line_errors():
+        stopping.at_once()  # what is done is kept at every moment
         prepare(scheduler)
         from labsupport.grading.ledger.grades import export, grade_course
 

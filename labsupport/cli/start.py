@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from labsupport.cli import stopping
 from labsupport.cli.application import console, one_line_errors, root
 
 
@@ -22,6 +23,7 @@ def start(
                 shutil.copy(path, folder / path.name)
         console.print(f"Your working copy: {folder.resolve()}")
         command = [sys.executable, "-m", "jupyter", "lab", f"--notebook-dir={folder}"]
+        stopping.leave()  # Ctrl-C is for Jupyter, which asks back
         try:
             raise typer.Exit(subprocess.call(command))
         except KeyboardInterrupt:

@@ -51,6 +51,12 @@ class Execution:
     timeouts: list[int] = field(default_factory=list)
     reached: int = 0
 
+    @property
+    def stopped(self) -> list[int]:
+        """The cells whose time was up, whether the kernel came back from that or not."""
+        ended = [place for place, death in self.deaths.items() if death.kind == "time"]
+        return sorted({*self.timeouts, *ended})
+
 
 def execute(
     notebook: NotebookNode,
@@ -123,11 +129,13 @@ class _Life:
 def _run(notebook, parameters, limits, seconds, sandbox) -> _Life:
     prepared = _parameterised(notebook, parameters)
     clients: list[LimitedClient] = []
-    manager = SandboxKernelManager(sandbox) if sandbox else None
     died = None
     with tempfile.TemporaryDirectory(prefix="run-", dir=scratch()) as folder:
-        workdir = Path(folder) / "work"
+        workdir, about = Path(folder) / "work", Path(folder) / "connection.json"
         workdir.mkdir()
+        manager = None
+        if sandbox:
+            manager = SandboxKernelManager(sandbox, connection_file=str(about))
         try:
             papermill_engines.execute_notebook_with_engine(
                 "labs",
@@ -140,7 +148,7 @@ def _run(notebook, parameters, limits, seconds, sandbox) -> _Life:
                 report=clients.append,
                 allow_errors=True,
                 resources={"metadata": {"path": str(workdir)}},
-                config=_sockets(Path(folder) / "kernel"),
+                config=_sockets(Path(folder) / "kernel", about),
                 on_cell_executed=_record_reply_error,
             )
         except Exception as error:
@@ -169,10 +177,11 @@ def _code_after(notebook: NotebookNode, index: int) -> bool:
     return any(c.cell_type == "code" and c.source for c in notebook.cells[index + 1 :])
 
 
-def _sockets(place: Path) -> Config:
+def _sockets(place: Path, about: Path) -> Config:
     """Speak to the kernel through sockets in a private folder: no ports to clash when kernels
-    start side by side, and nothing on the network."""
+    start side by side, and nothing on the network. ``about``: the file that says so."""
     config = Config()
+    config.KernelManager.connection_file = str(about)
     config.KernelManager.transport = "ipc"
     config.KernelManager.ip = str(place)
     return config

@@ -31,6 +31,13 @@ def scratch() -> Path:
     return folder
 
 
+def discard() -> None:
+    """Remove this process's folder, and those of processes that are no more, at once."""
+    if scratch.cache_info().currsize:
+        shutil.rmtree(scratch(), ignore_errors=True)
+    sweep()
+
+
 def at_end(action: Callable, *given, priority: int, **named) -> Finalize:
     """Have something done when this process ends, by itself and not by a fork of it; high
     priorities come first. ``cancel()`` takes it back.

@@ -94,6 +94,7 @@ def grade_submission(
         "verdicts": [v.as_dict() for v in verdicts.values()],
         "provenance": provenance,
         "repairs": repairs,
+        "stopped": sorted({origins[place] for place in run.stopped}),
     }
     if repairs:
         graded.cells.insert(0, _repair_note(repairs))

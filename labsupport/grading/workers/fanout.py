@@ -1,13 +1,16 @@
 """Distribution of grading tasks over processes, or a cluster, with Dask.
 
 Workers get a task as text and give back text: no shared file system is assumed. What fails for
-reasons of the machine's is tried again; a student's failure is a result and is not.
+reasons of the machine's is tried again; a student's failure is a result and is not. What took too
+long, or could not be graded, is tried once more when all else is done, alone.
 """
 
 import contextlib
+import math
 import pkgutil
+import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from itertools import islice
@@ -23,16 +26,18 @@ from dask.distributed import (
     get_worker,
     wait,
 )
+from tqdm import tqdm
 
 from labsupport.errors import CourseError, LabError
 from labsupport.grading.running.scratch import scratch
 from labsupport.grading.workers.forks import prepare_workers
-from labsupport.grading.workers.task import GradingTask, perform, versions
+from labsupport.grading.workers.task import GradingTask, perform, took_too_long, versions
 
 Label = TypeVar("Label")
 RETRIES = 1  # of a task that fails: a full disk, a sandbox that does not start; maybe elsewhere
 ANSWER_SECONDS = 30  # a scheduler that does not answer in this time is not there
-LOOK_SECONDS = 10  # between two looks at whether there is any worker
+LOOK_SECONDS = 2  # between two looks at whether there is any worker
+SAY_SECONDS = 60  # between two words that there is none
 IDLE_SECONDS = 300  # a cluster without any worker is waited for as long as this
 LEAST_SENT = 64  # tasks that a cluster knows of at once: enough for it to grow to
 ONE_EACH = {
@@ -47,6 +52,11 @@ class WorkersDied(LabError):
     """The processes that graded a submission died, one after the other."""
 
 
+def on_a_line(text: str) -> None:
+    """Say something beside a progress bar."""
+    tqdm.write(f"labs: {text}", file=sys.stderr)
+
+
 @dataclass
 class Unfit:
     """A worker's word that a grade of its would not be the one made here."""
@@ -55,18 +65,24 @@ class Unfit:
 
 
 def perform_all(
-    tasks: Iterable[tuple[Label, GradingTask]], jobs: int, scheduler: str = ""
+    tasks: Iterable[tuple[Label, GradingTask]],
+    jobs: int,
+    scheduler: str = "",
+    say: Callable[[str], None] = on_a_line,
 ) -> Iterator[tuple[Label, str | Exception]]:
     """Yield each task's label with its result, in the order in which they are done.
 
     ``jobs`` worker processes on this machine, or those of the cluster behind ``scheduler``
     (``tcp://host:port``). Tasks are taken as they are needed, so that a large class need not be
-    held in memory. A task that fails for reasons of its own comes with its exception.
+    held in memory. A task that fails for reasons of its own comes with its exception. One that
+    fails, or in which something took too long, comes after all others, tried again with none
+    beside it. While the cluster has no worker ``say`` is told now and then.
     Raises CourseError where the cluster cannot go on: its scheduler or all its workers are gone,
     or a worker has other versions or several threads.
     """
     todo, here = iter(tasks), versions()
-    sent: dict[Future, Label] = {}
+    sent: dict[Future, tuple[Label, GradingTask]] = {}
+    alone: list[tuple[Label, GradingTask]] = []
     with _client(jobs, scheduler) as client:
         if scheduler:
             _see_that_workers_can_grade(client)
@@ -74,16 +90,25 @@ def perform_all(
         most = max(2 * sum(client.nthreads().values()), LEAST_SENT if scheduler else 0)
         while True:
             for label, task in islice(todo, most - len(sent)):
-                sent[_send(client, task, here)] = label
+                sent[_send(client, task, here)] = label, task
             if not sent:
-                return
-            for future in _next_done(client, list(sent), scheduler):
-                yield sent.pop(future), _outcome(future, scheduler)
+                break
+            for future in _next_done(client, list(sent), scheduler, say):
+                label, task = sent.pop(future)
+                outcome = _outcome(future, scheduler)
                 del future  # a result that is known here need not be kept there
+                if isinstance(outcome, Exception) or took_too_long(outcome):
+                    alone.append((label, task))
+                else:
+                    yield label, outcome
+        for label, task in alone:
+            future = _send(client, task, here, "alone")
+            _next_done(client, [future], scheduler, say)
+            yield label, _outcome(future, scheduler)
 
 
-def _send(client: Client, task: GradingTask, here: dict[str, str]) -> Future:
-    key = f"grade-{task.fingerprint}"
+def _send(client: Client, task: GradingTask, here: dict[str, str], how: str = "grade") -> Future:
+    key = f"{how}-{task.fingerprint}"
     return client.submit(_on_worker, task, here, key=key, retries=RETRIES)
 
 
@@ -114,20 +139,27 @@ def _see_that_workers_can_grade(client: Client) -> None:
             )
 
 
-def _next_done(client: Client, futures: list[Future], scheduler: str) -> set[Future]:
+def _next_done(
+    client: Client, futures: list[Future], scheduler: str, say: Callable[[str], None]
+) -> set[Future]:
     """Wait until some are done. Raises CourseError where nobody is left to do them."""
-    begin = time.monotonic()
+    begin, said = time.monotonic(), -math.inf
+    start = f"start one with 'dask worker {scheduler} --nthreads 1'"
     while True:
         try:
             return wait(futures, timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED").done
         except TimeoutError:
+            now = time.monotonic()
             if client.nthreads():
-                begin = time.monotonic()
-            elif time.monotonic() - begin > IDLE_SECONDS:
+                begin, said = now, -math.inf
+            elif now - begin > IDLE_SECONDS:
                 raise CourseError(
-                    f"no worker has been at {scheduler or 'work'} for {IDLE_SECONDS} s: start one "
-                    f"with 'dask worker {scheduler} --nthreads 1', then run again"
+                    f"no worker has been at {scheduler or 'work'} for {IDLE_SECONDS} s: {start}, "
+                    "then run again"
                 ) from None
+            elif scheduler and now - said >= SAY_SECONDS:
+                said, left = now, IDLE_SECONDS - (now - begin)
+                say(f"{scheduler} has no worker: {start}; waiting for {left:.0f} s")
         except CancelledError:
             raise _gone(scheduler) from None
 

@@ -3,6 +3,12 @@ forked from. Nothing here starts a thread, for a thread does not survive a fork.
 # ruff: noqa: E402, F401, I001
 
 import gc
+import signal
+
+# Ctrl-C is for the process that started this one, see ``forks.deaf``; workers inherit that, and
+# are not to start kernels that cannot be interrupted.
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 gc.disable()  # a fifth of an import's time, and nothing to collect
 

@@ -85,6 +85,15 @@ def perform(task: GradingTask) -> str:
         return _grade(task)
 
 
+def took_too_long(graded: str) -> bool:
+    """Whether something was stopped in a graded notebook, as ``perform`` returns it, because its
+    time was up."""
+    try:
+        return bool(json.loads(graded)["metadata"]["labsupport_grading"]["stopped"])
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
 def _grade(task: GradingTask) -> str:
     import torch
 

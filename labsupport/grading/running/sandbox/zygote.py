@@ -112,6 +112,7 @@ def _kernel(connection_file: str, door: socket.socket) -> None:
     quiet = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(quiet, number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # a batch system may block it
     app = IPKernelApp.instance()
     app.initialize(["-f", connection_file, "--HistoryManager.hist_file=:memory:"])
     _seal(door)
