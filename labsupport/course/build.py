@@ -4,6 +4,7 @@ The student's notebook is what nbgrader's own preprocessors make of the instruct
 ``notebooks/`` and an nbgrader release can be held against each other byte for byte.
 """
 
+import ast
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -20,10 +21,13 @@ from nbgrader.preprocessors import (
 )
 from traitlets.config import Config
 
+from labsupport.course.judge_cell import bound_names
 from labsupport.course.lab import BEGIN, END, KINDS, Lab, LabCell
+from labsupport.course.points_told import check_parts_told, points_text, with_points
 from labsupport.course.publication import colab_cells
 
 CONTRACT_MARK = "<!-- contract -->"  # stands for contract.md in a lab's source
+ASSERTION = "from labsupport.notebook.solved import solved; solved({})"
 CODE_STUB = "# YOUR CODE HERE\nraise NotImplementedError"
 TEXT_STUB = "Your answer here."
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -51,7 +55,7 @@ def source_notebook(lab: Lab, repository: str = "") -> NotebookNode:
     cells = colab_cells(repository, lab.stem)
     for cell in lab.cells:
         if KINDS[cell.kind]:
-            cells += _question(cell) if cell.kind == "question" else [_cell(cell)]
+            cells += _question(cell, lab) if cell.kind == "question" else [_cell(cell, lab)]
     notebook.cells = cells
     nbformat.validate(notebook)
     return notebook
@@ -76,29 +80,59 @@ def dump(notebook: NotebookNode) -> str:
 
 def build_notebook(lab: Lab, notebooks: Path, repository: str = "") -> Path:
     """Write the student's notebook and return its path. Rebuilding gives the same bytes."""
+    check_parts_told(lab)
     path = notebooks / f"{lab.stem}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(dump(student_notebook(lab, repository)), encoding="utf-8")
     return path
 
 
-def graded_line(cell: LabCell) -> str:
-    """The one line a student sees in the place of a judge."""
-    points = f"{cell.points:g} point{'s' if cell.points != 1 else ''}"
-    if cell.parts:
+def graded_line(cell: LabCell, names: list[str]) -> str:
+    """What a student sees in the place of a judge: what is graded, and a line that fails while one
+    of the ``names`` that the exercise defines is not solved, so that nbgrader's Validate does."""
+    points = points_text(cell.points)
+    if not cell.points:
+        points = "which does not count"
+    elif cell.parts:
         each = ", ".join(f"{name} {share:g}" for name, share in cell.parts.items())
         points += f" ({each})"
+    told = [cell.name, *names]
     return (
         f"# Graded here: {cell.name}, {points}. When you hand in, your code answers fresh "
-        "inputs that are made for you alone."
+        f"inputs that are made for you alone.\n{ASSERTION.format(', '.join(map(repr, told)))}"
     )
 
 
-def _cell(cell: LabCell) -> NotebookNode:
+def is_graded_line(source: str) -> bool:
+    """Whether a cell is a graded line as some release had it: its points may have changed since."""
+    line = r"# Graded here: \w+, [^\n]* inputs that are made for you alone\."
+    code = re.escape(ASSERTION).replace(re.escape("{}"), r"[\w', ]*")
+    return re.fullmatch(rf"{line}(\n{code})?", source) is not None
+
+
+def _defined(exercise: LabCell) -> list[str]:
+    """The names that an exercise's cell defines as it is handed out, at its top level."""
+    solved: set[int] = set()
+    inside = False
+    for number, line in enumerate(exercise.source.splitlines(), 1):
+        inside = (inside or line.strip() == BEGIN) and line.strip() != END
+        solved |= {number} if inside else set()
+    found = [
+        name
+        for node in ast.parse(exercise.source).body
+        if node.lineno not in solved and not isinstance(node, ast.Import | ast.ImportFrom)
+        for name in bound_names(node)
+    ]
+    return list(dict.fromkeys(found)) or [exercise.name]
+
+
+def _cell(cell: LabCell, lab: Lab) -> NotebookNode:
     make = new_markdown_cell if cell.cell_type == "markdown" else new_code_cell
-    source = graded_line(cell) if cell.kind == "judge" else cell.source
+    source = cell.source
+    if cell.kind == "judge":
+        source = graded_line(cell, _defined(lab.one("exercise", cell.name)))
     if cell.kind == "prose":
-        source = source.replace(CONTRACT_MARK, _contract())
+        source = with_points(cell, lab).replace(CONTRACT_MARK, _contract())
     metadata: dict = {"labsupport": {"kind": cell.kind}}
     if cell.kind == "check":  # folded: it is run before it is read
         source = f"# @title Check of {cell.name}\n{source}"
@@ -128,9 +162,9 @@ def _contract() -> str:
     return f"<details><summary>{title}</summary>\n\n{rest.strip()}\n\n</details>"
 
 
-def _question(cell: LabCell) -> list[NotebookNode]:
+def _question(cell: LabCell, lab: Lab) -> list[NotebookNode]:
     """A question becomes two cells: its text, locked, and the answer, graded by hand."""
-    text, answer = re.split(rf"(?m)^{BEGIN}\n", cell.source, maxsplit=1)
+    text, answer = re.split(rf"(?m)^{BEGIN}\n", with_points(cell, lab), maxsplit=1)
     label = {"labsupport": {"kind": "question", "name": cell.name}}
     statement = new_markdown_cell(
         text.rstrip(), id=cell.id, metadata=label | {"editable": False, "deletable": False}

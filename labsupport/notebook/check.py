@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from labsupport.answers.compare import Difference
 from labsupport.answers.examples import load_examples
 from labsupport.notebook.failures import CheckFailed, explain_exception
+from labsupport.notebook.solved import note
 
 
 class Check:
@@ -41,11 +42,15 @@ class Check:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is None:
+            note(self.exercise)
             plural = "" if self.passed == 1 else "s"
             print(f"{self.exercise}: {self.passed} check{plural} passed.")
         elif isinstance(error, Exception) and not isinstance(error, CheckFailed):
             message = explain_exception(self.exercise, error, trace, self.read)
+            note(self.exercise, message)
             raise CheckFailed(message) from error
+        elif isinstance(error, CheckFailed):
+            note(self.exercise, str(error))
 
     def fail(self, problem: str, **lines: Any) -> None:
         """Stop with a message: `problem`, then one labelled line for each of `lines`."""
