@@ -2,7 +2,7 @@
 
 Rooms: `judge` (the answer key of a lab), `lab_code` (its solved names and its judges), `cases`
 (what a judge asks with), `diagnosis` (a lab's known mistakes), `examples` (cases for visible
-checks), `verdicts` (what comes out).
+checks), `proof` (the lab's own solution passes), `verdicts` (what comes out).
 """
 
 import lazy_loader
@@ -13,8 +13,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "cases": ["Case", "randn"],
         "diagnosis": ["Catalogue", "diagnosis_of"],
         "examples": ["examples_of", "write_examples"],
-        "judge": ["AnswerKey"],
+        "judge": ["AnswerKey", "JudgeError"],
         "lab_code": ["Judge", "driver_source", "namespace_of", "read_judge"],
+        "proof": ["failures"],
         "verdicts": ["CAUSES", "STATUSES", "Challenge", "Finding", "Verdict"],
     },
 )

@@ -8,10 +8,12 @@ right comes from running the same driver on the lab's own solution; what a wrong
 running it on the lab's traps.
 """
 
+import contextlib
 import hashlib
 import uuid
 from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import NoReturn
 
 import numpy as np
 
@@ -20,10 +22,15 @@ from labsupport.answers.mistakes import Mistake, explain
 from labsupport.answers.respond import LabNamespace
 from labsupport.answers.wire import encode
 from labsupport.course.lab import Lab
+from labsupport.errors import LabError
 from labsupport.grading.judging.cases import Case
 from labsupport.grading.judging.diagnosis import Catalogue
 from labsupport.grading.judging.lab_code import Judge, namespace_of, read_judge
 from labsupport.grading.judging.verdicts import Challenge, Verdict, score
+
+
+class JudgeError(LabError, ValueError):
+    """A judge that fails on the lab's own solution: no student's fault, and no grade."""
 
 
 class AnswerKey:
@@ -31,9 +38,14 @@ class AnswerKey:
 
     def __init__(self, lab: Lab):
         self.lab = lab
-        self._solution = LabNamespace(namespace_of(lab))
-        self._judges = {c.name: read_judge(c) for c in lab.of("judge")}
+        with self._ours("the lab's own solution does not run"):
+            self._solution = LabNamespace(namespace_of(lab))
+        self._judges = {}
+        for cell in lab.of("judge"):
+            with self._ours(f"the judge of {cell.name} does not run"):
+                self._judges[cell.name] = read_judge(cell)
         self._catalogue = Catalogue(lab)
+        self._proven: set[str] = set()  # challenges of which the comparison takes what is right
 
     def challenge(self, exercise: str, seed: str) -> Challenge:
         """Make the inputs for one student; the same seed gives the same inputs."""
@@ -75,6 +87,9 @@ class AnswerKey:
             finding(case.name, case.part, answer, right, judge.rules)
             for case, answer, right in zip(challenge.cases, answers, expected, strict=True)
         ]
+        right = all(one.status == "passed" for one in found)
+        if not right and challenge.nonce not in self._proven:
+            self._see_that_the_solution_passes(challenge)
         return explain(found, judge.rules, partial(self.mistakes, challenge))
 
     def judge(self, exercise: str) -> Judge:
@@ -93,35 +108,68 @@ class AnswerKey:
 
     def _ask(self, exercise: str, cases: list[Case]) -> Challenge:
         judge, nonce = self._judges[exercise], uuid.uuid4().hex
-        message = {
-            "exercise": exercise,
-            "nonce": nonce,
-            "driver": judge.driver,
-            "cases": [judge.given(case) for case in cases],
-        }
-        return Challenge(exercise, cases, nonce, encode(message))
+        with self._ours(f"the judge of {exercise} asks what cannot be sent"):
+            message = {
+                "exercise": exercise,
+                "nonce": nonce,
+                "driver": judge.driver,
+                "cases": [judge.given(case) for case in cases],
+            }
+            return Challenge(exercise, cases, nonce, encode(message))
 
     def expected(self, challenge: Challenge) -> list[dict]:
         """The solution's answers, encoded: nothing that is done to one reaches the next use."""
         if challenge.expected is None:
             judge = self._judges[challenge.exercise]
-            found = judge.answers(self._solution, challenge.cases)
+            with self._ours(f"the judge of {challenge.exercise} fails"):
+                found = judge.answers(self._solution, challenge.cases)
             for case, answer in zip(challenge.cases, found, strict=True):
                 if "answer" not in answer:
-                    where = f"{challenge.exercise}, {case.name}"
-                    raise RuntimeError(f"{where}: {answer['error']}: {answer['text']}")
+                    said = answer["text"] or answer["error"]
+                    self._fail_on_the_solution(challenge, case, "fails on", said)
             challenge.expected = found
         return challenge.expected
+
+    def _see_that_the_solution_passes(self, challenge: Challenge) -> None:
+        """A comparison that refuses what is right says nothing about a student's answer."""
+        judge, expected = self._judges[challenge.exercise], self.expected(challenge)
+        for case, right in zip(challenge.cases, expected, strict=True):
+            found = finding(case.name, case.part, right, right, judge.rules)
+            if found.status != "passed":
+                self._fail_on_the_solution(challenge, case, "refuses", found.text)
+        self._proven.add(challenge.nonce)
+
+    def _fail_on_the_solution(
+        self, challenge: Challenge, case: Case, how: str, said: str
+    ) -> NoReturn:
+        raise JudgeError(
+            f"{self.lab.stem}: the judge of {challenge.exercise} {how} the lab's own solution too "
+            f"({case.name}: {said}): no student's fault, and nothing was graded by it"
+        )
+
+    @contextlib.contextmanager
+    def _ours(self, what: str) -> Iterator[None]:
+        """Whatever is raised inside is a failure of the lab's own."""
+        try:
+            yield
+        except JudgeError:
+            raise
+        except (Exception, SystemExit) as error:
+            lines = str(error).strip().splitlines() or ["no reason was given"]
+            raise JudgeError(
+                f"{self.lab.stem}: {what}: {type(error).__name__}: {lines[0][:200]}"
+            ) from error
 
     def _cases(self, exercise: str, seed: str) -> list[Case]:
         digest = hashlib.sha256(f"{seed}/{self.lab.stem}/{exercise}".encode()).digest()
         rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
         judge = self._judges[exercise]
-        cases = list(judge.ask(rng))
+        with self._ours(f"the judge of {exercise} fails to ask"):
+            cases = list(judge.ask(rng))
         wanted, found = set(judge.parts or [""]), {c.part for c in cases}
         for part in [*sorted(found - wanted), *sorted(wanted - found)]:
             what = "a case of the unknown part" if part in found else "no case of the part"
-            raise ValueError(
+            raise JudgeError(
                 f"{self.lab.stem}: the judge of {exercise} has {what} {part!r}; "
                 "parts = {...} and the cases' part= must name the same"
             )

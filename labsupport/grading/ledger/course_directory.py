@@ -11,7 +11,7 @@ import secrets
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 
@@ -19,8 +19,11 @@ from nbgrader.apps.api import NbGraderAPI
 from sqlalchemy.exc import SAWarning
 
 from labsupport.course.build import CODE_STUB, TEXT_STUB, dump, source_notebook
+from labsupport.course.points_told import check_parts_told
 from labsupport.course.source import find_labs, read_lab
 from labsupport.errors import CourseError
+from labsupport.grading.ledger.proof import proofs
+from labsupport.grading.ledger.released_points import points_follow
 from labsupport.grading.ledger.settings import CONFIG, load_config
 from labsupport.grading.running.limits import RunLimits
 
@@ -43,7 +46,9 @@ def init_course(folder: Path, solutions: Path, wanted: list[str] | None = None) 
     for name in ("labs", "source", "release", "submitted"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for path in sources:
-        shutil.copy(path, folder / "labs" / path.name)
+        for file in (path, path.with_suffix(".equivalents.toml")):  # the second is the audit's
+            if file.exists():
+                shutil.copy(file, folder / "labs" / file.name)
     (folder / CONFIG).write_text(config_text(folder.resolve().name), encoding="utf-8")
     return folder
 
@@ -63,23 +68,32 @@ def course_api(folder: Path) -> Iterator[NbGraderAPI]:
         os.environ["PATH"] = path
 
 
-def release(folder: Path, wanted: list[str] | None = None) -> list[Path]:
+def release(
+    folder: Path, wanted: list[str] | None = None, say: Callable[[str], None] = lambda text: None
+) -> list[Path]:
     """Make ``source/`` from ``labs/`` and ``release/`` through nbgrader's generate_assignment.
 
-    Returns the released notebooks. Raises CourseError with nbgrader's reason where it refuses.
+    Returns the released notebooks. Raises CourseError with nbgrader's reason where it refuses, and
+    where a lab's own solution does not pass its judges and checks: nothing is released then.
     """
     released = []
     folder = folder.resolve()
+    load_config(folder)  # is it a course at all?
     sources = find_labs(folder / "labs", wanted)
+    labs = [read_lab(path) for path in sources]
+    for lab in labs:
+        check_parts_told(lab)
+    with proofs(folder, sources) as proven:
+        proven.wait()
     with course_api(folder) as api:
-        for path in sources:
-            lab = read_lab(path)
+        for lab in labs:
             target = folder / "source" / lab.stem / f"{lab.stem}.ipynb"
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(dump(source_notebook(lab)), encoding="utf-8")
-            result = api.generate_assignment(lab.stem, force=True)
-            if not result["success"]:
-                raise CourseError(f"nbgrader did not release {lab.stem}: {last_error(result)}")
+            with points_follow(folder, lab, say):
+                target.write_text(dump(source_notebook(lab)), encoding="utf-8")
+                result = api.generate_assignment(lab.stem, force=True)
+                if not result["success"]:
+                    raise CourseError(f"nbgrader did not release {lab.stem}: {last_error(result)}")
             released.append(folder / "release" / lab.stem / f"{lab.stem}.ipynb")
     return released
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from nbgrader.api import Gradebook
 from nbgrader.apps.api import NbGraderAPI
 
+from labsupport.course.source import find_labs
 from labsupport.errors import CourseError
 from labsupport.grading.ledger.course_directory import course_api
 from labsupport.grading.ledger.due_dates import check_due_dates
@@ -18,6 +19,7 @@ from labsupport.grading.ledger.kept import Pair
 from labsupport.grading.ledger.named import check_labs, check_students, is_wanted
 from labsupport.grading.ledger.page_makers import FeedbackPages, feedback_pages
 from labsupport.grading.ledger.preprocessors import ExecuteAndJudge
+from labsupport.grading.ledger.proof import proofs
 from labsupport.grading.ledger.recording import is_recorded, record
 from labsupport.grading.ledger.released_points import check_released
 from labsupport.grading.ledger.settings import load_config
@@ -217,15 +219,18 @@ def _grade(
     if ungraded:
         # made one by one: a class's notebooks together may take more memory than there is
         tasks = ((pair, step.task(_about(*pair))) for pair in ungraded)
-        results = perform_all(tasks, min(jobs, len(ungraded)), scheduler)
-        for pair, result in progress(results, desc="grading", total=len(ungraded)):
-            if isinstance(result, Exception):
-                check_room(folder)
-                yield pair, Trouble("failed", _one_line(result))
-            else:
-                about = json.loads(result)["metadata"]["labsupport_grading"]
-                store.put(about["fingerprint"], result)
-                yield pair, _recorded(api, folder, accounts, pair)
+        labs = find_labs(folder / step.labs, sorted({assignment for assignment, _ in ungraded}))
+        with proofs(folder, labs) as proven:  # under way while workers start
+            results = perform_all(tasks, min(jobs, len(ungraded)), scheduler)
+            for pair, result in progress(results, desc="grading", total=len(ungraded)):
+                proven.wait()
+                if isinstance(result, Exception):
+                    check_room(folder)
+                    yield pair, Trouble("failed", _one_line(result))
+                else:
+                    about = json.loads(result)["metadata"]["labsupport_grading"]
+                    store.put(about["fingerprint"], result)
+                    yield pair, _recorded(api, folder, accounts, pair)
 
 
 def _recorded(api: NbGraderAPI, folder: Path, accounts: Settling, pair: Pair) -> Trouble | None:
