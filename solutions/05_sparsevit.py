@@ -1069,6 +1069,8 @@ def ask(rng):
     ):
         yield Case(title, part="windows skipped", x=randn(rng, *shape), ratios=ratios,
                    window=window, merge=merge, gradients=title == "the first pair dense")
+    yield Case("windows that hardly differ", part="windows skipped", ratios=(0.5,), window=2,
+               merge=False, x=3 + 0.02 * randn(rng, 1, 12, 16, 4), gradients=False)
     yield Case("no importance given", part="windows skipped", x=randn(rng, 1, 4, 4, 4),
                ratios=(0.5,), window=2, merge=False, gradients=None)
 
@@ -2396,7 +2398,7 @@ charts.Table(["way", "time", "of dense", "mIoU"], rows,
 # %% [markdown]
 # ### Play with it
 #
-# One scene, two sliders, several scores. Find the sparsity at which the net begins to lose the
+# One scene, two stages, several scores. Find the sparsity at which the net begins to lose the
 # things, with the centred score and with the published one. Which stage bears more?
 
 # %% widget="sparsity"

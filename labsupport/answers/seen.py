@@ -104,7 +104,7 @@ def _where(wrong: Tensor) -> str:
         others = [a for a in range(wrong.dim()) if a != axis]
         hit = wrong.any(dim=others) if others else wrong
         if not hit.all() and (others or hit.sum() == 1 or len(hit) > 3):
-            return f"only {_places(hit)} along axis {axis} is wrong"
+            return f"{_places(hit)} along axis {axis} is wrong"
     if wrong.dim() >= 2 and min(wrong.shape[-2:]) > 2 and not wrong[..., 1:-1, 1:-1].any():
         return "only the border of the last two axes is wrong"
     return f"{max(wrong.double().mean().item(), 0.01):.0%} of the values are wrong"
@@ -136,19 +136,19 @@ def _places(hit: Tensor) -> str:
     """Where along an axis something is wrong."""
     size, places = len(hit), hit.nonzero().flatten().tolist()
     named = {
-        "the first place": [0],
-        "the last place": [size - 1],
-        "all but the first place": list(range(1, size)),
-        "all but the last place": list(range(size - 1)),
-        "the first half": list(range(size // 2)),
-        "the second half": list(range((size + 1) // 2, size)),
+        "only the first place": [0],
+        "only the last place": [size - 1],
+        "everything but the first place": list(range(1, size)),
+        "everything but the last place": list(range(size - 1)),
+        "only the first half": list(range(size // 2)),
+        "only the second half": list(range((size + 1) // 2, size)),
     }
     for name, wanted in named.items():
         if places == wanted:
             return name
     if len(places) == 1:
-        return f"place {places[0]}, counted from 0,"
-    return f"a part, {len(places)} of {size} places,"
+        return f"only place {places[0]}, counted from 0,"
+    return f"only a part, {len(places)} of {size} places,"
 
 
 def _number(value: float) -> str:

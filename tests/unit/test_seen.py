@@ -33,7 +33,7 @@ SEEN = [
     (RIGHT[:, [1, 0, 2, 4, 3]], "what lies along axis 1 is right, but in another order"),
     (RIGHT.flatten().flip(0).view_as(RIGHT), "the values are right, but in other places"),
     (changed((slice(None), -1)), "only the last place along axis 1 is wrong"),
-    (changed((slice(1, None),)), "only all but the first place along axis 0 is wrong"),
+    (changed((slice(1, None),)), "everything but the first place along axis 0 is wrong"),
     (changed((slice(None), slice(None), slice(3, None))), "only the second half along axis 2"),
     (changed((1,), float("nan")), "only place 1, counted from 0, along axis 0 is wrong"),
 ]

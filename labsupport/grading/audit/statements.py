@@ -13,12 +13,15 @@ def removed(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.stmt]:
 
 
 def early_return(node: ast.AST, tree: ExerciseTree) -> Iterator[list[ast.stmt]]:
-    """What has just been computed, returned at once."""
+    """What has just been computed, returned at once, where that is not what comes next."""
     if isinstance(node, ast.Assign) and tree.enclosing(node, ast.FunctionDef) is not None:
         names = [t.id for t in ast.walk(node.targets[0]) if isinstance(t, ast.Name)]
         if not tree.in_constructor(node):
+            block = getattr(tree.parent(node), tree.field(node))
+            after = [ast.unparse(line) for line in block[block.index(node) + 1 :][:1]]
             for name in names:
-                yield [node, statement(f"return {name}")]
+                if f"return {name}" not in after:
+                    yield [node, statement(f"return {name}")]
 
 
 def loop_cut(node: ast.AST, tree: ExerciseTree) -> Iterator[ast.AST]:
