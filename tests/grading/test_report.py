@@ -8,11 +8,13 @@ import shutil
 
 import nbformat
 import pytest
+from nbgrader.api import Gradebook
 from typer.testing import CliRunner
 
 from labsupport.cli import app
 from labsupport.errors import CourseError
 from labsupport.grading.ledger.course_directory import init_course, release
+from labsupport.grading.ledger.standing import LATE_FILE, NOT_YET
 from labsupport.grading.report.command import summary, write_reports
 from labsupport.grading.report.data import read_results
 from labsupport.grading.report.mistakes import mistakes
@@ -247,6 +249,86 @@ def test_page_and_tables(course):
     assert "damaged" in rows["broken"]["problem"] and len(rows) == 13
 
 
+def test_an_exercise_is_not_judged_by_a_few_answers_while_others_wait(course):
+    """Four answers graded, at 0.25 each, and eight that wait: nobody knows yet how hard it is."""
+    for index in range(12):
+        lost = {"twice": ("failed", "four numbers: differ")} if index < 6 else {}
+        hand_in(course, STEM, f"s{index:02}", lost, by_hand=0.25 if index < 4 else None)
+    results, page = report(course)
+    items = item_statistics(results)
+    why = items[-1]
+    assert (why.count, why.waiting, why.ease, why.settled) == (4, 8, 0.25, False)
+    second = summary(results, items)[1]
+    assert second.startswith("hardest: twice (50% of its points on average, 12 answers), too early")
+    assert "Hardest: twice , 50% of its points on average (12 answers)" in page.text
+    assert "Too early to say of why (4 graded, 8 waiting)" in page.text
+    for index in range(4, 10):  # ten graded, two waiting: that is enough
+        hand_in(course, STEM, f"s{index:02}", {}, by_hand=0.25)
+    (results, *_), items = read_results(course), item_statistics(read_results(course)[0])
+    assert items[-1].settled
+    assert summary(results, items)[1].startswith("hardest: why (25% of its points on average, 10")
+
+
+def test_a_blank_is_no_wrong_answer(course):
+    missing = {n: ("missing", "not implemented yet") for n in ("scale", "twice")}
+    for index in range(6):
+        hand_in(course, STEM, f"s{index}", missing if index < 3 else {}, by_hand=1.0)
+    for index in range(3):  # what nbgrader gives a written answer that was left as it was
+        with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
+            grade = gradebook.find_grade("answer-why", STEM, STEM, f"s{index}")
+            grade.manual_score, grade.auto_score = None, 0.0
+            gradebook.db.commit()
+    results, page = report(course)
+    rows = table(course / "report" / "exercises.csv")
+    for found, row in zip(item_statistics(results), rows, strict=True):
+        assert (found.count, found.blank, found.none, found.ease) == (3, 3, 0, 1.0)
+        assert (row["not_answered"], row["wrong_answer"], row["no_points"]) == ("3", "0", "0")
+        assert (row["graded"], row["mean_share"]) == ("3", "1.0000")
+    assert describe([r.score for r in results.graded]).lowest == 0  # in the score it is 0 points
+    assert "why 1 100% 3 3 0 3 1.00 - a person" in page.text
+
+
+def test_names_beside_ids_unless_they_are_not_wanted(course):
+    for student in ("1001", "1002"):
+        hand_in(course, STEM, student, {"scale": WRONG}, by_hand=None)
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
+        gradebook.update_or_create_student("1001", first_name="Ana", last_name="<b>Li</b>")
+    _, page = report(course)
+    assert "1001 (Ana <b>Li</b>), 1002. Grade them in formgrader" in page.text
+    rows = table(course / "report" / f"{STEM}.csv")
+    assert [row["name"] for row in rows] == ["Ana <b>Li</b>", ""]
+    result = CliRunner().invoke(app, ["report", str(course), "--no-names"])
+    page = Page((course / "report" / f"{STEM}.html").read_text(encoding="utf-8"))
+    assert result.exit_code == 0 and "Ana" not in page.text and "1001, 1002" in page.text
+    assert "name" not in table(course / "report" / f"{STEM}.csv")[0]
+
+
+def test_what_a_student_need_not_do_counts_nowhere(course):
+    hand_in(course, STEM, "a", {"twice": ("failed", "four numbers: differ")}, by_hand=1.0)
+    hand_in(course, STEM, "b", {}, by_hand=1.0)
+    (course / "exemptions.csv").write_text(f"lab,student,exercise\n{STEM},a,twice\n")
+    results, _ = report(course)
+    twice = item_statistics(results)[1]
+    assert (twice.count, twice.ease, twice.none) == (1, 1.0, 0)
+    rows = {row["student"]: row for row in table(course / "report" / f"{STEM}.csv")}
+    assert (rows["a"]["score"], rows["a"]["max_score"], rows["a"]["twice"]) == ("3", "3", "")
+    assert rows["b"]["max_score"] == "4.5"
+
+
+def test_late_by_a_platforms_word_is_late(course):
+    """Canvas says LATE in a file's name; without its time there are no hours, and no penalty."""
+    hand_in(course, STEM, "a", {}, by_hand=1.0)
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
+        gradebook.find_submission(STEM, "a").timestamp = None
+        gradebook.db.commit()
+    (course / "submitted" / "a" / STEM / LATE_FILE).write_text("Canvas")
+    results, page = report(course)
+    assert "1 late" in summary(results, item_statistics(results))[2]
+    assert "a not known, late says Canvas 0 4.5" in page.text
+    (row,) = table(course / "report" / f"{STEM}.csv")
+    assert (row["late"], row["late_hours"], row["late_penalty"]) == ("yes", "", "0")
+
+
 def test_no_sandbox_is_a_warning_and_so_are_other_versions(course):
     hand_in(course, STEM, "a", {}, by_hand=1.0)
     hand_in(course, STEM, "b", {}, by_hand=1.0, sandbox=False, torch="2.14.1")
@@ -359,7 +441,7 @@ def test_before_anything_is_graded(mini_path, tmp_path, monkeypatch):
     nbformat.write(nbformat.v4.new_notebook(), place / f"{STEM}.ipynb")
     results, page = report(folder)
     assert "0 graded of 1 handed in" in page.text
-    assert results.runs[0].problem == "not graded yet: run labs grade"
+    assert results.runs[0].problem == NOT_YET
 
 
 def test_command(course):
@@ -372,7 +454,8 @@ def test_command(course):
         "of 4.5 points, mean 1.5"
     )
     assert lines[1] == (
-        f"hardest: scale (0% of its points on average); commonest mistake: scale, "
+        f"hardest: scale (0% of its points on average, 1 answer), too early to say of why; "
+        f"commonest mistake: scale, "
         f"{ADDS} (1 student)"
     )
     assert lines[2] == "1 answer to grade by hand, 0 late, 0 repaired, 0 not graded"

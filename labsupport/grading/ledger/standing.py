@@ -206,7 +206,7 @@ def _graded(folder: Path, pair: Pair) -> dict[str, Any]:
 
 def _is_blank(grades: list[Grade], about: dict[str, Any]) -> bool:
     """Whether a notebook was handed in as it was given out, for which 0 is no verdict on work."""
-    statuses = {v.get("status") for v in about.get("verdicts") or [] if isinstance(v, dict)}
+    statuses = {str(v.get("status")) for v in about.get("verdicts") or [] if isinstance(v, dict)}
     return statuses == {"missing"} and not any(g.score for g in grades)
 
 

@@ -15,16 +15,20 @@ from labsupport.grading.report.tables import exercise_rows, write_exercises, wri
 
 
 def write_reports(
-    folder: Path, wanted: list[str] | None = None, now: datetime.datetime | None = None
+    folder: Path,
+    wanted: list[str] | None = None,
+    now: datetime.datetime | None = None,
+    names: bool = True,
 ) -> list[tuple[LabResults, Path]]:
     """Write ``DIR/report/LAB.html``, ``LAB.csv`` and ``exercises.csv``; return the pages.
 
-    Raises CourseError where there is nothing to report on.
+    Without ``names`` students are called by their ids only. Raises CourseError where there is
+    nothing to report on.
     """
     folder = folder.resolve()
     place = folder / "report"
     done, rows = [], []
-    for results in read_results(folder, wanted):
+    for results in read_results(folder, wanted, names):
         items = item_statistics(results)
         page = place / f"{results.lab.stem}.html"
         write_whole(page, render(results, items, folder.name, now or datetime.datetime.now()))
@@ -54,11 +58,15 @@ def summary(results: LabResults, items: list[ItemStatistics]) -> list[str]:
         f"{title}: {len(graded)} of {plural(len(results.runs), 'submission')} graded, median "
         f"{number(about.median)} of {results.max_score:g} points, mean {number(about.mean)}"
     )
-    known = [s for s in items if s.ease is not None]
     second = "hardest: -"
-    if known:
+    if known := [s for s in items if s.settled]:
         hardest = min(known, key=lambda s: s.ease or 0)
-        second = f"hardest: {hardest.item.name} ({percent(hardest.ease)} of its points on average)"
+        second = (
+            f"hardest: {hardest.item.name} ({percent(hardest.ease)} of its points on average, "
+            f"{plural(hardest.count, 'answer')})"
+        )
+    if early := [s.item.name for s in items if s.waiting and not s.settled]:
+        second += f", too early to say of {', '.join(early)}"
     wrong = mistakes(results)
     if wrong:
         second += (
@@ -67,7 +75,7 @@ def summary(results: LabResults, items: list[ItemStatistics]) -> list[str]:
         )
     third = [
         f"{plural(sum(r.waiting for r in graded), 'answer')} to grade by hand",
-        f"{sum(r.late_hours > 0 for r in graded)} late",
+        f"{sum(r.is_late for r in graded)} late",
         f"{sum(bool(r.repairs) for r in graded)} repaired",
         f"{sum(not r.graded for r in results.runs)} not graded",
     ]

@@ -6,11 +6,12 @@ student, may have written it.
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.api import Grade, Gradebook, MissingEntry
 
 from labsupport.answers.text import one_line
 from labsupport.course.lab import Lab
@@ -18,8 +19,12 @@ from labsupport.course.source import find_labs, read_lab
 from labsupport.errors import CourseError
 from labsupport.grading.judging.verdicts import STATUSES
 from labsupport.grading.ledger.course_directory import course_api, load_config
+from labsupport.grading.ledger.exemptions import exempt_cells
 from labsupport.grading.ledger.grades import submissions
+from labsupport.grading.ledger.standing import NOT_YET, Standing, standings
 from labsupport.grading.submission.reading import unreadable
+
+UNANSWERED = ("missing", "not reached")  # no answer, rather than a wrong one
 
 
 @dataclass
@@ -34,15 +39,21 @@ class Item:
 
 @dataclass
 class Run:
-    """One submission. ``points`` by item; None: a person has not graded it yet. ``waiting`` also
-    counts what has to be looked at again after a new run. ``problem``: why it has no grade."""
+    """One submission. ``points`` by item; None: it waits for a person. ``blank``: items that were
+    not answered, ``exempt``: those that the student need not do. ``late``: who says that it is,
+    where no time is known. ``problem``: why it has no grade."""
 
     student: str
+    name: str = ""
     score: float = 0.0  # after any penalty
+    max_score: float = 0.0
     penalty: float = 0.0
     late_hours: float = 0.0
+    late: str = ""
     waiting: int = 0
     points: dict[str, float | None] = field(default_factory=dict)
+    blank: set[str] = field(default_factory=set)
+    exempt: set[str] = field(default_factory=set)
     verdicts: dict[str, tuple[str, str]] = field(default_factory=dict)  # status, message
     hints: dict[str, str] = field(default_factory=dict)  # the diagnosis of a known mistake
     repairs: list[str] = field(default_factory=list)
@@ -56,15 +67,26 @@ class Run:
     def graded(self) -> bool:
         return not self.problem
 
+    @property
+    def is_late(self) -> bool:
+        return self.late_hours > 0 or bool(self.late)
+
 
 @dataclass
 class LabResults:
-    """All submissions of one lab, by student id. ``absent`` students handed nothing in."""
+    """All submissions of one lab, by student id. ``absent`` students handed nothing in. ``names``
+    by student, as far as they are known and wanted."""
 
     lab: Lab
     items: list[Item]
     runs: list[Run]
     absent: list[str] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+
+    def who(self, student: str) -> str:
+        """A student as people speak of them: the id, and the name where there is one."""
+        name = self.names.get(student, "")
+        return f"{student} ({name})" if name and name != student else student
 
     @property
     def graded(self) -> list[Run]:
@@ -75,10 +97,13 @@ class LabResults:
         return sum(item.points for item in self.items)
 
 
-def read_results(folder: Path, wanted: list[str] | None = None) -> list[LabResults]:
+def read_results(
+    folder: Path, wanted: list[str] | None = None, named: bool = True
+) -> list[LabResults]:
     """Every wanted lab that something was handed in for; all labs named in ``wanted`` even so.
 
-    Raises CourseError where there is nothing to report on.
+    Students' names are left out unless ``named``. Raises CourseError where there is nothing to
+    report on.
     """
     load_config(folder)  # is it a course at all?
     handed_in = submissions(folder)
@@ -88,13 +113,27 @@ def read_results(folder: Path, wanted: list[str] | None = None) -> list[LabResul
         raise CourseError(f"nothing was handed in under {folder / 'submitted'}")
     results = []
     with course_api(folder) as api, api.gradebook as gradebook:
+        known = {(one.assignment, one.student): one for one in standings(folder)}
+        names = _names(known.values()) if named else {}
+        exempt = exempt_cells(folder)
         for path in paths:
-            students = [student for stem, student in handed_in if stem == path.stem]
             lab = read_lab(path)
-            runs = [_run(folder, gradebook, lab, student) for student in students]
-            absent = sorted({s.id for s in gradebook.students} - set(students))
-            results.append(LabResults(lab, items_of(lab), runs, absent))
+            runs = [
+                _run(folder, gradebook, lab, one, exempt.get(pair, set()))
+                for pair in handed_in
+                if pair[0] == path.stem and (one := known.get(pair))
+            ]
+            students = {run.student for run in runs}
+            absent = sorted({s.id for s in gradebook.students} - students)
+            for run in runs:
+                run.name = names.get(run.student, "")
+            results.append(LabResults(lab, items_of(lab), runs, absent, names))
     return results
+
+
+def _names(known: Iterable[Standing]) -> dict[str, str]:
+    found = {one.student: f"{one.first_name} {one.last_name}".strip() for one in known}
+    return {student: one_line(name, 100) for student, name in found.items() if name}
 
 
 def items_of(lab: Lab) -> list[Item]:
@@ -111,29 +150,40 @@ def items_of(lab: Lab) -> list[Item]:
     ]
 
 
-def _run(folder: Path, gradebook: Gradebook, lab: Lab, student: str) -> Run:
-    run = Run(student)
-    about = _metadata(folder / "autograded" / student / lab.stem / f"{lab.stem}.ipynb")
-    try:
-        found = gradebook.find_submission(lab.stem, student)
-        (notebook,) = found.notebooks
-    except (MissingEntry, ValueError):
-        found = notebook = None
-    if notebook is None or about is None:
-        run.problem = unreadable(folder, lab.stem, student) or "not graded yet: run labs grade"
+def _run(folder: Path, gradebook: Gradebook, lab: Lab, one: Standing, exempt: set[str]) -> Run:
+    run = Run(one.student)
+    about = _metadata(folder / "autograded" / one.student / lab.stem / f"{lab.stem}.ipynb")
+    if one.score is None or about is None:
+        said = one.reason if one.state in ("unreadable", "failed") else ""
+        run.problem = said or unreadable(folder, lab.stem, one.student) or NOT_YET
         return run
-    run.penalty = float(found.late_submission_penalty or 0)
-    run.score = max(0.0, float(found.score) - run.penalty)
-    run.late_hours = float(found.total_seconds_late or 0) / 3600
-    grades = {grade.name: grade for grade in notebook.grades}
+    run.score, run.max_score, run.penalty = one.score, one.max_score, one.penalty
+    run.late_hours, run.late, run.waiting = one.late_seconds / 3600, one.late_said, one.waiting
+    grades = _grades(gradebook, lab.stem, one.student)
+    _read_metadata(run, about)
     for item in items_of(lab):
         grade = grades.get(item.cell)
-        if grade is not None:
-            todo = grade.needs_manual_grade and grade.manual_score is None
-            run.points[item.name] = None if todo else float(grade.score)
-            run.waiting += bool(grade.needs_manual_grade)
-    _read_metadata(run, about)
+        if item.cell in exempt:
+            run.exempt.add(item.name)
+        elif grade is not None:
+            run.points[item.name] = None if grade.needs_manual_grade else float(grade.score)
+            verdict = run.verdicts.get(item.name, ("",))[0]
+            if _is_blank(grade) if item.by_hand else verdict in UNANSWERED:
+                run.blank.add(item.name)
     return run
+
+
+def _grades(gradebook: Gradebook, stem: str, student: str) -> dict[str, Grade]:
+    try:
+        notebooks = gradebook.find_submission(stem, student).notebooks
+    except MissingEntry:
+        return {}
+    return {grade.name: grade for notebook in notebooks for grade in notebook.grades}
+
+
+def _is_blank(grade: Grade) -> bool:
+    """Whether a written answer was left as it was: nbgrader itself gives it 0 points then."""
+    return grade.manual_score is None and grade.auto_score == 0 and not grade.needs_manual_grade
 
 
 def _metadata(path: Path) -> dict | None:

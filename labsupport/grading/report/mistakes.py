@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from labsupport.answers.text import one_line
 from labsupport.course.lab import Lab
 from labsupport.grading.judging.diagnosis import diagnosis_of
-from labsupport.grading.report.data import LabResults
+from labsupport.grading.report.data import UNANSWERED, LabResults
 
-UNANSWERED = ("missing", "not reached")  # no answer, rather than a wrong one
 _NUMBER = re.compile(r"\d[\d.,e+-]*")
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from labsupport.grading.report.data import LabResults, Run
-from labsupport.grading.report.mistakes import UNANSWERED, catalogue_size, mistakes
+from labsupport.grading.report.data import UNANSWERED, LabResults, Run
+from labsupport.grading.report.mistakes import catalogue_size, mistakes
 from labsupport.grading.report.pictures import LOW, item_picture, outcomes, score_picture
 from labsupport.grading.report.statistics import (
+    ENOUGH,
     FEWEST,
     ItemStatistics,
     describe,
@@ -25,12 +26,12 @@ def render(
     results: LabResults, items: list[ItemStatistics], course: str, now: datetime.datetime
 ) -> str:
     """The page's text. Everything that comes from a submission is escaped by the template."""
-    template = _environment().get_template("page.html.j2")
+    template = _environment(results).get_template("page.html.j2")
     graded = results.graded
     scores = [run.score for run in graded]
     about = describe(scores)
     wrong = mistakes(results)
-    known = sorted((i for i in items if i.ease is not None), key=lambda i: i.ease or 0)
+    known = sorted((i for i in items if i.settled), key=lambda i: i.ease or 0)
     seconds = [run.seconds for run in graded if run.seconds is not None]
     return template.render(
         lab=results.lab,
@@ -41,6 +42,8 @@ def render(
         about=about,
         items=items,
         outcomes=[outcomes(results, i.item) for i in items],
+        early=[i for i in items if i.waiting and not i.settled],
+        enough=ENOUGH,
         hardest=known[0] if len(known) > 1 else None,
         easiest=known[-1] if known else None,
         weak=[i for i in items if i.power is not None and i.power < LOW],
@@ -55,7 +58,7 @@ def render(
         hits=sum(len(m.students) for m in wrong if m.catalogued),
         wrong_total=sum(len(m.students) for m in wrong),
         unanswered=sum(s in UNANSWERED for r in graded for s, _ in r.verdicts.values()),
-        late=sorted((r for r in graded if r.late_hours > 0), key=lambda r: -r.late_hours),
+        late=sorted((r for r in graded if r.is_late), key=lambda r: -r.late_hours),
         waiting=[r for r in graded if r.waiting],
         failed=[r for r in results.runs if r.problem],
         troubled=[r for r in graded if _troubles(r)],
@@ -95,7 +98,7 @@ def _grouped(pairs) -> list[tuple[str, list[str]]]:
     return sorted(groups.items(), key=lambda pair: (-len(pair[1]), pair[0]))
 
 
-def _environment() -> Environment:
+def _environment(results: LabResults) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -106,7 +109,8 @@ def _environment() -> Environment:
     environment.filters |= {
         "number": number,
         "percent": percent,
-        "names": names,
+        "names": lambda students, most=NAMED: names([results.who(s) for s in students], most),
+        "who": results.who,
         "plural": plural,
         "fixed": fixed,
     }

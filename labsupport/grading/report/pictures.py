@@ -24,6 +24,7 @@ OUTCOMES = (
     ("not to be trusted", "black", "", ("tampered",)),
     ("not answered", "#DDDDDD", "", ("missing", "not reached")),
     ("waits for a person", "white", "xx", ("waits",)),
+    ("exempt", "#F3EFE0", "", ("exempt",)),
 )
 
 
@@ -148,8 +149,12 @@ def outcomes(results: LabResults, item: Item) -> dict[str, int]:
     count: dict[str, int] = {}
     for run in results.graded:
         points = run.points.get(item.name)
-        if item.name in run.verdicts and not item.by_hand:
+        if item.name in run.exempt:
+            status = "exempt"
+        elif item.name in run.verdicts and not item.by_hand:
             status = run.verdicts[item.name][0]
+        elif item.name in run.blank:
+            status = "missing"
         elif points is None:
             status = "waits" if item.name in run.points else "missing"
         elif points >= item.points:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from labsupport.grading.report.data import Item, LabResults, Run
 
 MOST_CERTAIN = 1.96  # standard normal quantile of a 95% interval
+ENOUGH = 10  # graded answers that stand for others that wait
 FEWEST = 4  # students for a correlation: its interval needs n - 3 above zero
 
 
@@ -27,16 +28,29 @@ class Description:
 
 @dataclass
 class ItemStatistics:
-    """``ease``: mean share of the item's points, 0 to 1, of ``count`` students. ``power``: the
-    correlation of its points with those of all other items, with its 95% interval."""
+    """``ease``: mean share of the item's points, 0 to 1, of the ``count`` answers that have been
+    graded; ``waiting`` wait for a person, ``blank`` students gave none. ``power``: the correlation
+    of its points with those of all other items, with its 95% interval."""
 
     item: Item
     count: int
     ease: float | None
     full: int
     none: int
+    waiting: int = 0
+    blank: int = 0
     power: float | None = None
     interval: tuple[float, float] | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the mean may be laid beside another's. Where nothing waits it is the class's
+        own, however small the class. Where answers wait it stands for them too: a mean of shares,
+        each 0 to 1, of n of them may be off by as much as 1/sqrt(n), 0.3 for ``ENOUGH``; and a
+        person grades in no random order, so those that wait must be the fewer."""
+        if self.ease is None:
+            return False
+        return not self.waiting or (self.count >= ENOUGH and self.count > self.waiting)
 
 
 def describe(values: Sequence[float]) -> Description:
@@ -57,13 +71,18 @@ def describe(values: Sequence[float]) -> Description:
 
 
 def item_statistics(results: LabResults) -> list[ItemStatistics]:
-    """Of every item, over the submissions in which it has been graded."""
+    """Of every item. What a student left blank has 0 points, and is no answer that was wrong."""
     points = [_known(run) for run in results.graded]
     complete = [item.name for item in results.items if all(item.name in known for known in points)]
     found = []
     for item in results.items:
         runs = [known for known in points if item.name in known]
         own = [known[item.name] for known in runs]
+        given = [
+            known[item.name]
+            for run, known in zip(results.graded, points, strict=True)
+            if item.name in known and item.name not in run.blank
+        ]
         # an item that waits for a person in some submissions would shift their sums
         others = [name for name in complete if name != item.name]
         rest = [sum(known[name] for name in others) for known in runs]
@@ -71,10 +90,12 @@ def item_statistics(results: LabResults) -> list[ItemStatistics]:
         found.append(
             ItemStatistics(
                 item,
-                len(own),
-                statistics.fmean(own) / item.points if own else None,
-                sum(p >= item.points for p in own),
-                sum(p == 0 for p in own),
+                len(given),
+                statistics.fmean(given) / item.points if given else None,
+                sum(p >= item.points for p in given),
+                sum(p == 0 for p in given),
+                sum(run.points.get(item.name, 0.0) is None for run in results.graded),
+                sum(item.name in run.blank for run in results.graded),
                 power,
                 interval_of(power, len(own)),
             )

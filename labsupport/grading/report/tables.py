@@ -36,9 +36,11 @@ def student_rows(results: LabResults) -> list[list]:
     judged = [item.name for item in results.items if not item.by_hand]
     head = [
         "student",
+        *(["name"] if results.names else []),
         "graded",
         "score",
         "max_score",
+        "late",
         "late_hours",
         "late_penalty",
         "waiting",
@@ -56,10 +58,13 @@ def student_rows(results: LabResults) -> list[list]:
         rows.append(
             [
                 text(run.student),
+                *([text(run.name)] if results.names else []),
                 "yes" if known else "no",
                 _number(run.score if known else None),
-                _number(results.max_score),
-                _number(round(run.late_hours, 2) if known else None),
+                _number(run.max_score if known else results.max_score),
+                ("yes" if run.is_late else "no") if known else "",
+                # late by a platform's word, with no time known: then there are no hours to tell
+                _number(round(run.late_hours, 2) if known and not run.late else None),
                 _number(run.penalty if known else None),
                 run.waiting if known else "",
                 len(run.repairs) if known else "",
