@@ -55,7 +55,7 @@ def verdict_of(
     name: str,
     challenges: list[Challenge],
     graded: list[list[int]],
-    causes: Causes,
+    causes: Causes | None = None,
 ) -> Verdict:
     """``graded`` are the cells that asked this exercise's challenges, by cell that is graded;
     ``causes`` what had gone wrong before."""
@@ -68,7 +68,7 @@ def verdict_of(
         return key.score(name, findings)
     for challenge, place in zip(challenges, graded[0], strict=True):
         found = _findings(key, run, challenge, place)
-        findings += [causes.explained(name, one) for one in found]
+        findings += [causes.explained(name, one) if causes else one for one in found]
     return key.score(name, findings)
 
 
