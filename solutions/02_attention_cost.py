@@ -377,7 +377,8 @@ charts.Table(["tokens", "FLOPs, your formula", "FLOPs, counted", "table bytes, y
 # image, then window row by window row, and inside a window token row by token row.**
 
 # %%
-figures.show_patches(picture, 56, title="Sixteen windows: sixteen short sentences instead of one")
+figures.show_patches(picture, 56, title="Sixteen windows: sixteen short sentences instead of one",
+                     alt="A drawing of a slice of pizza, a panda and a house.")
 
 # %% [markdown]
 # ### Exercise 2 · `windows` · 3 points · 15 minutes · ●○○
@@ -1022,7 +1023,9 @@ maps.show_maps([where, where[24].reshape(7, 7), where[0].reshape(7, 7),
                 nearness[where][24].reshape(7, 7)],
                ["rows of the table, 49 × 49", "of the middle token", "of the corner token",
                 '"near is better"'], shared=False,
-               title="One table of 169 biases serves all 49 × 49 pairs of a window")
+               title="One table of 169 biases serves all 49 × 49 pairs of a window",
+               alt="Which row of the table a pair of tokens reads; what the middle and a corner token "
+                   "read; and with larger biases for near tokens, a spot around the middle.")
 
 # %% [markdown]
 # **What it shows.** Left, the row of the table for each of the $49 \times 49$ pairs. The two maps
@@ -1153,7 +1156,13 @@ def ask(rng):
         yield Case(title, part="shift_mask", size=[height, width], window=window)
         images = f"{batch} maps, " if batch > 1 else ""
         yield Case(images + title, part="shifted_window_attention", window=window,
-                   x=randn(rng, batch, height, width, channels), mask=mask_of(height, width, window))
+                   x=randn(rng, batch, height, width, channels),
+                   masks=[[*size, mask_of(*size, window)] for size in sizes_of(height, width, window)])
+
+
+def sizes_of(height, width, window):
+    """Of the map, and of one column and one row of windows: a mask is the lesser of the two."""
+    return (height, width), (height, window), (window, width)
 
 
 def mask_of(height, width, window):
@@ -1182,18 +1191,19 @@ def attend(windows, mask):
     return torch.tanh(scores.softmax(-1) @ windows) + place[:, None]
 
 
-def drive(lab, window, size=None, x=None, mask=None):
+def drive(lab, window, size=None, x=None, masks=()):
     with lab.replacing(window_partition=stand_in_partition, window_reverse=stand_in_reverse):
         if x is None:
             return {"mask": lab.shift_mask(*size, window)}
         wanted = (*x.shape[1:3], window)
 
         def given(height, width, window):
-            if (height, width, window) != wanted:
-                said = "shift_mask({}, {}, {})"
-                raise ValueError(f"{said.format(height, width, window)} is asked for, on a map "
-                                 f"that needs {said.format(*wanted)}")
-            return mask.clone()
+            for rows, columns, mask in masks:
+                if (height, width, window) == (rows, columns, wanted[2]):
+                    return mask.clone()
+            said = "shift_mask({}, {}, {})"
+            raise ValueError(f"{said.format(height, width, window)} is asked for, on a map "
+                             f"that needs {said.format(*wanted)}")
 
         with lab.replacing(shift_mask=given):
             output = lab.shifted_window_attention(x.requires_grad_(), attend, window)
@@ -1485,6 +1495,9 @@ def shifted_window_attention(x, attend, window):
 mask = shift_mask(14, 14, 7)
 maps.show_maps(list(mask), ["inner window", "last column", "last row", "last corner"],
                title="The mask of 2 × 2 windows: only what was together may hear each other",
+               alt="0 where a pair may hear each other, −100 where not. The inner window is all one "
+                   "value; the last column is a fine chequerboard, the last row four blocks, the last "
+                   "corner both at once.",
                xlabel="key", ylabel="query")
 
 # %% [markdown]
@@ -2004,17 +2017,24 @@ left.imshow(owner, extent=(0, 28, 28, 0), alpha=0.8, cmap=colours, vmin=0, vmax=
 left.set(xticks=range(0, 29, 7), yticks=range(0, 29, 7),
          title=f"{len(places)} of 784 tokens, {len(grouping)} groups of 49")
 left.grid(color="black", linewidth=1)
-for (name, values), colour in zip(waste.items(), (figures.BLUE, figures.ORANGE)):
-    right.plot(shares, values, "o-", color=colour, label=name)
+for number, group in enumerate(grouping):  # told by its number too
+    row, column = places[group].float().mean(0).tolist()
+    left.text(column, row, number + 1, weight="bold", ha="center", bbox={"facecolor": "white"})
+for i, (name, values) in enumerate(waste.items()):
+    right.plot(shares, values, label=name, **figures.line_of(i))
     right.annotate(f"{values[0]:.1f}", (shares[0], values[0]), xytext=(6, 6),
-                   textcoords="offset points", color=colour)
+                   textcoords="offset points")
 right.set(xscale="log", yscale="log", xlabel="share of the map that is not empty",
           ylabel="places computed / tokens", title="random tokens on a map of 112 × 112")
 right.set_xticks(shares, [f"{share:.0%}" for share in shares])
 right.set_yticks((1, 2, 5, 10, 20), ("1", "2", "5", "10", "20"))
 right.minorticks_off()
 right.legend()
-figures.finish(fig, "Groups of equal size waste nothing, however empty the map")
+figures.finish(fig, "Groups of equal size waste nothing, however empty the map", alt=(
+    f"Left, the {len(places)} tokens of the drawing's things in {len(grouping)} numbered groups. Right, "
+    f"places computed per token against the share of the map that is not empty, {shares[0]:.0%} to "
+    f"{shares[-1]:.0%}: " + "; ".join(f"{name} from {values[0]:.1f} to {values[-1]:.1f}"
+                                      for name, values in waste.items()) + "."))
 
 in_windows, in_groups = slots(places, WINDOW, WINDOW**2)
 measured["padding"] = (f"{waste['padded windows'][0]:.1f} in padded windows, "

@@ -59,7 +59,9 @@ def _how(first: Finding, wrong: Sequence[Finding]) -> str:
         if f.difference is not None
     ]
     if None in pairs[0]:  # no number
-        return first.difference.how()
+        how = first.difference.how()
+        others = (f.difference.how() for f in wrong[1:] if f.difference is not None)
+        return f"here {how}" if how and any(other != how for other in others) else how
     return seen_in_numbers([(one, right) for one, right in pairs if None not in (one, right)])
 
 

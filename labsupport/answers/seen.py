@@ -58,7 +58,7 @@ def _relations(answer: Tensor, expected: Tensor, close: partial) -> Iterator[str
 def _factor(answer: Tensor, expected: Tensor, close: partial) -> Iterator[str]:
     size = expected.square().sum()
     factor = ((answer * expected).sum() / size).item() if size else 0.0
-    if factor > 0 and close(answer, factor * expected):
+    if factor and close(answer, factor * expected):
         yield f"every value is {_number(factor)} times what it should be"
     gap = (answer - expected).mean()
     if close(answer - gap, expected):

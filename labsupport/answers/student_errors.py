@@ -25,6 +25,11 @@ MEANINGS = (
         "the gradient does not reach every input: one of them "
         "is not used, or is detached on the way",
     ),
+    (
+        "'float' object is not iterable",
+        "a Python number came back, and no gradient flows from one: return the tensor",
+    ),
+    ("'tuple' object has no attribute", "several values came back where one is asked for"),
     ("to unpack", "not as many values came back as the exercise asks for"),
 )
 

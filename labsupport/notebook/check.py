@@ -69,15 +69,22 @@ class Check:
         self.passed += 1
 
     def signature(self, function: Any, *names: str) -> None:
-        """`function` (or a class's constructor) takes exactly the arguments `names`, in order."""
+        """`function` (or a class's constructor) takes the arguments `names`, in order. More may
+        follow that need not be given."""
         if not callable(function):
             self.fail(
                 f"this name is bound to a {type(function).__name__}, not to a function",
                 likely="a variable in another cell has the same name; rename it and run "
                 "the exercise's cell again",
             )
-        found = tuple(inspect.signature(function).parameters)
-        if found != names:
+        parameters = inspect.signature(function).parameters
+        found, more = tuple(parameters), list(parameters.values())[len(names) :]
+        needed = [
+            p
+            for p in more
+            if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        ]
+        if found[: len(names)] != names or needed:
             self.fail(
                 f"{function.__name__} takes other arguments than the exercise says",
                 expected=", ".join(names),
@@ -157,6 +164,13 @@ class Check:
         `otherwise` names known mistakes: sentence -> the value that the mistake gives. On failure
         the message says which of them `got` equals. `draw` shows yours, expected and difference.
         """
+        if got is None or isinstance(got, tuple | list) and any(torch.is_tensor(g) for g in got):
+            several = got is not None
+            self.fail(
+                f"{what} is {f'a {type(got).__name__} of {len(got)}' if several else 'None'}",
+                expected="one tensor",
+                likely=likely if several else "a return statement is missing",
+            )
         got, expected = _tensor(got), _tensor(expected)
         if got.shape != expected.shape:
             self.fail(

@@ -81,3 +81,9 @@ def test_a_difference_of_form_says_how_by_itself():
     )
     assert "shape (3,) instead of (4,)" in shape.says_how
     assert finding("one", "", {"answer": encode(2)}, {"answer": encode(1)}, Rules()).says_how == ""
+
+
+def test_what_is_seen_of_one_case_only_is_said_of_that_case_only():
+    values = [-RIGHT[0], RIGHT[1] + 1, RIGHT[2]]
+    assert told(values, []).seen.startswith("here every value has the other sign")
+    assert told([-RIGHT[0], -RIGHT[1], RIGHT[2]], []).seen.startswith("every value has the other")

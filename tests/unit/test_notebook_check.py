@@ -99,6 +99,25 @@ def test_signature_names_the_arguments():
     assert "bound to a int" in message_of(lambda c: c.signature(3, "images"))
 
 
+def test_an_argument_that_need_not_be_given_is_no_fault():
+    def put_back(visible, restore, check=False, *more, **named):
+        return visible
+
+    def needs_more(visible, restore, extra):
+        return visible
+
+    with Check("exercise") as check:
+        check.signature(put_back, "visible", "restore")
+    assert "other arguments" in message_of(lambda c: c.signature(needs_more, "visible", "restore"))
+    assert "other arguments" in message_of(lambda c: c.signature(put_back, "restore", "visible"))
+
+
+def test_several_values_are_not_called_a_wrong_shape():
+    text = message_of(lambda c: c.values((torch.tensor(1.0), torch.ones(2)), 1.0, "the loss"))
+    assert "the loss is a tuple of 2" in text and "one tensor" in text
+    assert "return statement" in message_of(lambda c: c.values(None, 1.0, "the loss"))
+
+
 def test_parameters_find_missing_extra_and_misshapen_names():
     module = nn.Linear(2, 3)
     with Check("exercise") as check:
