@@ -141,8 +141,9 @@ def config_text(course_id: str) -> str:
             "nbgrader.preprocessors.SaveAutoGrades",
             "nbgrader.preprocessors.AssignLatePenalties",
             "nbgrader.preprocessors.CheckCellMetadata",
+            "labsupport.grading.ledger.rubric.ShowRubric",
         ]
-        # One run at a time: nbgrader's waits for 'labs grade', and the other way round.
+        # Files are read as students' editors save them; nbgrader's run waits for 'labs grade'.
         c.Autograde.exporter_class = "labsupport.grading.ledger.exporter.CourseExporter"
         # Feedback pages that call exercises by their names.
         c.GenerateFeedback.exporter_class = "labsupport.grading.ledger.feedback.FeedbackExporter"

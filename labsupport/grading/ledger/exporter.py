@@ -1,4 +1,4 @@
-"""Exporter of nbgrader's ``autograde``: its own, and the course is held while it writes.
+"""Exporter of nbgrader's ``autograde``: files are read as ours, the course is held meanwhile.
 
 nbgrader removes a student's autograded folder before the first step of its pipeline; the exporter
 is what it makes before that.

@@ -17,6 +17,7 @@ from traitlets.config import Config
 from labsupport.answers.text import one_line
 from labsupport.grading.ledger.exemptions import exempt_cells
 from labsupport.grading.ledger.formulas import formulas_in, markdown
+from labsupport.grading.ledger.rubric import without_rubrics
 from labsupport.grading.ledger.standing import seconds_late
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -84,6 +85,9 @@ class FeedbackExporter(HTMLExporter):
         ours.FeedbackExporter.extra_template_basedirs = [str(TEMPLATES)]
         ours.merge(config or {})
         super().__init__(config=ours, **kwargs)
+
+    def from_notebook_node(self, nb: NotebookNode, resources: Any = None, **kwargs: Any) -> Any:
+        return super().from_notebook_node(without_rubrics(nb), resources, **kwargs)
 
     def default_filters(self) -> Iterator[tuple[str, Any]]:
         yield from super().default_filters()
