@@ -162,6 +162,7 @@ def _file_choice(folder, line, hand_in, choice: Choice, reading: Reading, force)
         list(notebook.attempt) or None,
         notebook.when.isoformat() if notebook.when else None,
         reading.as_of.isoformat() if reading.as_of else None,
+        notebook.member.name,
     )
     done.file = one_line(notebook.member.name, 120)
     late = "late, " if hand_in.late and not notebook.when else ""

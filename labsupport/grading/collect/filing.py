@@ -24,12 +24,14 @@ UTC = datetime.timezone.utc
 
 @dataclass
 class Origin:
-    """Where a notebook came from. ``as_of``: when the download was made."""
+    """Where a notebook came from. ``as_of``: when the download was made; ``file``: the notebook's
+    name in it, by which the platform takes feedback back."""
 
     format: str = ""
     attempt: list | None = None
     when: str | None = None
     as_of: str | None = None
+    file: str = ""
 
 
 def put(
@@ -50,9 +52,12 @@ def put(
         return "filed", ""
     if place.is_symlink() or not place.is_dir():
         return "not filed", f"{place} is in the way: it is no folder"
+    known = _known(record, place)
+    newer = is_newer(origin, known)
     if _bytes(place / f"{stem}.ipynb") == data:
+        if newer or (origin.file and not known.file):  # the same again, under another name
+            write_whole(record, json.dumps(asdict(origin)).encode())
         return "unchanged", ""
-    newer = is_newer(origin, _known(record, place))
     if not force and not newer:
         known = "an older one than" if newer is False else "not known to be newer than"
         return "not filed", f"{known} the one under {place}: --force files it"
