@@ -52,10 +52,10 @@ def put(
         return "filed", ""
     if place.is_symlink() or not place.is_dir():
         return "not filed", f"{place} is in the way: it is no folder"
-    known = _known(record, place)
-    newer = is_newer(origin, known)
+    earlier = _known(record, place)
+    newer = is_newer(origin, earlier)
     if _bytes(place / f"{stem}.ipynb") == data:
-        if newer or (origin.file and not known.file):  # the same again, under another name
+        if newer or (origin.file and not earlier.file):  # the same again, under another name
             write_whole(record, json.dumps(asdict(origin)).encode())
         return "unchanged", ""
     if not force and not newer:
