@@ -110,5 +110,7 @@ def as_text(words: str) -> str:
 
 
 def _fail(message: str) -> NoReturn:
-    Console(stderr=True, soft_wrap=True).print(f"[red]labs:[/red] {message}", highlight=False)
+    Console(stderr=True, soft_wrap=True).print(
+        f"[red]labs:[/red] {escape(message)}", highlight=False
+    )
     raise typer.Exit(1)

@@ -8,9 +8,25 @@ from rich.console import Console
 from tqdm.auto import tqdm
 
 from labsupport.course.source import find_labs
+from labsupport.errors import CourseError
 from labsupport.grading.audit.picture import check_suffix, save_picture
 from labsupport.grading.audit.report import show
 from labsupport.grading.audit.run import audit_lab
+from labsupport.grading.ledger.settings import is_course
+
+
+def in_course(words: list[str] | None) -> tuple[Path | None, list[str] | None]:
+    """(the labs' folder, which labs) where the first of a command's words is a course directory,
+    else (None, the words). Raises CourseError for a folder that is none.
+    """
+    first = Path(words[0]) if words else None
+    if words is None or first is None or not first.is_dir():
+        return None, words
+    if not is_course(first):
+        raise CourseError(
+            f"{first} is no course directory: name one, or labs of the checkout (labs audit 01)"
+        )
+    return first / "labs", words[1:] or None
 
 
 def run_audits(

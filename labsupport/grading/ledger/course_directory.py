@@ -24,7 +24,7 @@ from labsupport.course.source import find_labs, read_lab
 from labsupport.errors import CourseError
 from labsupport.grading.ledger.proof import proofs
 from labsupport.grading.ledger.released_points import points_follow
-from labsupport.grading.ledger.settings import CONFIG, load_config
+from labsupport.grading.ledger.settings import CONFIG, check_name, load_config
 from labsupport.grading.running.limits import RunLimits
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
 
 def init_course(folder: Path, solutions: Path, wanted: list[str] | None = None) -> Path:
     """Make a course directory with the labs of a solutions folder. Never overwrites anything."""
+    check_name(folder)
     if (folder / CONFIG).exists():
         raise CourseError(f"{folder} is a course directory already: nothing was changed")
     sources = find_labs(solutions, wanted)

@@ -2,6 +2,7 @@
 configuration, then DIR's own ``nbgrader_config.py`` or ``.json``; what is read later counts.
 """
 
+import re
 import traceback
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def load_config(folder: Path) -> Config:
     Raises CourseError where it is no course, or where a file of settings cannot be read.
     """
     folder = folder.resolve()
+    check_name(folder)
     if not is_course(folder):
         raise CourseError(f"{folder} is no course directory: make one with 'labs course init'")
     try:
@@ -45,6 +47,15 @@ def load_config(folder: Path) -> Config:
     config.CourseDirectory.root = str(folder)  # as nbgrader's --course-dir
     config.CourseDirectory.db_url = _patient(CourseDirectory(config=config).db_url, folder)
     return config
+
+
+def check_name(folder: Path) -> None:
+    """Raise CourseError where a course's folder has a name that nbgrader takes for a pattern."""
+    if re.search(r"[*?\[\]]", str(folder.resolve())):
+        raise CourseError(
+            f"{folder}: nbgrader takes *, ? and brackets in the path of a course for a pattern, "
+            "and finds nothing there: rename the folder"
+        )
 
 
 def is_course(folder: Path) -> bool:
