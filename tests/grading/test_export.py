@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from nbgrader.api import Gradebook
+from nbgrader.utils import notebook_hash
 from typer.testing import CliRunner
 
 from labsupport.cli import app
@@ -228,3 +229,26 @@ def test_nbgraders_export_goes_on_working(course):
         "4713": ("3.5", "pat@example.org"),
         "x9": ("0.0", ""),
     }
+
+
+def test_release_feedback_with_students_from_a_platform(course, tmp_path):
+    """They have no secret of the exchange's, and Canvas' download may have no times: nbgrader's
+    command would stop for the whole class. Jane handed in through the exchange."""
+    place = course / "feedback" / "jdoe" / STEM
+    (place / "submission_secret.txt").write_text("jane's own")
+    (place / "timestamp.txt").write_text("2026-02-02 01:59:00 UTC")
+    for student in ("rroe", "4713"):
+        assert not (course / "submitted" / student / STEM / "submission_secret.txt").exists()
+    exchange = tmp_path / "exchange"
+    exchange.mkdir(mode=0o777)
+    exchange.chmod(0o777)
+    config = course / "nbgrader_config.py"
+    config.write_text(config.read_text() + f"c.Exchange.root = {str(exchange)!r}\n")
+    nbgrader(course, "release_feedback", STEM)
+    pages = list((exchange / "mini" / "feedback").glob("*.html"))
+    texts = {page_path(course, STEM, s).read_bytes() for s in ("jdoe", "rroe", "4713")}
+    assert len(pages) == 3 and {page.read_bytes() for page in pages} == texts
+    own = notebook_hash(secret="jane's own", notebook_id=STEM)
+    assert f"{own}.html" in {page.name for page in pages}
+    nbgrader(course, "release_feedback", STEM)  # again: no second page of anybody's
+    assert len(list((exchange / "mini" / "feedback").glob("*.html"))) == 3

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
+import secrets
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
@@ -23,6 +24,7 @@ from labsupport.grading.ledger.exemptions import exempt_cells
 
 _MAKERS = ("feedback.py", "formulas.py", "templates/labs_feedback")  # what a page looks like
 _SECTIONS = ("FeedbackExporter", "GenerateFeedback", "HTMLExporter", "TemplateExporter")
+_RELEASED = ("timestamp.txt", "submission_secret.txt")  # an empty time is none, to nbgrader too
 _PACKAGES = ("nbgrader", "nbconvert", "latex2mathml", "mistune")
 
 
@@ -44,7 +46,7 @@ def page_key(folder: Path, gradebook: Gradebook, config: Config, pair: tuple[str
         return ""
     known = [
         [
-            [str(n.late_submission_penalty)],
+            [float(n.late_submission_penalty or 0)],
             sorted(
                 [g.name, str(g.score), str(g.max_score), g.needs_manual_grade] for g in n.grades
             ),
@@ -63,7 +65,8 @@ def page_is_current(api: NbGraderAPI, assignment: str, student: str) -> bool:
     folder, made_of = Path(api.coursedir.root), ""
     with contextlib.suppress(OSError):
         made_of = _note(folder, assignment, student).read_text(encoding="utf-8")
-    if not made_of or not page_path(folder, assignment, student).is_file():
+    page = page_path(folder, assignment, student)
+    if not made_of or not all((page.parent / name).is_file() for name in (page.name, *_RELEASED)):
         return False
     return made_of == _key(api, assignment, student)
 
@@ -75,11 +78,27 @@ def make_page(api: NbGraderAPI, assignment: str, student: str) -> str:
     result = api.generate_feedback(assignment, student, force=True)
     if not result["success"]:
         return f"no feedback page: {last_error(result)}"
+    _prepare_release(api, assignment, student)
     if key:
         from labsupport.data.files import write_whole  # torch comes with it
 
         write_whole(_note(Path(api.coursedir.root), assignment, student), key)
     return ""
+
+
+def _prepare_release(api: NbGraderAPI, assignment: str, student: str) -> None:
+    """Put what nbgrader's release_feedback opens beside a page where it is missing, as it is where
+    work came from a learning platform: it would stop for the whole class.
+
+    The secret says under which name the page lies in the exchange. Whoever has not fetched from
+    there knows none, and finds the page in no other way either.
+    """
+    place = page_path(Path(api.coursedir.root), assignment, student).parent
+    seed = api.config.get("ExecuteAndJudge", {}).get("seed") or secrets.token_hex(16)
+    secret = hashlib.sha256(f"{seed}/{assignment}/{student}/feedback".encode()).hexdigest()
+    for name, text in zip(_RELEASED, ("", secret), strict=True):
+        if not (place / name).exists():
+            (place / name).write_text(text, encoding="utf-8")
 
 
 def _key(api: NbGraderAPI, assignment: str, student: str) -> str:
