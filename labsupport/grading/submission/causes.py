@@ -21,6 +21,7 @@ _GPU = re.compile(
     re.I,
 )
 _UNDEFINED = re.compile(r"^(\w+) is not defined in the notebook|^NameError: name '(\w+)' is not")
+_UNREADABLE = re.compile(r" \([^()]*, line (\d+)\)$")  # of a SyntaxError
 # Modules that are there only where a notebook was written.
 _ELSEWHERE = {
     "google": "google.colab is there on Colab only: take the line out of the exercise's cell",
@@ -53,7 +54,8 @@ class Causes:
             name = undefined[1] or undefined[2]
             said = self._defining.get(name) or (self._own.get(exercise) if undefined[1] else None)
             if said:
-                found = replace(found, text=f"{said}; so {name} is not defined", cause="raised")
+                text = f"{said}; so {name} is not defined"
+                found = replace(found, status="error", text=text, cause="raised")
         if found.status in ("error", "missing", "failed") and _GPU.search(found.text):
             found = replace(found, text=f"{ON_CPU} ({found.text})")
         return found
@@ -63,7 +65,9 @@ def _stopped(outputs: list, source: str) -> str:
     """What stopped a cell, in one line, or ""."""
     error = next((o for o in outputs if o.get("output_type") == "error"), None)
     if error is not None:
-        said = one_line(f"{error.get('ename')}: {error.get('evalue')}", 300)
+        said = one_line(
+            f"{error.get('ename')}: {_with_line(str(error.get('evalue')), source)}", 300
+        )
         missing = re.search(r"No module named '(\w+)", said)
         hint = _ELSEWHERE.get(missing[1]) if missing else None
         return f"its cell stopped with {said}" + (f" ({hint})" if hint else "")
@@ -71,3 +75,13 @@ def _stopped(outputs: list, source: str) -> str:
     if magic and tree_of(source) is not None:
         return f"its cell begins with %%{magic}, and its code is not run as Python here"
     return ""
+
+
+def _with_line(said: str, source: str) -> str:
+    """What Python says of code that it cannot read, with the line itself in place of a file."""
+    place = _UNREADABLE.search(said)
+    if place is None:
+        return said
+    lines, number = source.splitlines(), int(place[1])
+    code = lines[number - 1].strip() if number <= len(lines) else ""
+    return f"{said[: place.start()]} (line {number} of its cell: {code[:80]})"
