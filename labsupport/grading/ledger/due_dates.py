@@ -4,10 +4,12 @@ A run of ``labs grade`` works lateness and penalties out anew from them.
 """
 
 import datetime
+import warnings
 from pathlib import Path
 
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.utils import parse_utc
+from sqlalchemy.exc import SAWarning
 
 from labsupport.errors import CourseError
 from labsupport.grading.ledger.gradebook import db_url
@@ -79,7 +81,9 @@ def _see_to_submission(gradebook: Gradebook, stem: str, student: str) -> None:
         gradebook.find_submission(stem, student)
     except MissingEntry:
         gradebook.update_or_create_student(student)
-        submission = gradebook.add_submission(stem, student)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SAWarning)  # nbgrader's own, on every new submission
+            submission = gradebook.add_submission(stem, student)
         for grade in (g for n in submission.notebooks for g in n.grades):
             grade.needs_manual_grade = False
         gradebook.db.commit()

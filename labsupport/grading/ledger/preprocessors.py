@@ -17,6 +17,7 @@ from labsupport.course.source import find_labs
 from labsupport.grading.ledger.penalties import forget_worked_out
 from labsupport.grading.ledger.released_points import check_released
 from labsupport.grading.ledger.store import ResultStore
+from labsupport.grading.ledger.troubles import keep_trouble
 from labsupport.grading.submission.points import parsed_lab, with_points
 from labsupport.grading.submission.reading import as_text
 from labsupport.grading.submission.realign import realign
@@ -84,7 +85,9 @@ class ExecuteAndJudge(Execute):
                 "%s %s --student %s --again' runs it again",
                 *(root, about["assignment"], about["student"]),
             )
-        forget_worked_out(root, (about["assignment"], about["student"]))
+        pair = about["assignment"], about["student"]
+        forget_worked_out(root, pair)
+        keep_trouble(root, pair, None)
         graded = nbformat.reads(result, as_version=4)
         return with_points(graded, task.stem, task.lab), resources
 

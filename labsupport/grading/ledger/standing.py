@@ -26,7 +26,7 @@ from labsupport.grading.ledger.gradebook import db_url
 from labsupport.grading.ledger.kept import Pair
 from labsupport.grading.ledger.named import is_wanted
 from labsupport.grading.ledger.settings import load_config
-from labsupport.grading.ledger.troubles import trouble_of
+from labsupport.grading.ledger.troubles import is_handed_in_again, trouble_of
 
 State = Literal["graded", "waiting", "not handed in", "unreadable", "failed"]
 LATE_FILE = "late.txt"  # who says that it is late, where the time is not known
@@ -38,8 +38,9 @@ class Standing:
     """One student's standing in one lab; what is not known of a person is "".
 
     ``score`` is after any penalty, and None where there is no grade to give: nothing was handed
-    in, it cannot be read, grading it failed, or it has not been graded yet. In the state "waiting"
-    a score is what is known so far, and ``waiting`` answers are still to be graded by hand.
+    in, it cannot be read, grading it failed, or it (or what was handed in since) has not been
+    graded yet. In the state "waiting" a score is what is known so far, and ``waiting`` answers are
+    still to be graded by hand.
     ``max_score`` is this student's own. ``reason`` and ``repaired`` are one line each.
     """
 
@@ -147,12 +148,20 @@ def _finished(
         return replace(one, state=trouble.kind, reason=trouble.reason + kept)
     if not handed_in and not is_graded:
         return replace(one, state="not handed in", reason="nothing was handed in")
+    if handed_in and is_graded and is_handed_in_again(folder, pair):
+        reason = f"handed in again since it got {score:g} points: run 'labs grade'"
+        return replace(one, reason=reason)
     late_said = _late_said(folder, pair) if handed_in and one.timestamp is None else ""
     if not is_graded:
         return replace(one, late_said=late_said, reason=NOT_YET)
     waiting = sum(bool(g.needs_manual_grade) for g in grades)
     about = _graded(folder, pair)
-    reason = "nothing was filled in" if _is_blank(grades, about) else ""
+    said = ["nothing was filled in"] if _is_blank(grades, about) else []
+    if waiting:
+        said.append(f"{waiting} answer{'s' * (waiting > 1)} to grade by hand")
+    left_out = sorted(g.cell.name.partition("-")[2] for g in every if g.cell.name in exempt)
+    if left_out:
+        said.append(f"exempt from {', '.join(left_out)}")
     return replace(
         one,
         state="waiting" if waiting else "graded",
@@ -161,7 +170,7 @@ def _finished(
         penalty=penalty,
         waiting=waiting,
         late_said=late_said,
-        reason=f"{waiting} answer{'s' * (waiting > 1)} to grade by hand" if waiting else reason,
+        reason="; ".join(said),
         repaired="; ".join(" ".join(str(r).split()) for r in about.get("repairs") or []),
     )
 
