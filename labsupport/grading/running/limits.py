@@ -122,6 +122,7 @@ class Watch:
             self.error = error
             self._end_kernel()
         finally:
+            self._over.wait()  # a monitored socket cannot be closed when nobody listens
             events = getattr(self._kernel, "events", None)
             if events is not None:
                 events.close()
