@@ -118,8 +118,10 @@ diagrams.show_vit(picture, 32, title="An image is a sentence of patches")
 # image become $9$ tokens of $3{,}072$ numbers. So there is a way back, and you write that too.
 
 # %%
-figures.show_patches(picture, 32, title="32 px: nine tokens of 3 · 32 · 32 = 3,072 numbers")
-figures.show_patches(picture, 12, title="12 px: sixty-four tokens of 3 · 12 · 12 = 432 numbers")
+figures.show_patches(picture, 32, title="32 px: nine tokens of 3 · 32 · 32 = 3,072 numbers",
+                     alt="A drawing of a turtle, a pineapple and a frog on lilac ground.")
+figures.show_patches(picture, 12, title="12 px: sixty-four tokens of 3 · 12 · 12 = 432 numbers",
+                     alt="The same turtle, pineapple and frog.")
 
 # %% [markdown]
 # Why not just `images.reshape(batch, 9, 3072)`? The shape would be right. But `reshape` cuts the
@@ -314,7 +316,7 @@ def unpatchify(patches, patch_size, height, width):
 
 # %%
 figures.compare_tokens(patchify(picture[None], 32)[0], picture, 32,
-                       title="Your tokens below the patches they should hold (red: different)")
+                       title="Your tokens below the patches they should hold (✗ and red: different)")
 
 # %% [markdown]
 # **What it shows.** A token is a small picture. No neighbourhood is left between tokens: that
@@ -613,7 +615,8 @@ charts.Table(["patch embedding", "numbers out", "MACs", "parameters"], [
 order = torch.randperm(64, generator=torch.Generator().manual_seed(3))
 jigsaw = unpatchify(patchify(picture[None], 12)[:, order], 12, 96, 96)[0]
 figures.show_images(torch.stack([picture, jigsaw]), ["in order", "tokens shuffled"], inches=3,
-                    title="Without positions, these are the same")
+                    title="Without positions, these are the same",
+                    alt="The drawing of three things, and its 64 patches in random order, a jigsaw.")
 
 # %% [markdown]
 # So each token gets a vector added that says where it was. ViT *learns* these vectors: a parameter
@@ -857,7 +860,8 @@ maps.show_maps([positions, maps.similarity_mosaic(positions, (8, 8)),
                ["the table: a row a token", "similarity, a tile a position", "channel 2, 8 × 8",
                 "channel 2, resized to 12 × 12"],
                title="Near positions get similar vectors; the table can be resized like an image",
-               shared=False)
+               shared=False, alt="Of the table; of the similarities, where a tile is bright around "
+                                 "its own place; and of one channel, alike in both sizes.")
 
 # %% [markdown]
 # **What it shows.** In the second map, the tile at row $r$, column $c$ shows how similar (cosine)
@@ -1056,7 +1060,8 @@ _, weights = attention(sharp, sharp, tokens[:, None])  # (1, 1, 144, 144)
 chosen = (28, 67, 100, 130)
 maps.show_attention(picture, weights[0, 0, list(chosen)], chosen, 8,
                     ["turtle", "pineapple", "frog", "background"],
-                    title="Even untrained, the orange patch attends to patches that look like it")
+                    title="Even untrained, the framed patch attends to patches that look like it",
+                    alt="The drawing of a turtle, a pineapple and a frog.")
 
 # %% [markdown]
 # **What it shows.** With the pixels themselves as queries and keys, "fits my request" means "looks
@@ -2177,15 +2182,16 @@ charts.Table(["model at 224 px", "dim", "depth", "tokens", "parameters (your for
 # %% [markdown]
 # ## 9 · Look inside
 #
-# First play with the trade that the patch size makes. Move the slider: smaller patches show more
+# First play with the trade that the patch size makes. Choose a size: smaller patches show more
 # detail and make a longer sentence, and the number of pairs that attention has to compare grows
 # with the *square* of its length.
 
 # %% widget="patch_size"
-widgets.patch_slider(picture, (4, 6, 8, 12, 16, 24, 32, 48), start=16)
+widgets.patch_chooser(picture, (4, 6, 8, 12, 16, 24, 32, 48), start=16)
 
 # %%
-figures.show_grids(picture, (8, 16, 32), title="The same picture as a longer or shorter sentence")
+figures.show_grids(picture, (8, 16, 32), title="The same picture as a longer or shorter sentence",
+                   alt="The drawing of a turtle, a pineapple and a frog.")
 
 # %% [markdown]
 # Now a trained one. The checkpoint below is a small ViT (32 × 32 pixels, patches of 4, so 8 × 8
@@ -2212,17 +2218,18 @@ def attention_of(images):
 zoo = singles(12, 32, concepts=40, split="test", seed=5)
 guesses = trained_vit()(normalize(zoo.images)).argmax(-1)
 figures.show_images(zoo.images, [zoo.classes[guess] for guess in guesses], columns=12,
-                    title="What the trained ViT sees in twelve new drawings")
+                    title="What the trained ViT sees in twelve new drawings",
+                    alt=f"It names {(guesses == zoo.labels).sum()} of them rightly; its answers:")
 
 # %% widget="attention"
 widgets.attention_explorer(zoo.images, attention_of(zoo.images), TRAINED["patch_size"],
                            [zoo.classes[label] for label in zoo.labels], layer=0, token=27)
 
 # %% [markdown]
-# Click a square: it is one token, in the mean colour of its patch. The picture then shows where
-# that token attends. Move the layer slider from 1 to 4, then compare the heads. Does the first
-# layer look near, or far? Which head of the last layer does the class token use to find the
-# object? Where widgets do not run, the next figure shows the same.
+# Click a square, or choose a token from the list: it is one token, in the mean colour of its patch.
+# The picture then shows where that token attends. Go through layers 1 to 4, then compare the
+# heads. Does the first layer look near, or far? Which head of the last layer does the class token
+# use to find the object? Where widgets do not run, the next figure shows the same.
 
 # %%
 drawing = zoo.images[0]
@@ -2231,13 +2238,16 @@ token = 27  # row 3, column 3 of the 8 x 8 grid
 heads_named = [f"head {head + 1}" for head in range(4)]
 for layer in (0, 3):
     maps.show_attention(drawing, weights[layer, :, token + 1, 1:], [token] * 4, 4, heads_named,
-                        title=f"Layer {layer + 1}: where the orange patch attends")
+                        title=f"Layer {layer + 1}: where the framed patch attends",
+                        alt=f"A drawing of a {zoo.classes[zoo.labels[0]]}.")
 maps.show_attention(drawing, weights[3, :, 0, 1:], [None] * 4, 4, heads_named,
-                    title="Layer 4: where the class token attends, just before it answers")
+                    title="Layer 4: where the class token attends, just before it answers",
+                    alt=f"The same {zoo.classes[zoo.labels[0]]}.")
 maps.show_maps([weights[layer].mean(0) for layer in range(4)],
                [f"layer {layer + 1}" for layer in range(4)], xlabel="key", ylabel="query",
                shared=False,
-               title="The same weights as matrices, mean of the heads; token 0 is the class token")
+               title="The same weights as matrices, mean of the heads; token 0 is the class token",
+               alt="A bright column is a key that many queries attend to.")
 
 # %%
 learned = trained_vit().pos_embed[0, 1:]  # (64, 64): the class token's row left out
@@ -2246,7 +2256,9 @@ maps.show_maps([maps.similarity_mosaic(learned, (8, 8)),
                 maps.similarity_mosaic(0.02 * torch.randn(64, 64), (8, 8))],
                ["learned", "sine-cosine, yours", "before training: noise"],
                title="What training made of the positions: the rim and the middle of a picture",
-               shared=False, ticks=False)
+               shared=False, ticks=False, alt="A tile a position, bright where another is similar. "
+               "Learned: positions at the rim resemble the rim, those in the middle the middle. "
+               "Sine-cosine: each resembles its neighbours. Noise: each resembles itself only.")
 
 # %% [markdown]
 # **What it shows.** Nobody told the model where its patches are; the positions started as noise
@@ -2378,7 +2390,9 @@ charts.Table(["side", "tokens", "MACs of the block", "share of attention, counte
 styles = [singles(8, 32, concepts=40, style=style, labels=list(range(0, 40, 5)), seed=2).images
           for style in ("noto", "twemoji")]
 figures.show_images(torch.cat(styles), columns=8,
-                    title="Above: the style of training. Below: the other artist, never trained on")
+                    title="Above: the style of training. Below: the other artist, never trained on",
+                    alt="Eight things, each drawn twice with other lines and colours: a cat, a frog, a "
+                        "key, a fish, a dog, a hamburger, an anchor and a camera.")
 
 # %% experiment="data_scaling"
 SMALL = dict(image_size=32, patch_size=8, num_classes=40, dim=64, depth=4, heads=4, mlp_ratio=2)

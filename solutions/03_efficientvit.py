@@ -1948,7 +1948,9 @@ class SegmentationHead(nn.Module):
 # %%
 examples = rule_scenes(8, 96, split="test", seed=11)
 segmaps.show_segmentations(examples.images, {"what is right": examples.targets}, CLASSES,
-                           title="The same fruit is 'take' beside a star and 'leave' beside a heart")
+                           title="The same fruit is 'take' beside a star and 'leave' beside a heart",
+                           alt="Each scene has a star or a heart at one side and two things, fruit or "
+                               "vehicles, at the other.")
 
 # %% tags=["setup"]
 class Segmenter(nn.Module):
@@ -2101,7 +2103,9 @@ for net in (trained["EfficientViT"], WithoutAttention(trained["EfficientViT"])):
 maps.show_maps([(p - p.min()) / (p.max() - p.min()) for p in map(torch.as_tensor, pictures)],
                [f"the image; asked: row {row}, column {column}", "yours",
                 "the same, attention silenced"], shared=False, ticks=False,
-               title="With attention, the answer depends on the sign; without, on its own corner")
+               title="With attention, the answer depends on the sign; without, on its own corner",
+               alt="Left a scene, its sign far from the things. Beside it how much each pixel moves the "
+                   "answer at the asked place, with attention and without, on a logarithmic scale.")
 
 # %% [markdown] question="q_context" points=2
 # ### Question 1 · 2 points
@@ -2218,7 +2222,7 @@ charts.Table(["side", *contestants], rows,
 #
 # ### Play with it
 #
-# Draw the slider: the same scene at another resolution, both nets, what they say and how long they
+# Choose a resolution: the same scene in so many pixels, both nets, what they say and how long they
 # take. They were trained at 96 pixels only. Where does one of them begin to fail, and which?
 
 # %% widget="resolution"
@@ -2578,7 +2582,9 @@ for i in pick:
         strip.append(x[i][crop])
         captions.append(name)
 figures.show_images(torch.stack(strip).clamp(0, 1), captions, columns=9,
-                    title="Sharper edges than bicubic interpolation, on things never seen")
+                    title="Sharper edges than bicubic interpolation, on things never seen",
+                    alt="Cut-outs of drawings, each enlarged by bicubic interpolation, which is blurred, "
+                        "enlarged by your net, and as it was.")
 
 # %% [markdown]
 # And against another network? The long run (`labs experiment 03 super_resolution`) trains your

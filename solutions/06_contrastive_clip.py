@@ -79,6 +79,7 @@ from labsupport.data import CONCEPTS, data_path, normalize, singles
 from labsupport.data.augment import two_views
 from labsupport.data.captions import with_article
 from labsupport.labs.lab06 import pairs, retrieval
+from labsupport.labs.lab06.search_widget import search_explorer
 from labsupport.metrics import accuracy
 from labsupport.models.clip.blocks import Block, initialise
 from labsupport.models.clip.words import CONTEXT, VOCABULARY, tokenize
@@ -121,7 +122,9 @@ things = singles(8, pairs.SIZE, split="train", seed=4)
 first, second = two_views(things.images, torch.Generator().manual_seed(SEED))
 figures.show_images(torch.cat([things.images, first, second]), [*things.captions,
                     *8 * ["one view"], *8 * ["another view"]], columns=8,
-                    title="What is the same in both views? Not the place, not the colour")
+                    title="What is the same in both views? Not the place, not the colour",
+                    alt="Above eight drawings; below two views of each: cut out elsewhere, mirrored, in "
+                        "other colours or in grey.")
 
 # %% [markdown]
 # The loss of SimCLR is called **NT-Xent** (normalised temperature-scaled cross-entropy). From $N$
@@ -1416,7 +1419,9 @@ def train_step(model, optimizer, images, tokens):
 looks = [pairs.pair_scenes(4, style=style, seed=11) for style in ("noto", "twemoji")]
 figures.show_images(torch.cat([batch.images for batch in looks]), 2 * looks[0].captions, columns=4,
                     inches=2.7, title="Above, the style of training; below, the same scenes in the "
-                                      "style it never sees")
+                                      "style it never sees",
+                    alt="Four scenes of two things, each in two styles of drawing: the things and their "
+                        "places are the same, lines and colours differ.")
 
 # %% [markdown]
 # Training takes about a minute.
@@ -2239,7 +2244,7 @@ charts.Table(["", "seen pairs", "unseen pairs", "unseen style", "both unseen",
 # ## Play: search by sentence
 #
 # Type a caption of your own and press Enter: the ten nearest of 400 scenes that training never
-# showed. Or move the second slider to pick an image and see which captions fit it. The network is
+# showed. Or give the number of an image and see which captions fit it. The network is
 # the one shipped with the lab, the same two towers trained for longer, loaded into *your* classes.
 # Try a caption with the two things exchanged; one thing only; a thing twice.
 
@@ -2249,9 +2254,9 @@ load_checkpoint(shipped, "06_clip")
 shipped.eval()
 library = pairs.pair_scenes(scale(smoke=40, cpu=400, gpu=400), held_out=True, split="test",
                             seed=4_000_000)
-retrieval.search_explorer(lambda captions: text_vectors(shipped, captions),
-                          image_vectors(shipped, library.images), library,
-                          start="a panda left of a guitar")
+search_explorer(lambda captions: text_vectors(shipped, captions),
+                image_vectors(shipped, library.images), library,
+                start="a panda left of a guitar")
 
 # %% [markdown]
 # ## 9 · Published and measured

@@ -78,6 +78,7 @@ from torch.nn import functional as F
 from labsupport.data import data_path, normalize
 from labsupport.data.hues import shapes
 from labsupport.labs.lab07 import reconstructions
+from labsupport.labs.lab07.mask_widget import mask_explorer
 from labsupport.metrics import accuracy, linear_probe
 from labsupport.models.masking import block_noise, grid_noise, random_noise
 from labsupport.models.vit import EncoderBlock, PatchEmbedding
@@ -101,7 +102,9 @@ chance = random_noise(8, (8, 8))
 hidden = (chance > chance.sort(1).values[:, 15:16]).float()  # 48 of 64 patches
 reconstructions.show_rows({"what the network sees": reconstructions.hide(riddles.images, hidden, 4),
                            "what was there": riddles.images},
-                          title="A quarter of the patches: can you still name the things?")
+                          title="A quarter of the patches: can you still name the things?",
+                          alt="Above, 16 of 64 patches of each image, the rest grey; below, the things: "
+                              f"{', '.join(riddles.captions)}.")
 
 # %% [markdown]
 # This is the picture to remember. Cover the lower row with your hand. You can name many of these
@@ -368,7 +371,9 @@ rows = {}
 for name, draw in draws.items():
     _, mask, _ = random_masking(torch.zeros(8, 64, 1), 0.75, draw(8, (8, 8)))
     rows[name] = reconstructions.hide(riddles.images, mask, 4)
-reconstructions.show_rows(rows, title="Three ways to hide 75%: scattered, in one piece, regularly")
+reconstructions.show_rows(rows, title="Three ways to hide 75%: scattered, in one piece, regularly",
+                          alt="The same eight images, hidden patches grey: at random places, as one "
+                              "square, and all but every second of every second row.")
 
 # %% [markdown]
 # ## 2 · Put back
@@ -1793,7 +1798,9 @@ visible, painted = paint(shipped, gallery.images, gallery_noise, 0.75)
 _, early = paint(mine, gallery.images, gallery_noise, 0.75)
 reconstructions.show_rows({"visible": visible, "yours": early, "shipped": painted,
                            "original": gallery.images},
-                          title="Images the network never saw, three quarters hidden")
+                          title="Images the network never saw, three quarters hidden",
+                          alt="A column an image: what is visible, what your net and the shipped one "
+                              f"paint of it, and the thing: {', '.join(gallery.captions)}.")
 
 # %% [markdown]
 # **What it shows.** Your own net, with a fifth of the training, fills most hidden patches with one
@@ -2366,14 +2373,13 @@ charts.Table(["masking", "steps", "work (random, 75% = 1)", "seeds", "fine-tuned
 # %% [markdown]
 # ## Play with it
 #
-# Drag the slider: hide more or less, and watch the shipped network paint. Where do *you* stop
+# Hide more or less, and watch the shipped network paint. Where do *you* stop
 # recognising the thing, and where does the network? Try blocks. Press the button for another mask
 # of the same size.
 
 # %% widget="masks"
-reconstructions.mask_explorer(gallery.images, gallery.captions,
-                              lambda images, noise, ratio: paint(shipped, images, noise, ratio),
-                              draws, (8, 8))
+mask_explorer(gallery.images, gallery.captions,
+              lambda images, noise, ratio: paint(shipped, images, noise, ratio), draws, (8, 8))
 
 # %%
 one = gallery.images[1:2]
@@ -2382,7 +2388,9 @@ still_noise, steps_shown = random_noise(1, (8, 8)), (0.15, 0.3, 0.5, 0.65, 0.75,
 pairs = [paint(shipped, one, still_noise, ratio) for ratio in steps_shown]
 reconstructions.show_rows({"visible": torch.cat([a for a, _ in pairs] + [one]),
                            "painted": torch.cat([b for _, b in pairs] + [one])},
-                          title="15, 30, 50, 65, 75, 85, 95% hidden; at the right the original")
+                          title="15, 30, 50, 65, 75, 85, 95% hidden; at the right the original",
+                          alt=f"The image of {gallery.captions[1]}: fewer and fewer patches are visible, "
+                              "and what is painted of it keeps less and less of its shape.")
 
 # %% [markdown]
 # ## 9 · Published and measured

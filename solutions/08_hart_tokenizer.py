@@ -80,6 +80,7 @@ from labsupport.data import data_path, normalize
 from labsupport.data.stickers import attributes_of, draw_stickers, stickers
 from labsupport.labs.lab08 import image_quality, scale_figures
 from labsupport.labs.lab08 import tokenizers as tokens
+from labsupport.labs.lab08.scale_widget import scale_explorer
 from labsupport.notebook import plot as figures
 from labsupport.notebook.check import Check
 from labsupport.notebook.plot import charts
@@ -105,7 +106,9 @@ with torch.no_grad():
 by_image = torch.stack([*drawn, gallery.images], dim=1)  # (images, stages, 3, height, width)
 names = [f"{s} × {s}" for s in reference.quantizer.scales] + ["+ residual", "original"]
 scale_figures.show_rows(dict(zip(SHOWN, by_image)), names,
-                        title="An image, coarse to fine: codes of every scale, then the residual")
+                        title="An image, coarse to fine: codes of every scale, then the residual",
+                        alt="From left to right a patch of colour becomes a blurred spot, a coarse thing "
+                            "and a sharp one, close to the original.")
 
 # %% [markdown]
 # This is the picture to remember. The first image of a row is drawn from **one** code, the next from
@@ -246,7 +249,9 @@ for colours in (4, 16, 64, 256):
     chosen = nearest_codes(sheet.images.movedim(1, -1), palette)  # (n, 48, 48)
     rows[f"{colours} colours,\n{math.log2(colours):.0f} bits a pixel"] = palette[chosen].movedim(-1, 1)
 scale_figures.show_rows({**rows, "original,\n24 bits a pixel": sheet.images},
-                        title="A palette is a codebook of pixels: few codes, hard steps")
+                        title="A palette is a codebook of pixels: few codes, hard steps",
+                        alt="Six drawings, fox, star, butterfly, robot, owl and pizza. With 4 colours some "
+                            "things vanish; with each more of them shades come back, up to the original.")
 
 # %% [markdown]
 # **What it shows.** Flat areas stay flat, in a wrong colour where the list has no better one, and gradual
@@ -872,7 +877,9 @@ rows = {}
 for s in (1, 2, 4, 8, 16):
     averages = F.interpolate(few.images, size=(s, s), mode="area").flatten(2).transpose(1, 2)
     rows[f"{s} × {s}"] = spread(averages, 48, nn.Identity())
-scale_figures.show_rows(rows, title="Averages of an image, enlarged by your function")
+scale_figures.show_rows(rows, title="Averages of an image, enlarged by your function",
+                        alt="Six drawings, a row each number of averages: one colour, then a soft spot of "
+                            "light, at 16 × 16 the thing can be named.")
 
 # %% [markdown]
 # **What it shows.** A map of 4 × 4 averages says where the thing is and in which colours, one of 16 × 16
@@ -1105,7 +1112,9 @@ scale_figures.show_rows({
     "so far": image_quality.to_unit(sums), "this scale adds": image_quality.to_unit(added),
     "left": image_quality.to_unit(normalize(one) - sums)},
     [f"{s} × {s}" for s in pixel_scales],
-    title="Coarse to fine: each scale corrects what is there, and what is left goes grey")
+    title="Coarse to fine: each scale corrects what is there, and what is left goes grey",
+    alt="A butterfly on yellow: the first scale says one colour, the last its lines; what is left "
+        f"shrinks to {(normalize(one) - sums[-1]).abs().mean():.3f} a pixel.")
 
 # %% [markdown]
 # **What it shows.** The first code says the colour of most of the image, its ground. Each further scale
@@ -2019,7 +2028,8 @@ scale_figures.show_rows({
     "original": held.images[:8],
     f"codes, {image_quality.psnr(discrete, held.images):.1f} dB": discrete[:8],
     f"+ residual, {image_quality.psnr(hybrid, held.images):.1f} dB": hybrid[:8]},
-    title="Your tokenizer, on combinations that it never saw")
+    title="Your tokenizer, on combinations that it never saw",
+    alt=f"The originals show {', '.join(held.captions[:8])}; below, how near they come.")
 with torch.no_grad():
     written = model.quantizer.encode(model.encode(normalize(held.images)))
 print(f"perplexity of all codes: {perplexity(written):.0f} of {len(model.quantizer.codebook.weight)}")
@@ -2201,7 +2211,9 @@ wrong = (hybrid - discrete).abs().mean(dim=1, keepdim=True)
 scale_figures.show_rows({
     "original": test.images[:8], "codes only": discrete[:8], "codes + residual": hybrid[:8],
     "difference × 4": (4 * wrong[:8]).expand(-1, 3, -1, -1)},
-    title="Originals, and what their tokens say")
+    title="Originals, and what their tokens say",
+    alt=f"The originals show {', '.join(test.captions[:8])}. What the residual changes, {wrong.mean():.3f} "
+        "a pixel on average, is bright in the last row.")
 
 # %% experiment="measures"
 judge, judge_size = tokens.shipped_judge()
@@ -2346,7 +2358,7 @@ charts.Table(["trained on", "decoded from", "PSNR, dB", "SSIM", "Fréchet distan
 # %% [markdown]
 # ## Play: coarse to fine
 #
-# Move the slider from one code to all of them, then let the residual in little by little. Which scale
+# Go through the list from one code to all of them, then let the residual in little by little. Which scale
 # decides what the thing is? Which one gives it a face? And what does half a residual look like, which
 # the decoder never saw in training?
 
@@ -2365,7 +2377,7 @@ labels = [f"{s} × {s}" for s in scales] + ["+ ¼ residual", "+ ½ residual", "+
                                           "+ residual"]
 psnrs = [[image_quality.psnr(made[None], image[None]) for made, image in
           zip(level, asked.images)] for level in steps]
-scale_figures.scale_explorer(steps, labels, asked.images, asked.captions, psnrs)
+scale_explorer(steps, labels, asked.images, asked.captions, psnrs)
 
 # %% [markdown]
 # ## 9 · Published and measured

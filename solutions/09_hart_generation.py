@@ -87,6 +87,7 @@ from torch.nn import functional as F
 from labsupport.data import data_path, normalize
 from labsupport.data.stickers import TEXT_LENGTH, VOCABULARY, stickers, tokenize
 from labsupport.labs.lab09 import figures as hart_views
+from labsupport.labs.lab09.caption_widget import caption_explorer
 from labsupport.notebook import plot as figures
 from labsupport.notebook.check import Check
 from labsupport.notebook.plot import charts
@@ -117,7 +118,9 @@ final = hart.generate(tokenize(test_captions), residual=False,
 with_residual = hart.generate(tokenize(test_captions), steps=8)
 names = [f"{s} × {s}" for s in scales] + ["+ residual"]
 hart_views.show_scales([*drawn, with_residual], test_captions, names,
-                       title="Six captions that were never seen in training")
+                       title="Six captions that were never seen in training",
+                       alt="In each row a patch of the ground's colour becomes a blurred spot, then the "
+                           "thing of the caption; the last column is a little sharper.")
 
 # %% [markdown]
 # This is what you will build. A row is one caption, of four words: place, tint, thing, ground. (A
@@ -1560,7 +1563,9 @@ for seed in (0, 100, 200):
     lots = Painter(hart, guide, keep_likely, None, seed=seed, temperature=1.0, top_k=200, top_p=0.9)
     rows.append(generate(lots, tokenize(test_captions), 0, 1.0))
 hart_views.show_scales(rows, test_captions, ["greedy", "by lot", "by lot", "by lot"],
-                       title="Your loop, codes only: held-out captions")
+                       title="Your loop, codes only: held-out captions",
+                       alt="Each caption drawn four times by your functions, once with the likeliest codes "
+                           "and three times by lot.")
 
 # %% [markdown]
 # **What it shows.** Place and ground are the same in every column, and what the thing is too, mostly; what varies are shades and edges.
@@ -1900,7 +1905,9 @@ few = tokenize(test_captions[:4])
 hart_views.show_scales([generate(Painter(net, guide, keep_likely, None), few, 0, 1.0)
                         for net in (yours, hart)], test_captions[:4],
                        [f"yours,\n{len(history):,} steps", f"stored,\n{record['settings']['steps']:,} steps"],
-                       title="What training gives")
+                       title="What training gives",
+                       alt="The same captions drawn by the network that you trained briefly, and by the "
+                           "stored one.")
 
 # %% [markdown]
 # **What it shows.** Compare the two curves where they overlap: your loss and the stored network's begin alike. After a few dozen
@@ -2227,7 +2234,10 @@ by_steps = {steps: generate(painter, text, steps, 1.0) for steps in (1, 2, 8, 30
 change = (0.5 + 5 * (by_steps[8] - codes_only)).clamp(0, 1)
 hart_views.show_scales([codes_only, *by_steps.values(), change], test_captions,
                        ["codes only", *(f"{s} step{'s' * (s > 1)}" for s in by_steps), "5 × change by 8"],
-                       title="Your residual tokens")
+                       title="Your residual tokens",
+                       alt="Each caption's image from its codes and with residual tokens. The last column, "
+                           "grey where nothing changes, shows five times the change by 8 steps, on average "
+                           f"{255 * (by_steps[8] - codes_only).abs().mean():.1f} of 255.")
 measured["change"] = (by_steps[8] - codes_only).abs().mean().item()
 print(f"8 steps change a pixel by {255 * measured['change']:.1f} of 255 on average")
 
@@ -2272,7 +2282,9 @@ for w in strengths:
     sheets[w] = generate(Painter(hart, guide, keep_likely, denoise), asked_text, 8, w)
 measured["guidance"] = {w: right(images) for w, images in sheets.items()}
 hart_views.show_scales([images[:4] for images in sheets.values()], asked.captions[:4],
-                       [f"w = {w:g}" for w in strengths], title="Guidance, from none to far too much")
+                       [f"w = {w:g}" for w in strengths], title="Guidance, from none to far too much",
+                       alt="Each caption with growing guidance. Captions judged right, in the same order: "
+                           f"{', '.join(f'{share:.0%}' for share in measured['guidance'].values())}.")
 charts.Table(["w", *(f"{w:g}" for w in strengths)],
              [["captions right", *(f"{share:.0%}" for share in measured["guidance"].values())]],
              title=f"{len(asked)} held-out captions (one standard error is about 4 points)")
@@ -2375,7 +2387,10 @@ measured["larger"] = {"8 × 8, as trained": measured["guidance"][1.0],
                       **{name: right(images) for name, images in grown.items()}}
 usual = F.interpolate(sheets[1.0][:5], scale_factor=1.5, mode="nearest-exact")
 hart_views.show_scales([usual, *(images[:5] for images in grown.values())], asked.captions[:5],
-                       [name.replace(", ", ",\n") for name in measured["larger"]], title="A larger grid than in training")
+                       [name.replace(", ", ",\n") for name in measured["larger"]], title="A larger grid than in training",
+                       alt="Each caption on the grid of training, on a larger one with positions in "
+                           "between, and with positions beyond. Captions judged right: "
+                           f"{', '.join(f'{share:.0%}' for share in measured['larger'].values())}.")
 charts.Table(["grid", "captions right"], [[name, f"{share:.0%}"] for name, share in measured["larger"].items()],
              title="Judged at 48 pixels")
 
@@ -2515,8 +2530,8 @@ measured["systems"] = {name: row["distance"] for name, row in summary.items()}
 # ## Play: write a caption
 #
 # Type a caption: a place (big, left, right, top, bottom), perhaps a tint (red, green, blue), a thing and "on" a ground. What does a fox
-# look like that is blue? Which scale decides it? What does guidance 6 do? Does another seed change the image while
-# the residual tokens are off?
+# look like that is blue? Which scale decides it? What does guidance 6 do? Does another seed change the image with
+# codes only?
 
 # %% widget="captions"
 def draw(caption, guidance, seed, residual):
@@ -2527,7 +2542,7 @@ def draw(caption, guidance, seed, residual):
     return torch.stack(steps)
 
 
-hart_views.caption_explorer(draw, "big blue fox on yellow", scales)
+caption_explorer(draw, "big blue fox on yellow", scales)
 
 # %% [markdown]
 # And a sheet of captions that no network of this lab has ever been trained on:
@@ -2536,7 +2551,8 @@ hart_views.caption_explorer(draw, "big blue fox on yellow", scales)
 shown = stickers(scale(smoke=5, cpu=20, gpu=40), tokenizer.size, split="pair", seed=SEED + 3).captions
 sheet = generate(Painter(hart, guide, keep_likely, denoise), tokenize(shown), 8, 1.0)
 figures.show_images(sheet, shown, columns=5, inches=2.2,
-                    title="Held-out pairs of thing and ground, eight steps")
+                    title="Held-out pairs of thing and ground, eight steps",
+                    alt="What the network draws of captions that it has never met:")
 
 # %% [markdown]
 # ## 10 · Published and measured

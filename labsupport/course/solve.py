@@ -69,13 +69,15 @@ def execute_solution(
             cwd=scratch,
             progress_bar=progress,
         )
-    target.write_text(dump(_without_timestamps(executed)), encoding="utf-8")
+    target.write_text(dump(without_traces(executed)), encoding="utf-8")
     return target
 
 
-def _without_timestamps(notebook: NotebookNode) -> NotebookNode:
+def without_traces(notebook: NotebookNode) -> NotebookNode:
     """Drop what differs from run to run and tells a reader nothing."""
     notebook.metadata.pop("papermill", None)
+    # of a widget its still picture is kept: a saved state hides it in an exported page
+    notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from labsupport.answers.student_errors import LIBRARIES
 
-_BOLD_RED, _PLAIN = "\x1b[1;31m", "\x1b[0m"
+_BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"  # no colour: the theme's own is read on light and dark
 
 
 class CheckFailed(AssertionError):
@@ -15,7 +15,7 @@ class CheckFailed(AssertionError):
 
     def _render_traceback_(self, *_: Any) -> list[str]:
         first, *rest = str(self).splitlines()
-        return [f"{_BOLD_RED}{first}{_PLAIN}", *rest]
+        return [f"{_BOLD}{first}{_PLAIN}", *rest]
 
 
 def explain_exception(

@@ -1,19 +1,15 @@
 """Lab 01's rooms: widgets whose picture follows the controls, and growing training sets."""
 
-import base64
-
 import pytest
 import torch
 from torch import nn
 
 from labsupport.labs.lab01 import data_scaling as studies
 from labsupport.labs.lab01 import widgets
-from labsupport.notebook.widgets import VIEW
 from labsupport.profiling.counts import count_parameters
-from tests.unit.widgets import parts
+from tests.unit.widgets import control, parts, said
 
 IMAGES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-PNG = b"\x89PNG"
 
 
 @pytest.fixture
@@ -22,50 +18,45 @@ def explorer():
     return widgets.attention_explorer(IMAGES, maps, 4, ["first", "second"]).widget
 
 
-def test_a_playable_carries_the_widget_and_a_still_picture():
-    shown = widgets.patch_slider(IMAGES[0], (2, 4))
-    bundle = shown._repr_mimebundle_()
-    assert bundle[VIEW]["model_id"] == shown.widget.model_id
-    assert base64.b64decode(bundle["image/png"]).startswith(PNG)
-
-
-def test_the_patch_slider_redraws():
-    shown = widgets.patch_slider(IMAGES[0], (2, 4), start=4)
-    (picture,), (slider,) = parts(shown.widget, "Image"), parts(shown.widget, "SelectionSlider")
-    before = bytes(picture.value)
-    slider.value = 2
-    assert bytes(picture.value).startswith(PNG) and picture.value != before
-    assert shown.still == before
+def test_the_patch_chooser_redraws():
+    shown = widgets.patch_chooser(IMAGES[0], (2, 4), start=4)
+    assert "4 tokens of 3 · 4² = 48 numbers" in said(shown.widget) == shown.still.words
+    control(shown.widget, "patch size").value = 2
+    assert "16 tokens of 3 · 2² = 12 numbers, 256 pairs" in said(shown.widget)
 
 
 def test_patch_sizes_must_divide_the_image():
     with pytest.raises(ValueError, match="patch_sizes: 3 does not divide"):
-        widgets.patch_slider(IMAGES[0], (2, 3))
+        widgets.patch_chooser(IMAGES[0], (2, 3))
 
 
 def test_the_explorer_has_a_button_for_every_token_in_its_mean_colour(explorer):
     buttons = parts(explorer, "Button")
-    assert len(buttons) == 1 + 4
+    assert len(buttons) == 4
     mean = IMAGES[0, :, :4, 4:].mean((1, 2))  # token 1: row 0, column 1
     red, green, blue = (round(255 * v) for v in mean.tolist())
-    assert buttons[2].style.button_color == f"#{red:02x}{green:02x}{blue:02x}"
+    assert buttons[1].style.button_color == f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def test_every_control_of_the_explorer_changes_the_picture(explorer):
-    (picture,), (layer,) = parts(explorer, "Image"), parts(explorer, "IntSlider")
-    (head,), (image,) = parts(explorer, "SelectionSlider"), parts(explorer, "Dropdown")
+    seen = {said(explorer)}
+    parts(explorer, "Button")[2].click()
+    assert "patch 2" in said(explorer)
+    for name, value in (("token", 0), ("layer", 1), ("head", 2), ("image", 1)):
+        seen.add(said(explorer))
+        control(explorer, name).value = value
+        assert said(explorer) not in seen
+
+
+def test_a_chosen_patch_is_told_in_words_and_the_grid_is_no_64_stops_of_the_tab_key(explorer):
     buttons = parts(explorer, "Button")
-    seen = {bytes(picture.value)}
-    for act in (
-        buttons[3].click,
-        buttons[0].click,
-        lambda: setattr(layer, "value", 1),
-        lambda: setattr(head, "value", "2"),
-        lambda: setattr(image, "value", 1),
-    ):
-        act()
-        assert bytes(picture.value) not in seen
-        seen.add(bytes(picture.value))
+    control(explorer, "token").value = 3
+    assert [b.description for b in buttons] == ["", "", "✓", ""]
+    assert [b.tooltip for b in buttons][1:3] == [
+        "patch 1: row 0, column 1",
+        "patch 2: row 1, column 0, chosen",
+    ]
+    assert not any(b.tabbable for b in buttons)
 
 
 def test_attention_maps_come_from_each_block_in_the_stated_layout():

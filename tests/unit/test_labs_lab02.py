@@ -11,7 +11,7 @@ from labsupport.labs.lab02 import cost_figures, footprints
 from labsupport.labs.lab02 import cost_study as study
 from labsupport.labs.lab02.cost_widget import cost_explorer
 from labsupport.models.windows import WindowAttention, shifted_window_attention
-from tests.unit.widgets import parts
+from tests.unit.widgets import control, said
 
 pytestmark = pytest.mark.usefixtures("no_windows")
 
@@ -101,12 +101,11 @@ def test_every_control_of_the_cost_explorer_changes_the_picture():
         return {v: (1000.0 * side * window, 5000.0 * side) for v in footprints.VARIANTS}
 
     shown = cost_explorer(IMAGE, (IMAGE[0] > 0.5).byte(), costs, sides=(4, 8), windows=(2, 4))
-    (picture,), (kinds,) = parts(shown.widget, "Image"), parts(shown.widget, "ToggleButtons")
-    side, window = parts(shown.widget, "SelectionSlider")
-    down, across = parts(shown.widget, "FloatSlider")
-    assert bytes(picture.value) == shown.still and shown.still.startswith(b"\x89PNG")
-    seen = {shown.still}
-    for control, value in ((kinds, "window"), (side, 8), (window, 4), (down, 0.1), (across, 0.9)):
-        control.value = value
-        assert bytes(picture.value) not in seen
-        seen.add(bytes(picture.value))
+    assert said(shown.widget) == shown.still.words and shown.still.png.startswith(b"\x89PNG")
+    seen = {said(shown.widget)}
+    changes = {"attention": "window", "tokens a side": 8, "window": 4}
+    for name, value in (changes | {"token: % down": 8, "% across": 92}).items():
+        control(shown.widget, name).value = value
+        assert said(shown.widget) not in seen
+        seen.add(said(shown.widget))
+    assert "row 0, column 7" in said(shown.widget)

@@ -4,8 +4,10 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from labsupport.labs.lab07.reconstructions import COVER, hide, mask_explorer, show_rows
+from labsupport.labs.lab07.mask_widget import mask_explorer
+from labsupport.labs.lab07.reconstructions import COVER, hide, show_rows
 from labsupport.models.masking import grid_noise, random_noise
+from tests.unit.widgets import control, said
 
 
 def test_hide_covers_whole_patches_and_nothing_else():
@@ -42,12 +44,10 @@ def test_explorer_asks_for_what_the_controls_say():
         (2, 2),
         ratio=0.5,
     )
-    (which, again), kind, slider, picture = (
-        shown.widget.children[0].children,
-        *shown.widget.children[1:],
-    )
+    which, kind = control(shown.widget, "image"), control(shown.widget, "hide by")
+    percent, again = control(shown.widget, "hidden, %"), control(shown.widget, "another mask")
     assert asked[-1][2] == 0.5 and torch.equal(asked[-1][0], images[:1])
-    slider.value = 75
+    percent.value = 75
     assert asked[-1][2] == 0.75
     assert torch.equal(asked[-1][1], asked[-2][1])  # the same mask, only larger
     again.click()
@@ -56,4 +56,5 @@ def test_explorer_asks_for_what_the_controls_say():
     assert torch.equal(asked[-1][0], images[1:])
     kind.value = "grid"
     assert asked[-1][1].argmin() == 0  # the one patch of this grid that is kept
-    assert bytes(picture.value).startswith(b"\x89PNG") and shown.still.startswith(b"\x89PNG")
+    assert "two" in said(shown.widget) and "1 of 4 patches" in said(shown.widget)
+    assert shown.still.png.startswith(b"\x89PNG")

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from labsupport.notebook.plot import segmentation as segmaps
-from labsupport.notebook.plot.style import PALETTE
 
 pytestmark = pytest.mark.usefixtures("no_windows")
 
@@ -16,7 +15,7 @@ def test_paint_gives_each_class_its_colour():
     assert picture.shape == (3, 2, 2)
     colours = {tuple(picture[:, i, j].tolist()) for i in range(2) for j in range(2)}
     assert len(colours) == 4
-    blue = matplotlib.colors.to_rgb(PALETTE[0])
+    blue = matplotlib.colors.to_rgb(segmaps.COLOURS[1])
     assert picture[:, 0, 1].tolist() == pytest.approx(list(blue))
 
 

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from labsupport.labs.lab08 import scale_figures
+from labsupport.labs.lab08.scale_widget import scale_explorer
+from tests.unit.widgets import control, said
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -44,20 +46,18 @@ def test_use_is_shown_in_percent_the_most_used_first(drawn):
     assert heights == [75.0, 25.0, 0.0]
 
 
-def test_the_explorer_follows_slider_and_list():
+def test_the_explorer_follows_both_lists():
     stages = torch.rand(3, 2, 3, 4, 4, generator=GENERATOR)
-    shown = scale_figures.scale_explorer(
+    shown = scale_explorer(
         stages,
         ["1 × 1", "2 × 2", "+ residual"],
         stages[-1],
         ["first", "second"],
         [[10.0, 11.0]] * 3,
     )
-    picker, slider, picture = shown.widget.children
-    assert slider.value == 2
-    before = bytes(picture.value)
-    slider.value = 0
-    coarse = bytes(picture.value)
-    picker.value = 1
-    assert len({before, coarse, bytes(picture.value)}) == 3
-    assert "image/png" in shown._repr_mimebundle_()
+    scale = control(shown.widget, "up to")
+    assert scale.value == 2 and "first" in said(shown.widget)
+    scale.value = 0
+    assert "rebuilt up to 1 × 1: 10.0 dB" in said(shown.widget)
+    control(shown.widget, "image").value = 1
+    assert "second" in said(shown.widget) and "1 × 1: 11.0 dB" in said(shown.widget)

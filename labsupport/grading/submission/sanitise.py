@@ -22,6 +22,7 @@ MAX_HTML = 100_000  # characters of one HTML output before cleaning, and at most
 MAX_TAGS, MAX_DEPTH = 10_000, 100  # tags in it, and inside each other: cleaning nested ones
 # takes a time that grows with the square of their number
 MAX_OUTPUTS = 500  # shown of one cell
+MAX_ALT = 2_000  # characters of what is said of one picture
 GONE = "(an output was left out here: {})"
 
 _TABLE = "table thead tbody tfoot tr th td caption colgroup col"
@@ -50,6 +51,7 @@ _CSS = CSSSanitizer(
         "width",
     ]
 )
+_PLAIN_MARKS = str.maketrans({"<": "‹", ">": "›", '"': "”", "\0": ""})
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*\Z")
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _PICTURE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]*\Z")
@@ -119,7 +121,21 @@ def _output(output: Any, patience: Patience) -> dict | None:
     if data and not shown:
         return _note(", ".join(sorted(map(str, data)))[:200])
     # as display data: only a graded cell may have a result, for nbgrader reads it as a grade
-    return {"output_type": "display_data", "metadata": {}, "data": shown} if shown else None
+    said = _alternatives(output.get("metadata"), shown)
+    return {"output_type": "display_data", "metadata": said, "data": shown} if shown else None
+
+
+def _alternatives(metadata: Any, shown: dict) -> dict:
+    """What is said of the pictures that are shown, for who cannot see them; no other metadata.
+
+    A page writes it into an attribute, so it has no mark that could end one or begin a tag."""
+    said = {}
+    for kind in _IMAGES:
+        about = metadata.get(kind) if isinstance(metadata, dict) else None
+        alt = about.get("alt") if isinstance(about, dict) else None
+        if kind in shown and isinstance(alt, str) and alt.strip():
+            said[kind] = {"alt": writable(alt[:MAX_ALT]).translate(_PLAIN_MARKS)}
+    return said
 
 
 def _data(data: dict, patience: Patience) -> dict:

@@ -5,8 +5,9 @@ import numpy as np
 from torch import Tensor
 
 from labsupport.notebook.plot.diagrams import arrow, box
+from labsupport.notebook.plot.ending import finish
 from labsupport.notebook.plot.images import cut, pixels
-from labsupport.notebook.plot.style import BLUE, GREEN, GREY, ORANGE, PALETTE, finish
+from labsupport.notebook.plot.style import BLUE, GREEN, GREY, ORANGE, PALETTE, ink
 
 
 def show_vit(image: Tensor, patch_size: int, *, title: str = "") -> None:
@@ -39,7 +40,13 @@ def show_vit(image: Tensor, patch_size: int, *, title: str = "") -> None:
         (3.78, "all tokens\nlisten to all tokens"),
     ):
         ax.text(-0.1, y, text, ha="right", va="center", fontsize=11, color=GREY)
-    finish(fig, title)
+    words = (
+        f"A diagram read from the bottom up: the image is cut into {len(patches)} patches, one "
+        f"linear map makes each a token, and a class token goes before them. To each of the "
+        f"{slots} a position is added; they pass together through an encoder block (attention, "
+        "MLP), repeated depth times. A norm and the head read the logits from the class token."
+    )
+    finish(fig, title, words)
 
 
 def show_heads(tokens: int, dim: int, heads: int, *, title: str = "") -> None:
@@ -65,5 +72,11 @@ def show_heads(tokens: int, dim: int, heads: int, *, title: str = "") -> None:
             ax.axvline(x - 0.5, color="white", linewidth=1)
         for head in range(heads):
             y, x = np.argwhere(owner == head).mean(0)
-            ax.text(x, y, f"head {head}", color="white", ha="center", va="center", weight="bold")
-    finish(fig, title)
+            letters = {"ha": "center", "va": "center", "weight": "bold"}
+            ax.text(x, y, f"head {head}", color=ink(PALETTE[head]), **letters)
+    words = (
+        f"Two grids of {tokens} tokens (down) by {dim} channels (across). Left, right: each of the "
+        f"{heads} heads takes {dim // heads} columns, some channels of every token. Right, wrong: "
+        f"each takes {tokens // heads} rows, every channel of some tokens."
+    )
+    finish(fig, title, words)

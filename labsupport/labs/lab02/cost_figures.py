@@ -9,7 +9,9 @@ from torch import Tensor
 
 from labsupport.labs.lab02.cost_study import series
 from labsupport.labs.lab02.footprints import COLOURS, MARKERS, draw_footprint
-from labsupport.notebook.plot.style import GREY, finish
+from labsupport.notebook.plot.ending import finish
+from labsupport.notebook.plot.style import EDGE, GREY, contrast, outlined
+from labsupport.notebook.plot.words import curves_in_words, listed
 
 FUSED = "softmax, fused"
 PANELS = (
@@ -22,11 +24,15 @@ PANELS = (
 def _style(variant: str) -> dict:
     """Colour and marker of a variant; the fused softmax is a dashed softmax."""
     base = variant.split(",")[0]
-    return {
-        "color": COLOURS.get(base, GREY),
-        "marker": "x" if variant == FUSED else MARKERS[base],
+    colour = COLOURS.get(base, GREY)
+    look = {
+        "color": colour,
+        "marker": "X" if variant == FUSED else MARKERS[base],
         "linestyle": "--" if variant == FUSED else "-",
+        "markeredgecolor": EDGE,
+        "markeredgewidth": 0.8,
     }
+    return look | ({"path_effects": outlined(1.8, EDGE)} if contrast(colour, "white") < 3 else {})
 
 
 def show_costs(
@@ -56,7 +62,7 @@ def show_costs(
                 **_style(variant),
             )
         if key != "attention" and large:
-            ax.axvspan(ticks[0] * 0.8, large * 0.93, color=GREY, alpha=0.12, linewidth=0)
+            ax.axvspan(ticks[0] * 0.8, large * 0.93, facecolor=(GREY, 0.12), edgecolor=GREY)
         ax.set(
             xscale="log",
             yscale="log",
@@ -75,7 +81,20 @@ def show_costs(
         ax.legend(
             title="exponent of N", fontsize=10, loc="upper center", bbox_to_anchor=(0.5, -0.16)
         )
-    finish(fig, title)
+    said = [
+        f"{label}: "
+        + listed(
+            f"{variant} grows with exponent {fit[key][0]:.2f}" for variant, fit in fits.items()
+        )
+        for key, label, _ in PANELS
+    ]
+    words = (
+        f"Three charts with logarithmic axes against {ticks[0]:,} to {ticks[-1]:,} tokens N. "
+        f"{'; '.join(said)}."
+    )
+    if large:
+        words += f" Memory and time are fitted from {large:,} tokens on; the range below is shaded."
+    finish(fig, title, words)
 
 
 def show_crossover(
@@ -111,7 +130,14 @@ def show_crossover(
                 f"N = {found:,.0f}",
                 transform=ax.get_xaxis_transform(),
             )
-    finish(fig, title)
+    counts = {v: (lengths, y) for v, y in macs.items() if v != FUSED}
+    times = {v: (lengths, [1e6 * s for s in y]) for v, y in seconds.items()}
+    meet = [f"{name} at N = {n:,.0f}" if n else f"{name} nowhere" for name, n in crossings.items()]
+    words = (
+        f"Both axes logarithmic, across: tokens N. Left, MACs: {curves_in_words(counts)} Right, "
+        f"microseconds: {curves_in_words(times)} Lines cross, by {listed(meet)}."
+    )
+    finish(fig, title, words)
 
 
 def show_news(
@@ -125,4 +151,9 @@ def show_news(
     for ax, known, label in zip(axes.flat, heard, titles):
         draw_footprint(ax, image, known, 0, window)
         ax.set_title(f"{label}: {np.mean(known.numpy()):.0%}", fontsize=12)
-    finish(fig, title)
+    said = listed(ax.get_title() for ax in axes.flat)
+    words = (
+        f"The image in windows of {window} × {window} tokens, bright where the top left token has "
+        f"heard from. The bright part grows from that corner: {said} of the map."
+    )
+    finish(fig, title, words)

@@ -1,7 +1,6 @@
 """A widget to play with the price of attention: what it costs, and who hears whom."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -12,9 +11,21 @@ from labsupport.labs.lab02.footprints import (
     draw_footprint,
     filled_tokens,
     heard_by,
+    heard_in_words,
     rims,
 )
-from labsupport.notebook.widgets import Playable, png
+from labsupport.notebook.plot.style import EDGE
+from labsupport.notebook.plot.words import listed
+from labsupport.notebook.widgets import (
+    Drawn,
+    Picture,
+    Playable,
+    choice,
+    column,
+    drawn,
+    row,
+    whole_number,
+)
 
 Costs = Mapping[str, tuple[float, float]]  # variant -> (MACs, bytes)
 
@@ -36,39 +47,30 @@ def cost_explorer(
     window)` gives MACs and bytes of every variant on a map of side x side tokens. `token` is the
     place (down, across) of the token, each from 0 to 1; `start` is the first (side, window).
     """
-    import ipywidgets
-
     side, window = start or (sides[0], windows[0])
     biggest = [
         max(cost[i] for s in sides for w in windows for cost in costs(s, w).values())
         for i in (0, 1)
     ]
 
-    def choice(name: str, options: Sequence[Any], value: Any) -> Any:
-        return ipywidgets.SelectionSlider(
-            options=list(options), value=value, description=name, continuous_update=False
-        )
-
-    kinds = ipywidgets.ToggleButtons(options=list(VARIANTS), value=variant)
+    kinds = choice("attention", VARIANTS, variant)
     resolution = choice("tokens a side", sides, side)
     size = choice("window", windows, window)
     down, across = (
-        ipywidgets.FloatSlider(
-            value=v, min=0, max=0.99, step=0.01, description=name, continuous_update=False
-        )
-        for v, name in zip(token, ("token: down", "across"))
+        whole_number(name, 0, 99, round(100 * v), step=4)
+        for v, name in zip(token, ("token: % down", "% across"))
     )
 
-    def render(*_: Any) -> bytes:
+    def render() -> Drawn:
         tokens = resolution.value
-        place = int(down.value * tokens) * tokens + int(across.value * tokens)
+        place = down.value * tokens // 100 * tokens + across.value * tokens // 100
         return _picture(image, instance_map, costs, kinds.value, tokens, size.value, place, biggest)
 
-    picture = ipywidgets.Image(value=render(), format="png")
-    for control in (kinds, resolution, size, down, across):
-        control.observe(lambda _: setattr(picture, "value", render()), "value")
-    controls = [kinds, ipywidgets.HBox([resolution, size]), ipywidgets.HBox([down, across])]
-    return Playable(ipywidgets.VBox([*controls, picture]), picture.value)
+    picture = Picture(render())
+    controls = (kinds, resolution, size, down, across)
+    for control in controls:
+        control.observe(lambda _: picture.show(render()), "value")
+    return Playable(column(row(*controls), picture.widget), picture.shown)
 
 
 def _picture(
@@ -80,7 +82,7 @@ def _picture(
     window: int,
     token: int,
     biggest: Sequence[float],
-) -> bytes:
+) -> Drawn:
     fig = Figure(figsize=(11, 4.6), dpi=80, layout="constrained")
     left, middle, right = fig.subplots(1, 3, width_ratios=(1.15, 1, 1))
     filled = filled_tokens(instance_map, side)
@@ -88,28 +90,36 @@ def _picture(
     draw_footprint(left, image, heard, token, *rims(variant, side, window))
     many = f"hears {int(heard.sum()):,} of {side**2:,} tokens"
     left.set_title(
-        f"{variant}: the orange token\n" + (many if heard.any() else "is empty and takes no part"),
+        f"{variant}: the framed token\n" + (many if heard.any() else "is empty and takes no part"),
         fontsize=12,
     )
-    found = costs(side, window)
+    found, said = costs(side, window), []
     for ax, i, name in ((middle, 0, "MACs"), (right, 1, "bytes between the two products")):
         values = [found[v][i] for v in VARIANTS]
-        bars = ax.barh(VARIANTS, values, color=[COLOURS[v] for v in VARIANTS], alpha=0.35)
-        bars[VARIANTS.index(variant)].set_alpha(1)
-        for bar, value in zip(bars, values):
+        look = {"edgecolor": EDGE, "linewidth": 0.9}
+        bars = ax.barh(VARIANTS, values, color=[COLOURS[v] for v in VARIANTS], **look)
+        for kind, bar, value in zip(VARIANTS, bars, values):
+            chosen = kind == variant
+            bar.set(hatch="" if chosen else "///", facecolor=COLOURS[kind] if chosen else "white")
             ax.text(
                 value * 1.15,
                 bar.get_y() + bar.get_height() / 2,
-                _three_digits(value),
+                _three_digits(value) + (" ✓" if chosen else ""),
                 va="center",
                 fontsize=11,
+                weight="bold" if chosen else "normal",
             )
+        said.append(f"{name}: {listed(map(' '.join, zip(VARIANTS, map(_three_digits, values))))}")
         ax.set(xscale="log", xlim=(10**3, 60 * biggest[i]), title=name)
         ax.invert_yaxis()
         ax.spines[["top", "right"]].set_visible(False)
         if i:
             ax.set_yticks([])
-    return png(fig)
+    return drawn(
+        fig,
+        f"{variant}, {side} × {side} tokens, windows of {window}: the framed token at row "
+        f"{token // side}, column {token % side} hears {heard_in_words(heard)}. {'; '.join(said)}.",
+    )
 
 
 def _three_digits(value: float) -> str:

@@ -7,8 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from labsupport.notebook.plot.ending import finish
 from labsupport.notebook.plot.images import pixels
-from labsupport.notebook.plot.style import BLUE, GREEN, ORANGE, PURPLE, RED, finish
+from labsupport.notebook.plot.style import BLUE, GREEN, ORANGE, PURPLE, RED, frame_of
+from labsupport.notebook.plot.words import listed
 
 VARIANTS = ("softmax", "window", "shifted window", "sparse window", "linear")
 COLOURS = dict(zip(VARIANTS, (RED, BLUE, PURPLE, ORANGE, GREEN)))
@@ -72,7 +74,7 @@ def draw_footprint(
             ax.axhline(edge, color="white", linewidth=0.7)
             ax.axvline(edge, color="white", linewidth=0.7)
     row, column = divmod(token, side)
-    ax.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor=ORANGE, linewidth=3))
+    ax.add_patch(Rectangle((column, row), 1, 1, **frame_of(ORANGE)))
     ax.set(xlim=(0, side), ylim=(side, 0))
     ax.axis("off")
 
@@ -104,11 +106,30 @@ def show_footprints(
     fig, axes = plt.subplots(
         1, len(VARIANTS), figsize=(13, 3.2 + 0.26 * lines), layout="constrained"
     )
+    said = []
     for i, (ax, variant) in enumerate(zip(axes, VARIANTS)):
         heard = heard_by(variant, side, window, token, filled)
         draw_footprint(ax, image, heard, token, *rims(variant, side, window))
         ax.set_title(variant + (f"\n{captions[i]}" if captions else ""), fontsize=12)
-    finish(fig, title)
+        said.append(f"{variant} {heard_in_words(heard)}")
+    words = (
+        f"The same image five times, {side} × {side} tokens, bright where the framed token at row "
+        f"{token // side}, column {token % side} hears in one layer: {listed(said)}."
+    )
+    if captions:
+        words += f" Below: {'; '.join(f'{v}: {c}' for v, c in zip(VARIANTS, captions))}."
+    finish(fig, title, words)
+
+
+def heard_in_words(heard: Tensor) -> str:
+    """How much of a map (side, side) is heard, and where."""
+    if heard.all():
+        return f"all {heard.numel():,} tokens"
+    if not heard.any():
+        return "nothing, for the token is empty"
+    places = heard.nonzero()
+    (top, left), (bottom, right) = places.amin(0).tolist(), places.amax(0).tolist()
+    return f"{len(places):,} tokens, in rows {top} to {bottom}, columns {left} to {right}"
 
 
 def show_shift(image: Tensor, side: int, window: int, *, title: str = "") -> None:
@@ -135,4 +156,10 @@ def show_shift(image: Tensor, side: int, window: int, *, title: str = "") -> Non
     for draw in (axes[2].axhline, axes[2].axvline):
         draw(side - shift, color="black", linewidth=4.5)
         draw(side - shift, color=ORANGE, linewidth=3)
-    finish(fig, title)
+    words = (
+        f"The image three times under a grid, {side} × {side} tokens: cut into windows of {window} "
+        f"× {window}; cut {shift} tokens further down and right, so that windows at the rim are "
+        f"smaller; and rolled by {shift} tokens, so that all windows are equal again and a thick "
+        "line shows where opposite rims of the image meet inside the last windows."
+    )
+    finish(fig, title, words)

@@ -5,7 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from labsupport.notebook.plot.diagrams import arrow, box
-from labsupport.notebook.plot.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, finish
+from labsupport.notebook.plot.ending import finish
+from labsupport.notebook.plot.style import BLUE, EDGE, GREEN, GREY, ORANGE, PURPLE, RED, ink
 
 
 def show_orders(tokens: int, dim: int, *, title: str = "") -> None:
@@ -40,7 +41,8 @@ def show_orders(tokens: int, dim: int, *, title: str = "") -> None:
                 x += 0.42
                 continue
             label, width, height, colour = part
-            ax.add_patch(Rectangle((x, 0.5 - height / 2), width, height, facecolor=colour))
+            look = {"facecolor": colour, "edgecolor": EDGE, "linewidth": 0.9}
+            ax.add_patch(Rectangle((x, 0.5 - height / 2), width, height, **look))
             inside = width > 0.3 and height > 0.3
             last = colour == RED and not inside  # wider than its square: to the right of it
             ax.text(
@@ -51,13 +53,18 @@ def show_orders(tokens: int, dim: int, *, title: str = "") -> None:
                 weight="bold",
                 ha="left" if last else "center",
                 va="center" if inside else "top",
-                color="white" if inside else colour,
+                color=ink(colour if inside else "white"),
             )
             x += width + 0.16
         ax.set(xlim=(-0.1, 3.3), ylim=(-0.15, 1.02), aspect="equal")
         ax.set_title(name, fontsize=15, loc="left")
         ax.axis("off")
-    finish(fig, title)
+    words = (
+        f"Rectangles to scale for {tokens:,} tokens of {dim} numbers. Left: Q times Kᵀ makes a "
+        f"square of {pairs}, which then meets V; {names[0]}. Right: Kᵀ times V makes a square "
+        f"of {small}, which then meets Q; {names[1]}."
+    )
+    finish(fig, title, words)
 
 
 def show_module(*, title: str = "") -> None:
@@ -98,7 +105,6 @@ def show_module(*, title: str = "") -> None:
             ha="center",
             va="center",
             fontsize=15,
-            color=PURPLE,
             weight="bold",
             bbox={"boxstyle": "circle,pad=0.1", "facecolor": "white", "edgecolor": PURPLE},
         )
@@ -113,7 +119,14 @@ def show_module(*, title: str = "") -> None:
     ax.text(
         20.3, 4.4, "detail: a feed-forward layer\nwith a convolution in it", ha="center", color=GREY
     )
-    finish(fig, title)
+    words = (
+        "A diagram from left to right. Context: a 1 × 1 convolution makes Q, K and V; they go on "
+        "twice, as they are and through a 5 × 5 depthwise and a 1 × 1 grouped convolution; each "
+        "passes through ReLU linear attention, and a 1 × 1 projection joins both. Detail: 1 × 1, "
+        "depthwise 3 × 3 and 1 × 1 convolutions. A shortcut adds the input of each half to its "
+        "output."
+    )
+    finish(fig, title, words)
 
 
 def _shortcut(ax: Axes, left: float, right: float) -> None:

@@ -1,6 +1,7 @@
 """Windows that are kept, as pictures, and what that costs, as charts: lab 05's figures."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 import matplotlib.pyplot as plt
 import torch.nn.functional as F
@@ -8,8 +9,11 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from labsupport.notebook.plot.charts import draw_runs
+from labsupport.notebook.plot.ending import finish
+from labsupport.notebook.plot.ending import show as show_figure
 from labsupport.notebook.plot.images import pixels, rows_below
-from labsupport.notebook.plot.style import GREY, HEAT, PALETTE, finish
+from labsupport.notebook.plot.style import EDGE, GREY, HEAT, MARKERS, PALETTE
+from labsupport.notebook.plot.words import counted, curves_in_words, entitled, listed, number
 
 DARK = 0.22  # brightness of a window that is left out
 
@@ -41,7 +45,16 @@ def show(images: Tensor, rows: Mapping[str, Tensor], *, title: str = "") -> None
     for line, keep in zip(axes, rows.values()):
         for ax, image, one in zip(line, images, keep):
             draw(ax, image, one)
-    finish(fig, title)
+    said = "; ".join(
+        f"{label}: {listed(f'{one.float().mean():.0%}' for one in keep)} kept"
+        for label, keep in rows.items()
+    )
+    grid = "{} × {}".format(*next(iter(rows.values())).shape[1:])
+    words = (
+        f"{counted(len(images), 'image')}, and below each its {grid} windows, those left out "
+        f"dark. {said}."
+    )
+    finish(fig, title, words)
 
 
 def show_heat(images: Tensor, rows: Mapping[str, Tensor], *, title: str = "") -> None:
@@ -51,7 +64,17 @@ def show_heat(images: Tensor, rows: Mapping[str, Tensor], *, title: str = "") ->
     for line, maps in zip(axes, rows.values()):
         for ax, one in zip(line, maps):
             ax.imshow(one.detach().numpy(), cmap=HEAT)
-    finish(fig, title)
+    said = "; ".join(f"{label}: {listed(map(_brightest, maps))}" for label, maps in rows.items())
+    words = (
+        f"{counted(len(images), 'image')}, and below each a map of importance a row, bright is "
+        f"large. The brightest window, row and column counted from 0: {said}."
+    )
+    finish(fig, title, words)
+
+
+def _brightest(importance: Tensor) -> str:
+    row, column = divmod(int(importance.argmax()), importance.shape[1])
+    return f"{row}, {column} of {importance.shape[0]} × {importance.shape[1]}"
 
 
 def curves(
@@ -68,14 +91,20 @@ def curves(
     fig, axes = plt.subplots(
         1, len(panels), figsize=(6 * len(panels), 4.4), squeeze=False, layout="constrained"
     )
+    said = []
     for ax, (task, lines) in zip(axes.flat, panels.items()):
-        for (label, points), colour in zip(lines.items(), PALETTE):
+        drawn = {}
+        for i, (label, points) in enumerate(lines.items()):
             runs = {0.0: dense[task], **points}
-            draw_runs(ax, [100 * r for r in runs], list(runs.values()), label, colour)
+            places = [100 * r for r in runs]
+            draw_runs(ax, places, list(runs.values()), label, i)
+            drawn[label] = places, [fmean(run) for run in runs.values()]
+        said.append(f"{task}, {ylabels[task]}: {curves_in_words(drawn)}")
         ax.set(title=task, xlabel="windows skipped, percent", ylabel=ylabels[task], ylim=(0, 100))
         ax.grid(alpha=0.25)
     axes[0, 0].legend(fontsize=10, ncols=2, loc="lower left")
-    finish(fig, title)
+    words = f"Across: windows skipped, in percent; points are means over seeds. {' '.join(said)}"
+    finish(fig, title, words)
 
 
 def trade(
@@ -87,13 +116,16 @@ def trade(
 ) -> None:
     """Quality against time: label -> (time, one value a seed), with standard deviations."""
     fig, ax = plt.subplots(figsize=(9, 4.8), layout="constrained")
-    for (label, points), colour in zip(curves.items(), PALETTE):
+    drawn = {}
+    for i, (label, points) in enumerate(curves.items()):
         points = sorted(points, key=lambda p: p[0])
-        draw_runs(ax, [t for t, _ in points], [runs for _, runs in points], label, colour)
+        times, runs = [t for t, _ in points], [values for _, values in points]
+        draw_runs(ax, times, runs, label, i)
+        drawn[label] = times, [fmean(values) for values in runs]
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     ax.grid(alpha=0.25)
     ax.legend()
-    plt.show()
+    show_figure(fig, entitled(title, curves_in_words(drawn, xlabel=xlabel, ylabel=ylabel)))
 
 
 def search_cloud(
@@ -106,15 +138,20 @@ def search_cloud(
 ) -> None:
     """All layouts as grey dots (time, quality), and some of them marked: label -> dots."""
     fig, ax = plt.subplots(figsize=(9, 4.8), layout="constrained")
-    ax.plot(*zip(*layouts), ".", color=GREY, alpha=0.35, markersize=5, label="every layout")
-    for (label, dots), colour, shape in zip(marks.items(), PALETTE, "osD^v"):
-        ax.plot(
-            *zip(*dots), shape, color=colour, label=label, markersize=9, markeredgecolor="white"
-        )
+    ax.plot(*zip(*layouts), ".", color=GREY, markersize=4, label="every layout")
+    for (label, dots), colour, shape in zip(marks.items(), PALETTE, MARKERS[1:] + MARKERS[:1]):
+        look = {"markersize": 9, "markeredgecolor": EDGE, "markeredgewidth": 0.9}
+        ax.plot(*zip(*dots), shape, color=colour, label=label, **look)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     ax.grid(alpha=0.25)
     ax.legend(loc="lower right")
-    plt.show()
+    said = [
+        f"{label} {counted(len(dots), 'dot')}, the best {number(max(q for _, q in dots))} at "
+        f"{number(max(dots, key=lambda dot: dot[1])[0])}"
+        for label, dots in {"every layout": layouts, **marks}.items()
+    ]
+    words = f"Up: {ylabel}; across: {xlabel}. Dots: {'; '.join(said)}."
+    show_figure(fig, entitled(title, words))
 
 
 def _labels(rows: Mapping[str, Tensor]) -> list[str]:

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from labsupport.labs.lab05 import kept_windows
 from labsupport.notebook.plot.images import pixels
-from labsupport.notebook.plot.segmentation import draw_classes
-from labsupport.notebook.plot.style import BLUE, GREY
-from labsupport.notebook.widgets import Playable, png
+from labsupport.notebook.plot.segmentation import class_legend, draw_classes
+from labsupport.notebook.plot.style import bar_of
+from labsupport.notebook.widgets import Drawn, Picture, Playable, choice, column, drawn, row
 
 
 def sparsity_explorer(
@@ -22,18 +22,16 @@ def sparsity_explorer(
     *,
     start: tuple[float, float],
 ) -> Playable:
-    """Two sliders, one a stage, and a choice of scores, over `image` (3, height, width).
+    """Two lists of ratios, one a stage, and a choice of scores, over `image` (3, height, width).
 
     `scores` maps a label to `ask(first, second)`, which gives for two ratios the windows that the
     stages keep, (rows, columns) of True and False each, and the predicted classes (height, width).
     `seconds(first, second)` is the net's time. `target` (height, width) is what is right.
     """
-    import ipywidgets
-
     dense = seconds(0.0, 0.0)
     known: dict = {}
 
-    def render(name: str, first: float, second: float) -> bytes:
+    def render(name: str, first: float, second: float) -> Drawn:
         key = name, first, second
         if key not in known:
             known[key] = _picture(
@@ -42,28 +40,25 @@ def sparsity_explorer(
                 scores[name](first, second),
                 (first, second),
                 seconds(first, second) / dense,
+                name,
             )
         return known[key]
 
     names = list(scores)
-    picture = ipywidgets.Image(value=render(names[0], *start), format="png")
-    choice = ipywidgets.Dropdown(options=names, description="score")
-    sliders = [
-        ipywidgets.SelectionSlider(
-            options=list(ratios),
-            value=value,
-            description=f"stage {number}",
-            continuous_update=False,
-        )
+    picture = Picture(render(names[0], *start))
+    score = choice("score", names)
+    skipped = [(f"{ratio:.0%}", ratio) for ratio in ratios]
+    stages = [
+        choice(f"skipped in stage {number}", skipped, value)
         for number, value in enumerate(start, 1)
     ]
 
     def change(_: object) -> None:
-        picture.value = render(choice.value, *(s.value for s in sliders))
+        picture.show(render(score.value, *(stage.value for stage in stages)))
 
-    for control in (choice, *sliders):
+    for control in (score, *stages):
         control.observe(change, "value")
-    return Playable(ipywidgets.VBox([ipywidgets.HBox([choice, *sliders]), picture]), picture.value)
+    return Playable(column(row(score, *stages), picture.widget), picture.shown)
 
 
 @torch.no_grad()
@@ -73,9 +68,10 @@ def _picture(
     answer: tuple[Tensor, Tensor, Tensor],
     ratios: tuple[float, float],
     share: float,
-) -> bytes:
+    score: str,
+) -> Drawn:
     first, second, found = answer
-    fig = Figure(figsize=(12, 3.1), dpi=80, layout="constrained")
+    fig = Figure(figsize=(12, 3.4), dpi=80, layout="constrained")
     axes = fig.subplots(1, 5, width_ratios=[1, 1, 1, 1, 0.7])
     axes[0].imshow(pixels(image))
     axes[0].set(title="image", xticks=[], yticks=[])
@@ -89,7 +85,15 @@ def _picture(
     axes[3].set_title(
         f"found, IoU {both / max(1, either):.0%};\nnamed rightly {right:.0%}", fontsize=11
     )
-    axes[4].bar([0, 1], [1, share], color=[GREY, BLUE])
+    class_legend(fig, ("nothing found", "a thing found"))
+    for i, height in enumerate((1, share)):
+        axes[4].bar([i], [height], **bar_of(i))
     axes[4].set_xticks([0, 1], ["dense", "this"])
     axes[4].set(ylim=(0, 1.15), title=f"time: {share:.0%}")
-    return png(fig)
+    return drawn(
+        fig,
+        f"An image, the windows that two stages keep by the {score} score, {ratios[0]:.0%} and "
+        f"{ratios[1]:.0%} of them skipped and dark, and what is found: IoU "
+        f"{both / max(1, either):.0%}, {right:.0%} of the things' pixels named rightly, "
+        f"in {share:.0%} of the dense net's time.",
+    )

@@ -1,7 +1,6 @@
-"""Retrieval, images found by sentences: pictures of it, and a widget to search."""
+"""Retrieval, images found by sentences: pictures of it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
@@ -11,13 +10,25 @@ from torch import Tensor
 
 from labsupport.data import Batch
 from labsupport.metrics.retrieval import better, top1
+from labsupport.notebook.plot.ending import finish
 from labsupport.notebook.plot.images import draw_sheet, pixels
-from labsupport.notebook.plot.style import BLUE, GREEN, ORANGE, PALETTE, RED, finish
+from labsupport.notebook.plot.style import (
+    BLUE,
+    GREEN,
+    HEAT,
+    ORANGE,
+    RED,
+    bar_of,
+    frame_of,
+    ink,
+    line_of,
+    ticked,
+)
+from labsupport.notebook.plot.words import course, listed, number
 
 __all__ = [
     "better",
     "same_things",
-    "search_explorer",
     "show_matrix",
     "show_search",
     "show_shares",
@@ -50,8 +61,7 @@ def show_matrix(
         top.imshow(pixels(image), extent=(i - 0.45, i + 0.45, 0, 0.9), aspect="auto")
     top.set(xlim=(-0.5, n - 0.5), ylim=(0, 0.9), aspect="auto")
     top.axis("off")
-    ax.imshow(cosines, vmin=min(0.0, cosines.min().item()), aspect="auto")
-    middle = (cosines.max() + cosines.min()) / 2
+    shown = ax.imshow(cosines, vmin=min(0.0, cosines.min().item()), aspect="auto", cmap=HEAT)
     for row in range(n):
         for column in range(n):
             value = cosines[row, column].item()
@@ -62,17 +72,23 @@ def show_matrix(
                 ha="center",
                 va="center",
                 fontsize=10,
-                color="black" if value > middle else "white",
+                color=ink(shown.to_rgba(value)[:3]),
             )
-        ax.add_patch(
-            Rectangle(
-                (row - 0.49, row - 0.47), 0.98, 0.94, fill=False, edgecolor=ORANGE, linewidth=2.5
-            )
-        )
+        ax.add_patch(Rectangle((row - 0.49, row - 0.47), 0.98, 0.94, **frame_of(ORANGE, 2.5)))
     ax.set_yticks(range(n), captions)
     ax.set_xticks([])
     ax.tick_params(length=0)
-    finish(fig, title)
+    own = cosines.diagonal()
+    others = cosines[~torch.eye(n, dtype=torch.bool)]
+    first = int((cosines.argmax(1) == torch.arange(n)).sum())
+    words = (
+        f"A table of cosines, {n} captions down by {n} images across; the diagonal, an image with "
+        f"its own caption, is framed. On it {number(own.min())} to {number(own.max())}, mean "
+        f"{number(own.mean())}; off it {number(others.min())} to {number(others.max())}, mean "
+        f"{number(others.mean())}. For {first} of {n} captions the own image is nearest. "
+        f"The captions: {'; '.join(captions)}."
+    )
+    finish(fig, title, words)
 
 
 def show_search(
@@ -80,7 +96,8 @@ def show_search(
 ) -> None:
     """Each caption with the `best` images of `batch` by `scores` (captions, images).
 
-    A green frame means that an image shows just the things that the caption names.
+    A ✓ and a green frame mean that an image shows just the things that the caption names; the
+    others have a ✗ and a red frame.
     """
     right = same_things(captions, batch)
     columns = 2
@@ -90,6 +107,7 @@ def show_search(
     )
     for ax in axes.flat:
         ax.axis("off")
+    told = []
     for ax, caption, row, fits in zip(axes.flat, captions, scores, right):
         found = row.argsort(descending=True)[:best]
         _draw_found(
@@ -99,15 +117,20 @@ def show_search(
             [f"{value:.2f}" for value in row[found].tolist()],
         )
         ax.set_title(f"“{caption}”", loc="left", fontsize=12)
-    finish(fig, title)
+        told.append(f"{caption}, {int(fits[found].sum())}")
+    words = (
+        f"For each caption the {best} nearest of {len(batch)} images with their cosines, marked "
+        "with a tick where they show just the things that it names. Ticks, of "
+        f"{best}: {'; '.join(told)}."
+    )
+    finish(fig, title, words)
 
 
 def _draw_found(ax: Axes, images: Tensor, right: Sequence[bool], labels: Sequence[str]) -> None:
     side = images.shape[-1]
-    for (x, y), good in zip(draw_sheet(ax, images, labels, len(images)), right):
-        ax.add_patch(
-            Rectangle((x, y), side, side, fill=False, linewidth=3, edgecolor=GREEN if good else RED)
-        )
+    labels = [ticked(good, label) for good, label in zip(right, labels)]
+    for corner, good in zip(draw_sheet(ax, images, labels, len(images)), right):
+        ax.add_patch(Rectangle(corner, side, side, **frame_of(GREEN if good else RED)))
 
 
 def show_training(
@@ -127,11 +150,17 @@ def show_training(
         fontsize=10,
     )
     left.set(xlabel="step", ylabel="loss, nats", ylim=(0, 1.15 * max(guess, *loss)), title="loss")
-    right.plot(scales, color=ORANGE)
+    right.plot(scales, **line_of(0, ORANGE, markers=False))
     right.set(xlabel="step", ylabel="exp(logit_scale)", title="learned scale, 1 / temperature")
     for ax in (left, right):
         ax.grid(alpha=0.25)
-    finish(fig, title)
+    steps = range(len(loss))
+    words = (
+        f"Left, the loss in nats against the step {course(steps, loss)}; a dotted line at "
+        f"{guess:.2f} is what guessing among {batch_size} gives. Right, the learned scale "
+        f"{course(range(len(scales)), scales)}."
+    )
+    finish(fig, title, words)
 
 
 def show_shares(
@@ -141,11 +170,10 @@ def show_shares(
     fig, ax = plt.subplots(figsize=(10.5, 4), layout="constrained")
     tests = list(next(iter(shares.values())))
     width = 0.8 / len(shares)
-    for k, ((name, row), colour) in enumerate(zip(shares.items(), PALETTE)):
+    for k, (name, row) in enumerate(shares.items()):
         places = [i + (k - (len(shares) - 1) / 2) * width for i in range(len(tests))]
-        bars = ax.bar(
-            places, [100 * row[test] for test in tests], 0.92 * width, color=colour, label=name
-        )
+        heights = [100 * row[test] for test in tests]
+        bars = ax.bar(places, heights, 0.92 * width, label=name, **bar_of(k))
         ax.bar_label(bars, fmt="%.0f", fontsize=10)
     for times in (1, 5):
         ax.axhline(100 * times * chance, color="black", linestyle=":", linewidth=1)
@@ -159,68 +187,10 @@ def show_shares(
     ax.set_xticks(range(len(tests)), tests)
     ax.set(ylabel="right, percent", ylim=(0, 108))
     ax.legend(ncols=len(shares), loc="upper right")
-    finish(fig, title)
-
-
-@torch.no_grad()
-def search_explorer(
-    encode_text: Any, image_vectors: Tensor, batch: Batch, *, start: str, best: int = 10
-) -> Any:
-    """A widget: type a caption and see the nearest images, or pick an image and see its captions.
-
-    `encode_text(captions)` gives vectors of length 1, (captions, dim); `image_vectors` are those
-    of `batch.images`, (images, dim). A word that the vocabulary lacks is named below the field.
-    """
-    import ipywidgets
-    from matplotlib.figure import Figure
-
-    from labsupport.notebook.widgets import Playable, png
-
-    captions = list(dict.fromkeys(batch.captions))
-    caption_vectors = encode_text(captions)
-
-    def by_text(caption: str) -> bytes:
-        scores = (encode_text([caption]) @ image_vectors.T)[0]
-        found = scores.argsort(descending=True)[:best]
-        fig = Figure(figsize=(10, 2.9 if best > 5 else 2), dpi=80, layout="constrained")
-        ax = fig.subplots()
-        labels = [f"{value:.2f}" for value in scores[found].tolist()]
-        draw_sheet(ax, batch.images[found], labels, 5 if best > 5 else best)
-        ax.set_title(f"“{caption}”: the {best} nearest of {len(batch)} images, with cosines")
-        return png(fig)
-
-    def by_image(index: int) -> bytes:
-        scores = caption_vectors @ image_vectors[index]
-        found = scores.argsort(descending=True)[:6].flip(0)
-        fig = Figure(figsize=(10, 2.9), dpi=80, layout="constrained")
-        left, right = fig.subplots(1, 2, width_ratios=(1, 2.4))
-        left.imshow(pixels(batch.images[index]))
-        left.axis("off")
-        own = captions.index(batch.captions[index])
-        colours = [GREEN if i == own else BLUE for i in found.tolist()]
-        right.barh(range(len(found)), scores[found].tolist(), color=colours)
-        right.set_yticks(range(len(found)), [captions[i] for i in found.tolist()])
-        right.set(xlabel="cosine", title="the captions that fit best; green is its own")
-        return png(fig)
-
-    field = ipywidgets.Text(
-        value=start,
-        description="caption",
-        continuous_update=False,
-        layout=ipywidgets.Layout(width="480px"),
-    )
-    picker = ipywidgets.IntSlider(
-        value=0, min=0, max=len(batch) - 1, description="or image", continuous_update=False
-    )
-    message = ipywidgets.Label("")
-    picture = ipywidgets.Image(value=by_text(start), format="png")
-
-    def typed(change: dict) -> None:
-        try:
-            picture.value, message.value = by_text(change["new"]), ""
-        except ValueError as error:
-            message.value = str(error)[:110]
-
-    field.observe(typed, "value")
-    picker.observe(lambda change: setattr(picture, "value", by_image(change["new"])), "value")
-    return Playable(ipywidgets.VBox([field, picker, message, picture]), picture.value)
+    said = [
+        f"{' '.join(test.split())}: "
+        + listed(f"{name} {row[test]:.0%}" for name, row in shares.items())
+        for test in tests
+    ]
+    words = f"Bars of right answers in percent, grouped by test. {'; '.join(said)}."
+    finish(fig, title, f"{words} Chance is {chance:.1%}.")

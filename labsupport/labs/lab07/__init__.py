@@ -1,8 +1,8 @@
 """Lab 07, masked autoencoder: what its notebook uses and no other.
 
-Room: `reconstructions` (hidden and repainted images, and a widget that hides them).
+Rooms: `reconstructions` (hidden and repainted images), `mask_widget` (hide as much as one wants).
 """
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["reconstructions"])
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["mask_widget", "reconstructions"])

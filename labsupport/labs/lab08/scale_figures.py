@@ -4,21 +4,25 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from torch import Tensor
 
-from labsupport.notebook.plot.images import draw_sheet, pixels
-from labsupport.notebook.plot.style import BLUE, GREY, HEAT, ORANGE, PALETTE, finish
-from labsupport.notebook.widgets import Playable, png
+from labsupport.notebook.plot.ending import finish, show
+from labsupport.notebook.plot.images import pixels
+from labsupport.notebook.plot.style import BLUE, HEAT, ORANGE, RED, line_of
+from labsupport.notebook.plot.words import counted, curves_in_words, entitled, listed, number
 
 
 def show_rows(
-    rows: Mapping[str, Tensor], titles: Sequence[str] = (), *, title: str = "", inches: float = 1.3
+    rows: Mapping[str, Tensor],
+    titles: Sequence[str] = (),
+    *,
+    title: str = "",
+    inches: float = 1.3,
+    alt: str = "",
 ) -> None:
     """Draw `rows`, label -> images (n, 3, height, width) in [0, 1], below one another; `titles`
-    stand over the columns."""
+    stand over the columns. `alt` says what is seen on them."""
     columns = max(len(images) for images in rows.values())
     fig, ax = plt.subplots(
         figsize=(inches * columns + 1.6, 1.12 * inches * len(rows) + 0.6), layout="constrained"
@@ -32,7 +36,9 @@ def show_rows(
         ax.text(apart * j + 0.5, -0.04, name, ha="center", va="bottom", fontsize=10)
     ax.set(xlim=(0, apart * columns - 0.1), ylim=(apart * len(rows) - 0.1, 0), aspect="equal")
     ax.axis("off")
-    finish(fig, title)
+    said = listed(f"{label}, {counted(len(images), 'image')}" for label, images in rows.items())
+    words = f"{alt} {counted(len(rows), 'row')} of images, from the top: {said}."
+    finish(fig, title, words + (f" Columns: {listed(titles)}." if titles else ""))
 
 
 def show_losses(
@@ -46,19 +52,20 @@ def show_losses(
 ) -> None:
     """Draw a value for every step; with `smooth` above 1, its mean over that many steps."""
     fig, ax = plt.subplots(figsize=(8.5, 3.8), layout="constrained")
-    for (label, values), colour in zip(curves.items(), PALETTE):
+    drawn = {}
+    for i, (label, values) in enumerate(curves.items()):
         shown = np.asarray(values, dtype=float)
         width = min(smooth, len(shown))
         shown = np.convolve(shown, np.ones(width) / width, mode="valid")
         places = np.arange(len(shown)) + width
-        ax.plot(places, shown, color=colour)
+        ax.plot(places, shown, **line_of(i, markers=False))
+        drawn[label] = places, shown
         ax.annotate(
             label,
             (places[-1], shown[-1]),
             xytext=(8, 0),
             textcoords="offset points",
             va="center",
-            color=colour,
             annotation_clip=False,
         )
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title, yscale="log" if log else "linear")
@@ -67,7 +74,8 @@ def show_losses(
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_locator(NullLocator())
     ax.grid(alpha=0.25)
-    plt.show()
+    over = f" (mean of {smooth} steps)" if smooth > 1 else ""
+    show(fig, entitled(title, curves_in_words(drawn, xlabel=xlabel, ylabel=ylabel + over)))
 
 
 def show_use(counts: Mapping[str, Tensor], *, title: str = "") -> None:
@@ -81,8 +89,14 @@ def show_use(counts: Mapping[str, Tensor], *, title: str = "") -> None:
         squeeze=False,
         layout="constrained",
     )
-    for ax, (label, number), colour in zip(axes.flat, counts.items(), (ORANGE, BLUE)):
-        share = 100 * number.sort(descending=True).values / number.sum()
+    said = []
+    for ax, (label, chosen), colour in zip(axes.flat, counts.items(), (RED, BLUE)):
+        share = 100 * chosen.sort(descending=True).values / chosen.sum()
+        never = int((chosen == 0).sum())
+        said.append(
+            f"{label}: the most used code has {number(share[0])} percent, the median one "
+            f"{number(share[len(share) // 2])}; {never} of {len(share)} are never chosen"
+        )
         ax.bar(range(len(share)), share.numpy(), width=1.0, color=colour)
         ax.set(
             title=label,
@@ -92,7 +106,8 @@ def show_use(counts: Mapping[str, Tensor], *, title: str = "") -> None:
         )
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes[0, 0].set_ylabel("percent of all tokens")
-    finish(fig, title)
+    words = "Bars, a code each, the most used first; up: percent of all tokens, logarithmic."
+    finish(fig, title, f"{words} {'. '.join(said)}.")
 
 
 def show_scales(
@@ -107,8 +122,8 @@ def show_scales(
         for scale, total in zip(scales, totals)
     ]
     places = range(len(scales) + 1)
-    ax.plot(places[:-1], psnr, "o-", color=BLUE)
-    ax.plot(places[-2:], [psnr[-1], hybrid], "o--", color=ORANGE)
+    ax.plot(places[:-1], psnr, **line_of(0, BLUE))
+    ax.plot(places[-2:], [psnr[-1], hybrid], **line_of(1, ORANGE))
     for x, y in zip(places, [*psnr, hybrid]):
         ax.annotate(f"{y:.1f}", (x, y), xytext=(-5, 7), textcoords="offset points", ha="right")
     ax.set_xticks(places, [*labels, continuous])
@@ -119,7 +134,12 @@ def show_scales(
         xlim=(-0.5, len(scales) + 0.3),
     )
     ax.grid(alpha=0.25, axis="y")
-    plt.show()
+    said = listed(f"{scale} × {scale} {value:.1f}" for scale, value in zip(scales, psnr))
+    words = (
+        f"PSNR in dB after each scale, rising step by step: {said}. A dashed line leads on to "
+        f"{hybrid:.1f} with the residual tokens."
+    )
+    show(fig, entitled(title, words))
 
 
 def show_maps(images: Tensor, rows: Mapping[str, Tensor], *, title: str = "") -> None:
@@ -143,65 +163,12 @@ def show_maps(images: Tensor, rows: Mapping[str, Tensor], *, title: str = "") ->
         for ax in line:
             ax.set(xticks=[], yticks=[])
     fig.colorbar(drawn, ax=axes[1:, :], shrink=0.7, label="length of the vector")
-    finish(fig, title)
-
-
-def scale_explorer(
-    stages: Tensor,
-    names: Sequence[str],
-    images: Tensor,
-    captions: Sequence[str],
-    measure: Sequence[Sequence[float]],
-) -> Playable:
-    """A slider from the coarsest scale to the finest, then the residual; a list of images.
-
-    `stages` (stages, n, 3, h, w) are the pictures after each of `names`, `images` the originals,
-    all in [0, 1]; `measure` is the PSNR of each stage and image.
-    """
-    import ipywidgets
-
-    def render(index: int, stage: int) -> bytes:
-        fig = Figure(figsize=(9.6, 3.6), dpi=80, layout="constrained")
-        left, middle, right = fig.subplots(1, 3, width_ratios=(1, 1, 1.25))
-        left.imshow(pixels(images[index]))
-        left.set_title(captions[index], fontsize=11)
-        middle.imshow(pixels(stages[stage, index]))
-        middle.set_title(f"{names[stage]}: {measure[stage][index]:.1f} dB", fontsize=11)
-        values = [row[index] for row in measure]
-        right.bar(
-            range(len(values)),
-            values,
-            color=[ORANGE if i == stage else GREY for i in range(len(values))],
-        )
-        right.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=9)
-        right.set(ylabel="PSNR, dB", ylim=(min(values) - 1, max(values) + 1))
-        for ax in (left, middle):
-            ax.axis("off")
-        return png(fig)
-
-    picker = ipywidgets.Dropdown(
-        options=[(c, i) for i, c in enumerate(captions)], description="image"
+    said = listed(
+        f"{label} {number(maps.mean())} on average, at most {number(maps.max())}"
+        for label, maps in rows.items()
     )
-    slider = ipywidgets.SelectionSlider(
-        options=[(name, i) for i, name in enumerate(names)],
-        value=len(names) - 1,
-        description="up to",
-        layout=ipywidgets.Layout(width="480px"),
+    words = (
+        f"{counted(len(images), 'image')}, and below each maps of the length of a vector at every "
+        f"place, bright is long, all on one scale: {said}."
     )
-    picture = ipywidgets.Image(value=render(0, len(names) - 1), format="png")
-
-    def changed(_: dict) -> None:
-        picture.value = render(picker.value, slider.value)
-
-    picker.observe(changed, "value")
-    slider.observe(changed, "value")
-    return Playable(ipywidgets.VBox([picker, slider, picture]), _still(stages, names, images))
-
-
-def _still(stages: Tensor, names: Sequence[str], images: Tensor, most: int = 3) -> bytes:
-    columns = len(names) + 1
-    fig = Figure(figsize=(1.25 * columns, 1.45 * most), dpi=80, layout="constrained")
-    ax = fig.subplots()
-    chosen = torch.cat([stages[:, :most], images[None, :most]]).transpose(0, 1).flatten(0, 1)
-    draw_sheet(ax, chosen, [*names, "original"] * most, columns)
-    return png(fig)
+    finish(fig, title, words)

@@ -1,8 +1,8 @@
-"""Pictures of lab 09: masks, positions, images scale by scale, and a widget to draw by caption."""
+"""Pictures of lab 09: masks, positions, images scale by scale, curves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from labsupport.notebook.plot.ending import finish
 from labsupport.notebook.plot.images import draw_sheet
-from labsupport.notebook.plot.style import BLUE, ORANGE, PALETTE, finish
-
-Draw = Callable[..., Tensor]
+from labsupport.notebook.plot.style import EDGE, PALETTE, line_of, outlined
+from labsupport.notebook.plot.words import counted, curves_in_words, listed, number
 
 
 def show_mask(
@@ -31,7 +31,19 @@ def show_mask(
     ax.set_yticks(middles, names)
     ax.tick_params(length=0)
     ax.set(xlabel="is looked at", ylabel="looks")
-    finish(fig, title)
+    whole = mask.float().mean().item()
+    said = []
+    for name, low, high in zip(names, edges, edges[1:]):
+        seen = mask[low:high].bool()
+        may = [n for n, a, b in zip(names, edges, edges[1:]) if seen[:, a:b].all()]
+        some = [
+            n for n, a, b in zip(names, edges, edges[1:]) if seen[:, a:b].any() and n not in may
+        ]
+        parts = f"all of {listed(may)}" if may else ""
+        parts += f"{' and ' if may and some else ''}{f'part of {listed(some)}' if some else ''}"
+        said.append(f"{name} looks at {parts or 'nothing'}")
+    words = f"A square of {len(mask)} tokens, blue where a row may look, {whole:.0%} of it"
+    finish(fig, title, f"{words}: {'; '.join(said)}.")
 
 
 def show_places(
@@ -42,12 +54,13 @@ def show_places(
         1, len(grids), figsize=(4.6 * len(grids), 4.6), layout="constrained", squeeze=False
     )
     for ax, (name, (scales, places)) in zip(axes.flat, grids.items()):
-        for scale, points, colour in zip(scales, places, PALETTE):
+        for scale, points, colour, shape in zip(scales, places, PALETTE, "*osD"):
             ax.plot(
                 points[:, 1],
                 points[:, 0],
-                "o" if scale > 1 else "*",
+                shape,
                 color=colour,
+                path_effects=outlined(1.2, EDGE),
                 markersize=4 + 26 / scale,
                 markerfacecolor="none",
                 label=f"{scale} × {scale}",
@@ -56,13 +69,30 @@ def show_places(
         ax.invert_yaxis()
         ax.grid(alpha=0.25)
     axes.flat[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    finish(fig, title)
+    said = [
+        f"{name}: "
+        + listed(
+            f"{scale} × {scale} from {number(points.min())} to {number(points.max())}"
+            for scale, points in zip(scales, places)
+        )
+        for name, (scales, places) in grids.items()
+    ]
+    words = (
+        "Tokens as marks on a map of rows (down) and columns (across), one kind of mark a scale."
+    )
+    finish(fig, title, f"{words} They reach, both ways, in {'; '.join(said)}.")
 
 
 def show_scales(
-    steps: Sequence[Tensor], captions: Sequence[str], names: Sequence[str], *, title: str = ""
+    steps: Sequence[Tensor],
+    captions: Sequence[str],
+    names: Sequence[str],
+    *,
+    title: str = "",
+    alt: str = "",
 ) -> None:
-    """Images scale by scale: `steps` are batches (n, 3, h, w), a column each; captions to rows."""
+    """Images scale by scale: `steps` are batches (n, 3, h, w), a column each; captions to rows.
+    `alt` says what is seen on them."""
     # 1.9 inches for the captions: without them in the width, images shrink below an empty band
     fig, ax = plt.subplots(
         figsize=(1.5 * len(steps) + 1.9, 1.5 * len(captions) + 0.8), layout="constrained"
@@ -82,7 +112,11 @@ def show_scales(
             va="center",
             fontsize=10,
         )
-    finish(fig, title)
+    words = (
+        f"{counted(len(captions), 'row')} of images, a caption each: {'; '.join(captions)}. "
+        f"Columns: {listed(names)}."
+    )
+    finish(fig, title, f"{alt} {words}")
 
 
 def show_residual(
@@ -95,11 +129,14 @@ def show_residual(
     """Curves over the steps of the residual diffusion, label -> (steps, value), several values a
     step being runs with other seeds; `levels` are horizontal lines to compare with."""
     fig, ax = plt.subplots(figsize=(8.6, 4.6), layout="constrained")
-    for (label, pairs), colour in zip(points.items(), (BLUE, ORANGE)):
+    drawn = {}
+    for i, (label, pairs) in enumerate(points.items()):
         steps = sorted({step for step, _ in pairs})
         means = [np.mean([v for s, v in pairs if s == step]) for step in steps]
-        ax.plot(steps, means, "o-", color=colour, label=label)
-        ax.plot(*zip(*pairs), "o", color=colour, markersize=3, alpha=0.6)
+        look = line_of(i)
+        ax.plot(steps, means, label=label, **look)
+        ax.plot(*zip(*pairs), look["marker"], color=EDGE, markersize=3)
+        drawn[label] = steps, means
     for (label, level), style in zip(levels.items(), ("--", ":", "-.", (0, (1, 4)))):
         ax.axhline(level, color="black", linestyle=style, linewidth=1.3, label=label)
     steps = sorted({step for pairs in points.values() for step, _ in pairs})
@@ -109,7 +146,9 @@ def show_residual(
     ax.set_ylim(bottom=0)
     ax.grid(alpha=0.25)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=10)
-    finish(fig, title)
+    told = curves_in_words(drawn, xlabel="steps of the residual diffusion", ylabel=ylabel)
+    flat = listed(f"{label} {number(level)}" for label, level in levels.items())
+    finish(fig, title, f"{told} Horizontal lines: {flat}.")
 
 
 def ratio_rows(records: Sequence[Mapping[str, Any]], base: str = "HART") -> list[list[str]]:
@@ -132,68 +171,3 @@ def ratio_rows(records: Sequence[Mapping[str, Any]], base: str = "HART") -> list
             ]
         )
     return rows
-
-
-def caption_explorer(draw: Draw, start: str, scales: Sequence[int]) -> Any:
-    """A widget: type a caption, choose guidance and seed; the image appears scale by scale.
-
-    `draw(caption, guidance, seed, residual)` gives one image a scale, (scales, 3, h, w). What is
-    wrong with a caption is said below the field. The still picture shows both ends of the toggle.
-    """
-    import ipywidgets
-    from matplotlib.figure import Figure
-
-    from labsupport.notebook.widgets import Playable, png
-
-    def sheet(images: Tensor, names: Sequence[str], columns: int, title: str) -> bytes:
-        rows = -(-len(images) // columns)
-        fig = Figure(figsize=(1.55 * columns, 1.85 * rows + 0.35), dpi=80, layout="constrained")
-        ax = fig.subplots()
-        draw_sheet(ax, images, names, columns)
-        ax.set_title(title, fontsize=12)
-        return png(fig)
-
-    names = [f"{p} × {p}" for p in scales]
-
-    def render(caption: str, guidance: float, seed: int, residual: bool) -> bytes:
-        end = "with residual tokens" if residual else "codes only"
-        return sheet(
-            draw(caption, guidance, seed, residual),
-            [*names[:-1], f"{names[-1]}, {end}"],
-            len(names),
-            f"“{caption}”",
-        )
-
-    field = ipywidgets.Text(
-        value=start,
-        description="caption",
-        continuous_update=False,
-        layout=ipywidgets.Layout(width="480px"),
-    )
-    guidance = ipywidgets.FloatSlider(
-        value=1.0, min=0.0, max=6.0, step=0.5, description="guidance", continuous_update=False
-    )
-    seed = ipywidgets.IntSlider(value=0, min=0, max=50, description="seed", continuous_update=False)
-    residual = ipywidgets.Checkbox(value=True, description="residual tokens")
-    message = ipywidgets.Label("")
-    still = sheet(
-        torch.cat([draw(start, 1.0, 0, residual) for residual in (False, True)]),
-        [*names[:-1], "codes only", *names[:-1], "with residual"],
-        len(names),
-        f"“{start}”: the codes alone, and with residual tokens",
-    )
-    picture = ipywidgets.Image(value=render(start, 1.0, 0, True), format="png")
-
-    def redraw(_: dict) -> None:
-        try:
-            picture.value = render(field.value, guidance.value, seed.value, residual.value)
-            message.value = ""
-        except ValueError as error:
-            message.value = str(error)[:160]
-
-    for control in (field, guidance, seed, residual):
-        control.observe(redraw, "value")
-    return Playable(
-        ipywidgets.VBox([field, ipywidgets.HBox([guidance, seed, residual]), message, picture]),
-        still,
-    )

@@ -10,7 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 from matplotlib.ticker import NullLocator
 
-from labsupport.notebook.plot.style import PALETTE
+from labsupport.notebook.plot.ending import show
+from labsupport.notebook.plot.style import EDGE, GREY, PALETTE, line_of, outlined
+from labsupport.notebook.plot.words import counted, curves_in_words, entitled, listed, number
 
 
 def fit_exponent(x: Sequence[float], y: Sequence[float]) -> float:
@@ -39,18 +41,24 @@ def loglog_fit(
     """
     fig, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
     exponents = {}
-    for (label, y), colour in zip(curves.items(), PALETTE):
+    for i, (label, y) in enumerate(curves.items()):
         slope = exponents[label] = fit_exponent(x, y)
         shift = np.mean(np.log(y)) - slope * np.mean(np.log(x))
         ends = np.array([min(x), max(x)], dtype=float)
-        ax.plot(ends, np.exp(shift) * ends**slope, color=colour, alpha=0.4)
-        ax.plot(x, y, "o", color=colour, label=f"{label}: exponent {slope:.2f}")
+        ax.plot(ends, np.exp(shift) * ends**slope, color=GREY, linewidth=1)
+        look = line_of(i) | {"linestyle": "none"}
+        ax.plot(x, y, label=f"{label}: exponent {slope:.2f}", **look)
     ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel, title=title)
     ax.set_xticks(list(x), [f"{v:g}" for v in x])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.grid(alpha=0.25)
     ax.legend()
-    plt.show()
+    told = [f"{label} with exponent {slope:.2f}" for label, slope in exponents.items()]
+    words = (
+        f"Both axes logarithmic; up: {ylabel}; across: {xlabel}, {number(min(x))} to "
+        f"{number(max(x))}. Each lies along a straight line, drawn thin: {listed(told)}."
+    )
+    show(fig, entitled(title, words))
     return exponents
 
 
@@ -62,15 +70,17 @@ def lines(
     xlabel: str = "",
     ylabel: str = "",
     logx: bool = False,
+    alt: str = "",
 ) -> None:
     """Draw each of `curves` (label -> values at `x`) as a line with its label at the right end.
+    `alt` is said before how each of them goes.
 
     Where curves end close together their labels are moved apart and tied to the ends by thin lines.
     """
     fig, ax = plt.subplots(figsize=(8, 4), layout="constrained")
     ends = []
-    for (label, y), colour in zip(curves.items(), PALETTE):
-        ax.plot(x, y, "o-", color=colour)
+    for i, (label, y) in enumerate(curves.items()):
+        ax.plot(x, y, **line_of(i))
         ends.append(
             ax.annotate(
                 label,
@@ -78,7 +88,6 @@ def lines(
                 xytext=(10, 0),
                 textcoords="offset points",
                 va="center",
-                color=colour,
                 annotation_clip=False,
             )
         )
@@ -87,7 +96,10 @@ def lines(
     ax.xaxis.set_minor_locator(NullLocator())
     ax.grid(alpha=0.25)
     _part_labels(ax, ends)
-    plt.show()
+    told = curves_in_words(
+        {label: (x, y) for label, y in curves.items()}, xlabel=xlabel, ylabel=ylabel
+    )
+    show(fig, entitled(title, f"{alt} {told}"))
 
 
 def spread_apart(places: Sequence[float], gap: float) -> list[float]:
@@ -127,11 +139,10 @@ def _part_labels(ax: Axes, labels: Sequence[Annotation]) -> None:
             xytext=(26, place - end),
             textcoords="offset points",
             va="center",
-            color=label.get_color(),
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
-                "color": label.get_color(),
+                "color": GREY,
                 "linewidth": 0.9,
                 "relpos": (0, 0.5),
                 "shrinkA": 0,
@@ -142,13 +153,19 @@ def _part_labels(ax: Axes, labels: Sequence[Annotation]) -> None:
 
 
 def draw_runs(
-    ax: Axes, x: Sequence[float], runs: Sequence[Sequence[float]], label: str, colour: str
+    ax: Axes,
+    x: Sequence[float],
+    runs: Sequence[Sequence[float]],
+    label: str,
+    number: int,
+    colour: str | None = None,
 ) -> None:
-    """Draw into `ax` the mean of the `runs` at each of `x` (one value a seed) with their standard
-    deviation as an error bar, none where there is one run."""
+    """Draw into `ax`, as its series of that `number`, the mean of the `runs` at each of `x` (one
+    value a seed) with their standard deviation as an error bar, none where there is one run."""
     deviations = [stdev(run) if len(run) > 1 else 0.0 for run in runs]
     means = [mean(run) for run in runs]
-    ax.errorbar(x, means, yerr=deviations, fmt="o-", capsize=4, color=colour, label=label)
+    look = line_of(number, colour)
+    ax.errorbar(x, means, yerr=deviations, capsize=4, ecolor=EDGE, label=label, **look)
 
 
 def scaling_curves(
@@ -160,13 +177,15 @@ def scaling_curves(
     xlabel: str = "",
     ylabel: str = "",
     chance: float | None = None,
+    alt: str = "",
 ) -> None:
     """Accuracy against amount of data: mean over runs with its standard deviation.
 
     `curves` maps a label to records; `x` is their key for the amount of data, and `panels` maps
     the title of each panel to the key of the accuracy in it (0 to 1, drawn in percent). Records
     with the same `x` are repeats with other seeds; single ones are drawn as crosses, without an
-    error bar. Labels that begin with the same word ("ViT, ...") share a colour.
+    error bar. Labels that begin with the same word ("ViT, ...") share a colour; no two have the
+    same marker. `alt` is said before how each curve goes.
     """
     fig, axes = plt.subplots(
         1,
@@ -177,24 +196,32 @@ def scaling_curves(
         layout="constrained",
     )
     colours: dict[str, str] = {}
+    told = [alt] if alt else []
     for ax, (name, y) in zip(axes.flat, panels.items()):
-        for label, records in curves.items():
+        drawn = {}
+        for i, (label, records) in enumerate(curves.items()):
             first = label.split(",")[0]
             colour = colours.setdefault(first, PALETTE[len(colours) % len(PALETTE)])
             places = sorted({record[x] for record in records})
             runs = [[100 * r[y] for r in records if r[x] == place] for place in places]
+            drawn[f"{label} ({counted(max(map(len, runs)), 'run')})"] = (
+                places,
+                list(map(mean, runs)),
+            )
             if all(len(run) == 1 for run in runs):
                 ax.plot(
                     places,
                     [run[0] for run in runs],
-                    "x",
+                    "x" if i % 2 else "+",
                     color=colour,
                     label=label,
                     markersize=11,
                     markeredgewidth=3,
+                    path_effects=outlined(3),
                 )
                 continue
-            draw_runs(ax, places, runs, label, colour)
+            draw_runs(ax, places, runs, label, i, colour)
+        told.append(f"{name}: {curves_in_words(drawn, unit='%')}")
         if chance is not None:
             ax.axhline(100 * chance, color="black", linestyle=":", linewidth=1)
             ax.text(
@@ -214,7 +241,10 @@ def scaling_curves(
     axes[0, 0].set_ylabel(ylabel)
     if title:
         fig.suptitle(title)
-    plt.show()
+    axis = f"Up: {ylabel}; across: {xlabel}, logarithmic."
+    if chance is not None:
+        axis += f" Chance is {100 * chance:.3g}%, a dotted line."
+    show(fig, entitled(title, f"{axis} {' '.join(told)}"))
 
 
 class Table:

@@ -7,7 +7,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import NullLocator
 
-from labsupport.notebook.plot.style import BLUE, GREY, ORANGE, PALETTE
+from labsupport.notebook.plot.ending import show
+from labsupport.notebook.plot.style import BLUE, EDGE, GREY, ORANGE, line_of
+from labsupport.notebook.plot.words import curves_in_words, entitled, listed, number
 
 
 def bars(
@@ -18,11 +20,13 @@ def bars(
     highlight: Sequence[str] = (),
     line: tuple[float, str] | None = None,
     percent: bool = True,
+    alt: str = "",
 ) -> None:
     """A horizontal bar for the mean of each of `groups` (label -> one value a seed).
 
     Single runs are dots, the standard deviation over them an error bar. Labels in `highlight` are
-    blue, the others grey; `line` is a value to compare with, and what it is.
+    bold and their bars blue, the others hatched grey; `line` is a value to compare with, and what
+    it is. `alt` is said before the values.
     """
     factor = 100 if percent else 1
     values = {label: [factor * v for v in runs] for label, runs in groups.items()}
@@ -36,21 +40,34 @@ def bars(
             xerr=spread,
             capsize=4,
             height=0.62,
-            color=BLUE if label in highlight else "#BBBBBB",
+            color=BLUE if label in highlight else "#DDDDDD",
+            hatch="" if label in highlight else "///",
+            edgecolor=EDGE,
+            linewidth=0.9,
             error_kw={"ecolor": "black", "elinewidth": 1.5},
         )
-        ax.plot(runs, [y] * len(runs), "o", color="black", markersize=4)
+        ax.plot(runs, [y] * len(runs), "o", color="black", markersize=5.5, markeredgecolor="white")
         shown = f"{mean(runs):.1f}" + (f" ± {spread:.1f}" if spread is not None else "")
         ax.text(max(max(runs), mean(runs) + (spread or 0)), y, f"  {shown}", va="center")
     if line:
         ax.axvline(line[0] * factor, color="black", linestyle=":", linewidth=1.5)
         ax.text(line[0] * factor, len(values) - 0.5, line[1], ha="center", va="bottom", fontsize=11)
     ax.set_yticks(places, list(values))
+    for tick, label in zip(ax.get_yticklabels(), values):
+        tick.set_fontweight("bold" if label in highlight else "normal")
     top = max(max(runs) for runs in values.values())
     ax.set(xlabel=xlabel, xlim=(0, 1.18 * top), ylim=(-0.6, len(values) - 0.1))
     ax.set_title(title, pad=12)
     ax.tick_params(axis="y", length=0)
-    plt.show()
+    said = [
+        f"{' '.join(label.split())} {number(mean(runs))}"
+        + (f" ± {number(stdev(runs))}" if len(runs) > 1 else "")
+        for label, runs in values.items()
+    ]
+    words = f"{alt} Bars of {xlabel}, from the top: {listed(said)}."
+    if line:
+        words += f" A dotted line marks {number(line[0] * factor)}: {line[1]}."
+    show(fig, entitled(title, words))
 
 
 def growth(
@@ -68,25 +85,26 @@ def growth(
     """
     fig, (left, right) = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
     ticks = [f"{v:g}" for v in x]
-    for (label, y), colour in zip(seconds.items(), PALETTE):
+    ratios = {}
+    for i, (label, y) in enumerate(seconds.items()):
         n = len(y)
-        left.plot(x[:n], [1000 * s for s in y], "o-", color=colour, label=label)
+        left.plot(x[:n], [1000 * s for s in y], label=label, **line_of(i))
         if label == base:
             continue
         ratio = np.array(y) / np.array(seconds[base][:n])
-        right.plot(x[:n], ratio, "o-", color=colour)
+        ratios[label] = x[:n], ratio
+        right.plot(x[:n], ratio, **line_of(i))
         right.annotate(
             f"{ratio[-1]:.1f} ×",
             (x[n - 1], ratio[-1]),
             xytext=(8, 0),
             textcoords="offset points",
             va="center",
-            color=colour,
             annotation_clip=False,
             weight="bold",
         )
     left.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel, title="time of one image")
-    right.axhline(1, color=PALETTE[list(seconds).index(base)], linewidth=2.2)
+    right.axhline(1, **line_of(list(seconds).index(base), markers=False))
     right.set(xscale="log", yscale="log", xlabel=xlabel, title=f"times as long as {base}")
     marks = [
         m
@@ -101,7 +119,12 @@ def growth(
     right.yaxis.set_minor_locator(NullLocator())
     left.legend()
     fig.suptitle(title)
-    plt.show()
+    times = {label: (x[: len(y)], [1000 * s for s in y]) for label, y in seconds.items()}
+    words = (
+        f"Left, both axes logarithmic: {curves_in_words(times, xlabel=xlabel, ylabel=ylabel)} "
+        f"Right, times as long as {base}: {curves_in_words(ratios)}"
+    )
+    show(fig, entitled(title, words))
 
 
 def race(
@@ -116,21 +139,22 @@ def race(
     """Quality against cost: `rows` of (name, cost, quality), up and to the left is better; with
     `distance`, less is better, on a logarithmic axis whose small numbers are above.
 
-    Names that begin with `highlight` are joined by a line in blue; the others are orange.
+    Names that begin with `highlight` are blue dots joined by a line; the others orange squares.
     """
     fig, ax = plt.subplots(figsize=(9.5, 5.4), layout="constrained")
     ours = sorted((cost, good) for name, cost, good in rows if name.startswith(highlight))
     ax.plot(*zip(*ours), "-", color=BLUE)
     for name, cost, good in rows:
         mine = name.startswith(highlight)
-        ax.plot(cost, good, "o" if mine else "s", color=BLUE if mine else ORANGE)
+        look = {"marker": "o" if mine else "s", "color": BLUE if mine else ORANGE}
+        ax.plot(cost, good, linestyle="none", markeredgecolor=EDGE, markeredgewidth=0.9, **look)
         ax.annotate(
             name,
             (cost, good),
             xytext=(-7, 6) if mine else (7, -12),
             textcoords="offset points",
             fontsize=11,
-            color=BLUE if mine else GREY,
+            color="black" if mine else GREY,
             ha="right" if mine else "left",
         )
     ax.margins(y=0.12)  # room for the lowest name
@@ -151,4 +175,10 @@ def race(
         ax.yaxis.set_minor_locator(NullLocator())
         ax.set_ylim(most, least)
     ax.grid(alpha=0.25)
-    plt.show()
+    best = "less is better and drawn higher" if distance else "more is better"
+    said = [
+        f"{name} {number(good)} at {number(cost)}"
+        for name, cost, good in sorted(rows, key=lambda row: row[1])
+    ]
+    words = f"Up: {ylabel}, {best}; across: {xlabel}, logarithmic. By cost: {listed(said)}."
+    show(fig, entitled(title, words))

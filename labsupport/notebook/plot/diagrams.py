@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
-from labsupport.notebook.plot.style import GREY
+from labsupport.notebook.plot.style import EDGE, GREY, ink
 
 
 def box(
@@ -18,7 +18,7 @@ def box(
     linespacing: float | None = 0.9,
     corner: float = 0.08,
 ) -> None:
-    """Draw a filled box with white `text` in its middle; its lower left corner is at `place`.
+    """Draw a filled box with `text` in its middle; its lower left corner is at `place`.
 
     Lengths are in the coordinates of `ax`, `corner` (the radius of the corners) too, `size` is
     that of the letters in points; a `linespacing` of None is matplotlib's own.
@@ -26,13 +26,15 @@ def box(
     x, y = place
     outline = f"round,pad=0,rounding_size={corner:g}"
     ax.add_patch(
-        FancyBboxPatch(place, width, height, facecolor=colour, edgecolor="none", boxstyle=outline)
+        FancyBboxPatch(
+            place, width, height, facecolor=colour, edgecolor=EDGE, linewidth=0.9, boxstyle=outline
+        )
     )
     ax.text(
         x + width / 2,
         y + height / 2,
         text,
-        color="white",
+        color=ink(colour),
         ha="center",
         va="center",
         fontsize=size,

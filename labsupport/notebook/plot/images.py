@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from labsupport.notebook.plot.style import RED, finish
+from labsupport.notebook.plot.ending import finish
+from labsupport.notebook.plot.style import RED, frame_of, ticked
+from labsupport.notebook.plot.words import counted, listed
 
 
 def show_images(
@@ -24,19 +26,28 @@ def show_images(
     columns: int = 8,
     title: str = "",
     inches: float = 1.45,
+    alt: str = "",
 ) -> None:
-    """Draw `images` (n, channels, height, width) in [0, 1], each `inches` wide with a caption."""
+    """Draw `images` (n, channels, height, width) in [0, 1], each `inches` wide with a caption.
+
+    `alt` says what is seen on them; without it the captions have to do.
+    """
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     fig, ax = plt.subplots(figsize=(inches * columns, 1.17 * inches * rows), layout="constrained")
     draw_sheet(ax, images, titles, columns)
-    finish(fig, title)
+    lines = f" in rows of {columns}" if rows > 1 else ""
+    said = f": {listed(titles)}" if titles else ""
+    finish(fig, title, f"{alt} {counted(len(images), 'picture')}{lines}{said}.")
 
 
-def show_patches(image: Tensor, patch_size: int, *, title: str = "", most: int = 16) -> None:
+def show_patches(
+    image: Tensor, patch_size: int, *, title: str = "", most: int = 16, alt: str = ""
+) -> None:
     """Draw `image` (channels, height, width) with its patch grid, and its patches as a sentence.
 
-    Patches are numbered row by row; after `most` of them the sentence breaks off.
+    Patches are numbered row by row; after `most` of them the sentence breaks off. `alt` says what
+    the image shows.
     """
     patches = cut(image, patch_size).flatten(0, 1)  # (tokens, channels, patch, patch)
     tokens = patches[:most]
@@ -55,10 +66,18 @@ def show_patches(image: Tensor, patch_size: int, *, title: str = "", most: int =
         fontsize=12,
         pad=14,
     )
-    finish(fig, title)
+    rows, columns = (side // patch_size for side in image.shape[-2:])
+    words = (
+        f"Left: the image under a grid of {rows} × {columns} patches of {patch_size} pixels, "
+        f"numbered row by row. Right: {'the first ' if rest else ''}{len(tokens)} patches one "
+        f"after another, as a sentence{f'; {rest} more follow' if rest else ''}."
+    )
+    finish(fig, title, f"{alt} {words}")
 
 
-def show_grids(image: Tensor, patch_sizes: Sequence[int], *, title: str = "") -> None:
+def show_grids(
+    image: Tensor, patch_sizes: Sequence[int], *, title: str = "", alt: str = ""
+) -> None:
     """Draw `image` (channels, height, width) with the patch grid of each of `patch_sizes`."""
     fig, axes = plt.subplots(
         1,
@@ -71,27 +90,31 @@ def show_grids(image: Tensor, patch_sizes: Sequence[int], *, title: str = "") ->
         draw_grid(ax, image, patch_size)
         tokens = (image.shape[-2] // patch_size) * (image.shape[-1] // patch_size)
         ax.set_title(f"{patch_size} px: {tokens:,} tokens,\n{tokens**2:,} pairs of tokens")
-    finish(fig, title)
+    said = listed(" ".join(ax.get_title().split()) for ax in axes.flat)
+    finish(fig, title, f"{alt} The same image under {counted(len(patch_sizes), 'grid')}: {said}.")
 
 
 def compare_tokens(yours: Tensor, image: Tensor, patch_size: int, *, title: str = "") -> None:
     """Draw `yours` (tokens, channels * patch²) as little pictures below the patches of `image`.
 
-    A patch that is not what it should be gets a red frame.
+    A patch that is what it should be has a ✓ over it; another gets a red frame and a ✗.
     """
     target = cut(image, patch_size).flatten(0, 1)  # (tokens, channels, patch, patch)
     mine = yours.detach().reshape(target.shape)
     n = len(target)
     fig, ax = plt.subplots(figsize=(1.1 * n + 1, 2.8), layout="constrained")
-    corners = draw_sheet(ax, torch.cat([target, mine]), [str(i) for i in range(n)], n)
-    for (x, y), one, other in zip(corners[n:], target, mine):
-        if not torch.equal(one, other):
-            ax.add_patch(
-                Rectangle((x, y), patch_size, patch_size, fill=False, edgecolor=RED, linewidth=3)
-            )
+    same = [torch.equal(one, other) for one, other in zip(target, mine)]
+    names = [*map(str, range(n)), *map(ticked, same)]
+    corners = draw_sheet(ax, torch.cat([target, mine]), names, n)
+    for corner, right in zip(corners[n:], same):
+        if not right:
+            ax.add_patch(Rectangle(corner, patch_size, patch_size, **frame_of(RED)))
     for (x, y), label in zip((corners[0], corners[n]), ("target ", "yours ")):
         ax.text(x, y + patch_size / 2, label, ha="right", va="center")
-    finish(fig, title)
+    wrong = [i for i, right in enumerate(same) if not right]
+    found = f"Different: {listed(wrong)}." if wrong else "All are equal."
+    words = f"Above: the {n} patches in order; below: the tokens of your function as patches."
+    finish(fig, title, f"{words} {found}")
 
 
 def draw_sheet(

@@ -10,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from labsupport.notebook.plot.ending import finish
 from labsupport.notebook.plot.images import draw_sheet, pixels
-from labsupport.notebook.plot.style import HEAT, ORANGE, finish
+from labsupport.notebook.plot.style import HEAT, ORANGE, frame_of
+from labsupport.notebook.plot.words import listed, number
 
 
 def compare_maps(
@@ -33,7 +35,13 @@ def compare_maps(
         ax.set(title=label, xlabel=xlabel, ylabel=ylabel)
         if ax is not axes[0]:  # the first two have one scale
             fig.colorbar(drawn, ax=axes[:2] if ax is axes[1] else ax, shrink=0.85)
-    finish(fig, title)
+    place = np.unravel_index(np.abs(gap).argmax(), gap.shape)
+    words = (
+        f"Your matrix, the expected one, both of {gap.shape[0]} × {gap.shape[1]} values from "
+        f"{number(low)} to {number(high)}, and their difference: at most {np.abs(gap).max():.2g}, "
+        f"at row {place[0]}, column {place[1]}."
+    )
+    finish(fig, title, words)
 
 
 def show_maps(
@@ -46,8 +54,12 @@ def show_maps(
     columns: int = 4,
     shared: bool = True,
     ticks: bool = True,
+    alt: str = "",
 ) -> None:
-    """Draw matrices side by side; `shared` gives them one colour scale, `ticks` shows indices."""
+    """Draw matrices side by side; `shared` gives them one colour scale, `ticks` shows indices.
+
+    `alt` says what is seen on them, before their sizes and values.
+    """
     maps = [_array(m) for m in maps]
     columns = min(columns, len(maps))
     rows = -(-len(maps) // columns)
@@ -73,7 +85,13 @@ def show_maps(
             ax.set(xticks=[], yticks=[])
     if shared:
         fig.colorbar(drawn, ax=axes, shrink=0.85)
-    finish(fig, title)
+    said = [
+        f"{' '.join(name.split())} ({m.shape[0]} × {m.shape[1]}, {number(np.nanmin(m))} to "
+        f"{number(np.nanmax(m))})"
+        for name, m in zip([*titles, *[f"map {i}" for i in range(len(titles), len(maps))]], maps)
+    ]
+    axis = f" Down: {ylabel}; across: {xlabel}." if xlabel and ylabel else ""
+    finish(fig, title, f"{alt} Maps, bright is large: {listed(said)}.{axis}")
 
 
 def similarity_mosaic(positions: Tensor, grid: tuple[int, int]) -> np.ndarray:
@@ -118,10 +136,12 @@ def show_attention(
     *,
     title: str = "",
     columns: int = 5,
+    alt: str = "",
 ) -> None:
     """Draw `image` once for every row of `weights` (rows, patches), darkened by attention.
 
-    `tokens` holds the patch whose attention a row is, or None (the class token's).
+    `tokens` holds the patch whose attention a row is, or None (the class token's). `alt` says what
+    the image shows.
     """
     columns = min(columns, len(weights) + 1)
     lines = -(-(len(weights) + 1) // columns)
@@ -131,7 +151,30 @@ def show_attention(
     for (x, y), token in zip(corners[1:], tokens):
         if token is not None:
             _frame(ax, token, image.shape[-1] // patch_size, patch_size, x, y)
-    finish(fig, title)
+    across = image.shape[-1] // patch_size
+    said = "; ".join(
+        f"{name}: {attention_in_words(row, across, token)}"
+        for name, row, token in zip(titles, weights, tokens)
+    )
+    words = f"The image, then once for each row of attention, dark where little goes. {said}."
+    finish(fig, title, f"{alt} {words}")
+
+
+def attention_in_words(weights: Tensor, columns: int, token: int | None = None) -> str:
+    """Where attention `weights` (patches,) of patch number `token` go, on a grid of so many
+    `columns`: to which patch most, and how much to that and its neighbours."""
+    share = weights.detach().float() / weights.detach().float().sum().clamp_min(1e-12)
+    best = int(share.argmax())
+
+    def place(index: int) -> str:
+        return f"row {index // columns}, column {index % columns}"
+
+    rows = torch.arange(len(share)) // columns
+    near = (rows - best // columns).abs() <= 1
+    near &= (torch.arange(len(share)) % columns - best % columns).abs() <= 1
+    most = f"most at {place(best)}" if token != best else "most at itself"
+    asked = "" if token is None else f"asked by {place(token)}, "
+    return f"{asked}{most} ({share[best]:.0%}, {share[near].sum():.0%} with its neighbours)"
 
 
 def brightness(image: Tensor, weights: Tensor, patch_size: int) -> Tensor:
@@ -144,9 +187,7 @@ def brightness(image: Tensor, weights: Tensor, patch_size: int) -> Tensor:
 
 def _frame(ax: Axes, token: int, columns: int, patch_size: int, x: float = 0, y: float = 0) -> None:
     corner = (x + token % columns * patch_size, y + token // columns * patch_size)
-    ax.add_patch(
-        Rectangle(corner, patch_size, patch_size, fill=False, edgecolor=ORANGE, linewidth=3)
-    )
+    ax.add_patch(Rectangle(corner, patch_size, patch_size, **frame_of(ORANGE)))
 
 
 def _array(values: Any) -> np.ndarray:

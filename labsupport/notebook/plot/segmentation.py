@@ -4,13 +4,18 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from torch import Tensor
 
+from labsupport.notebook.plot.ending import finish
 from labsupport.notebook.plot.images import pixels, rows_below
-from labsupport.notebook.plot.style import GREY, PALETTE, finish
+from labsupport.notebook.plot.style import EDGE, GREEN, GREY, PURPLE
+from labsupport.notebook.plot.words import counted, listed
 
-COLOURS = ("#EEEEEE", *PALETTE[:1], PALETTE[2], PALETTE[3], PALETTE[1], PALETTE[4])
+# the first four differ in lightness as well, by 20 of 100 at least: they are told apart in grey,
+# and stand out from the background by 3 : 1
+COLOURS = ("#F7F7F7", "#00588A", "#C97700", EDGE, GREEN, PURPLE)
 
 
 def paint(classes: Tensor) -> Tensor:
@@ -26,11 +31,16 @@ def draw_classes(ax: Axes, classes: Tensor) -> None:
 
 
 def show_segmentations(
-    images: Tensor, rows: Mapping[str, Tensor], names: Sequence[str], *, title: str = ""
+    images: Tensor,
+    rows: Mapping[str, Tensor],
+    names: Sequence[str],
+    *,
+    title: str = "",
+    alt: str = "",
 ) -> None:
     """Draw `images` (n, 3, height, width) and below each what `rows` say: label -> (n, h, w).
 
-    `names` are of the classes; the first, the background, is grey.
+    `names` are of the classes; the first, the background, is grey. `alt` says what is seen.
     """
     fig, axes = rows_below(images, list(rows), inches=1.65, margin=(1.4, 0.7))
     for line, classes in zip(axes, rows.values()):
@@ -39,9 +49,22 @@ def show_segmentations(
     for ax in fig.axes:
         for edge in ax.spines.values():
             edge.set(visible=True, color=GREY, linewidth=0.5)
+    class_legend(fig, names)
+    lines = [f"{' '.join(label.split())}: {shares(one, names)}" for label, one in rows.items()]
+    words = f"{counted(len(images), 'scene')}, and below each a class for every pixel."
+    finish(fig, title, f"{alt} {words} {'; '.join(lines)}.")
+
+
+def class_legend(fig: Figure, names: Sequence[str]) -> None:
+    """Say below the figure which colour is which class."""
     fig.legend(
-        handles=[Patch(facecolor=c, label=name, edgecolor=GREY) for c, name in zip(COLOURS, names)],
+        handles=[Patch(facecolor=c, label=name, edgecolor=EDGE) for c, name in zip(COLOURS, names)],
         loc="outside lower center",
         ncols=len(names),
     )
-    finish(fig, title)
+
+
+def shares(classes: Tensor, names: Sequence[str]) -> str:
+    """How much of a map each class but the first takes, in words."""
+    part = [(classes == i).float().mean().item() for i in range(len(names))]
+    return listed(f"{name} {value:.1%}" for name, value in list(zip(names, part))[1:])
