@@ -221,6 +221,15 @@ def test_ids_that_speak_for_two_students_fill_in_neither():
     assert [p.student for p in result.without_row(people)] == ["a", "b", "c"]
 
 
+def test_an_id_of_another_platform_is_the_schools():
+    """Collected from Gradescope, whose SID is Canvas' SIS id: no number of Canvas' own."""
+    row = Row(0, "Doe, Jane", [("own", "ID", "4711"), ("id", "SIS User ID", "S001")], own="4711")
+    bob = Row(1, "Blue, Bob", [("own", "ID", "77"), ("bare", "ID", "77")], own="77")
+    people = [Person("S001", lms_user_id="S001", elsewhere=True), Person("77", elsewhere=True)]
+    assert match([row, bob], people).found == {0: "S001"}
+    assert not match([row], [Person("S001", lms_user_id="S001")]).found
+
+
 def test_columns_are_said_or_certain(tmp_path):
     titles = ["Lab 1 (1)", "Lab 10 (2)", "Lab 02 (3)", "What attention costs, again (4)"]
     assert guess(LABS, titles, {}) == {ONE: [0], TWO: [2]}

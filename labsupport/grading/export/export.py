@@ -12,7 +12,14 @@ from labsupport.errors import CourseError
 from labsupport.grading.export import canvas, gradescope, moodle
 from labsupport.grading.export.giving import Exported, Rules
 from labsupport.grading.export.labs import LabName, guess, lab_names, said
-from labsupport.grading.export.packing import canvas_name, download_name, pack, page_of, participant
+from labsupport.grading.export.packing import (
+    canvas_name,
+    download_name,
+    pack,
+    page_of,
+    participant,
+    platforms,
+)
 from labsupport.grading.export.people import Person, people_of
 from labsupport.grading.ledger.course_directory import course_api
 from labsupport.grading.ledger.standing import Standing, standings
@@ -25,6 +32,11 @@ def export_canvas(
 ) -> Exported:
     """Fill in a gradebook of Canvas'; with it, by lab, the feedback pages that go with a grade."""
     labs, known, people = _known(folder, wanted)
+    people = [
+        replace(person, elsewhere=bool(found) and "canvas" not in found)
+        for person in people
+        for found in [platforms(folder, person.student)]
+    ]
     sheet, result, rows = canvas.fill(path, labs, known, people, rules, columns)
     sheet.write(_target(out, "canvas.csv", result))
     if rules.feedback:

@@ -39,12 +39,21 @@ def page_of(api: NbGraderAPI, lab: str, student: str) -> tuple[Path | None, str]
 
 def download_name(folder: Path, lab: str, student: str) -> str:
     """What the notebook was called in the download that it was collected from, "" if not known."""
-    record = folder / ".labs" / "collected" / student / f"{lab}.json"
+    return str(_origin(folder / ".labs" / "collected" / student / f"{lab}.json").get("file") or "")
+
+
+def platforms(folder: Path, student: str) -> set[str]:
+    """The platforms from which a student's work was collected."""
+    records = (folder / ".labs" / "collected" / student).glob("*.json")
+    return {str(name) for record in records if (name := _origin(record).get("format"))}
+
+
+def _origin(record: Path) -> dict:
     try:
         about = json.loads(record.read_text(encoding="utf-8"))
-        return str(about.get("file") or "")
-    except (OSError, ValueError, AttributeError):
-        return ""
+    except (OSError, ValueError):
+        return {}
+    return about if isinstance(about, dict) else {}
 
 
 def canvas_name(name: str, user: str) -> str:

@@ -15,24 +15,26 @@ from labsupport.grading.ledger.standing import Standing
 @dataclass(frozen=True)
 class Person:
     """A student of the course. ``number``: what one download called them (Moodle's participants
-    have another number in every assignment)."""
+    have another number in every assignment). ``elsewhere``: they were collected from another
+    platform than this one, so ``lms_user_id`` is no number of its own, but may be the school's."""
 
     student: str
     name: str = ""
     lms_user_id: str = ""
     email: str = ""
     number: str = ""
+    elsewhere: bool = False
 
     def keys(self, kind: str) -> set[str]:
         """What a platform may call them: as its own user, by a school's id, to log in, to write
         to; "bare": by the course's id, where nothing says whose number that is."""
         known = {
-            "own": [self.lms_user_id],
+            "own": [] if self.elsewhere else [self.lms_user_id],
             "number": [self.number],
-            "id": [self.student],
+            "id": [self.student, self.lms_user_id if self.elsewhere else ""],
             "login": [self.student, self.email],
             "email": [self.email, self.student if "@" in self.student else ""],
-            "bare": [self.student if not self.lms_user_id else ""],
+            "bare": [] if self.elsewhere or self.lms_user_id else [self.student],
         }[kind]
         return {same(text) for text in known if text.strip()}
 
@@ -126,7 +128,8 @@ def _by_key(row: Row, people: list[Person]) -> tuple[str, str, str]:
 
 def _against(row: Row, person: Person) -> str:
     """What says that this is somebody else: two users of one platform have two ids."""
-    for theirs, here in ((person.lms_user_id, row.own), (person.number, row.number)):
+    own = "" if person.elsewhere else person.lms_user_id
+    for theirs, here in ((own, row.own), (person.number, row.number)):
         if theirs.strip() and here.strip() and same(theirs) != same(here):
             return f"{person.student} is {theirs} there, not {here}"
     return ""
