@@ -1,14 +1,43 @@
-"""``labs doctor``: does this machine have what is needed."""
+"""``labs doctor``: does this machine have what is needed, and what of a course is set."""
 
 import shutil
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from labsupport.cli.application import console
+from labsupport.cli.application import console, one_line_errors
+
+SIGNS = {"set": "[OK]  ", "not set": "[ – ] ", "wrong": "[FAIL]"}
 
 
-def doctor():
-    """Say whether this machine has what students and instructors need, and how to mend it."""
+def doctor(
+    folder: Annotated[
+        Path | None, typer.Argument(help="a course directory, to look at instead", metavar="[DIR]")
+    ] = None,
+):
+    """Say what this machine, or a course, has and lacks.    Example: labs doctor ~/vit-2026
+
+    Without DIR: what students and instructors need here. With it: exchange, roster, due dates,
+    late policy, several graders, gradebook, sandbox; what is set, and how to set what is not.
+    """
+    if folder is not None:
+        with one_line_errors():
+            from labsupport.grading.ledger.checkup import checkup
+
+            looks = checkup(folder)
+            for look in looks:
+                console.print(
+                    f"{SIGNS[look.state]} {look.name:<16} {look.text}",
+                    markup=False,
+                    highlight=False,
+                    soft_wrap=True,
+                )
+            raise typer.Exit(1 if any(look.state == "wrong" for look in looks) else 0)
+    _machine()
+
+
+def _machine() -> None:
     from importlib.util import find_spec
 
     from labsupport.notebook.environment import report

@@ -193,6 +193,13 @@ def test_errors_of_the_database_are_one_line(course, monkeypatch):
     ]
 
 
+def test_a_gradebook_that_is_no_url_is_one_line_without_its_password():
+    assert "is no URL of a database" in gradebook.told(gradebook.ArgumentError("x://ada:secret"))
+    assert "secret" not in gradebook.told(gradebook.ArgumentError("x://ada:secret"))
+    with pytest.raises(KeyError):
+        gradebook.told(KeyError("another"))
+
+
 HOLD = """
 import sys
 from pathlib import Path

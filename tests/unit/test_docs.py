@@ -35,7 +35,7 @@ PAGES += sorted((ROOT / "docs").glob("*.md"))
 EXAMPLE = "98_pooling"
 # files that are in no checkout: a course directory's, a learner's, the example's
 ELSEWHERE = ("submitted/", "report/", "earlier/", "labs-work/", "nbgrader_config.py")
-ELSEWHERE += (f"solutions/{EXAMPLE}.",)
+ELSEWHERE += (f"solutions/{EXAMPLE}.", "DIR/", "/etc/jupyter/")
 ANYWHERE = ("__init__.py",)
 # a placeholder, and what may stand in its place
 PLACES = (("NN_name", "[0-9][0-9]_*"), ("NN_NAME", "[0-9][0-9]_*"), ("labNN", "lab[0-9][0-9]"))

@@ -10,6 +10,10 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 from labsupport.errors import CourseError
 
 CONNECT_SECONDS = 10
+NO_URL = (
+    "c.CourseDirectory.db_url in nbgrader_config.py is no URL of a database: it should "
+    "look like postgresql+psycopg://user:password@host/gradebook"
+)
 
 
 def db_url(folder: Path, config) -> str:
@@ -42,10 +46,7 @@ def open_gradebook(url: str) -> None:
         engine.dispose()
         Gradebook(url).close()
     except (ArgumentError, NoSuchModuleError):  # what it says may hold the password
-        raise CourseError(
-            "c.CourseDirectory.db_url in nbgrader_config.py is no URL of a database: it should "
-            "look like postgresql+psycopg://user:password@host/gradebook"
-        ) from None
+        raise CourseError(NO_URL) from None
     except ModuleNotFoundError as error:
         raise CourseError(
             f"the gradebook {shown(url)} needs {error.name}, which is not installed: "
@@ -75,8 +76,12 @@ def check_free(url: str) -> None:
         engine.dispose()
 
 
-def told(error: DBAPIError, url: str = "") -> str:
-    """One line about an error of the gradebook's, with the mend."""
+def told(error: Exception, url: str = "") -> str:
+    """One line about an error of SQLAlchemy's, with the mend. Raises any other."""
+    if isinstance(error, ArgumentError | NoSuchModuleError):  # it may hold the password
+        return NO_URL
+    if not isinstance(error, DBAPIError):
+        raise error
     where = f"the gradebook {shown(url)}" if url else "the gradebook"
     reason = (str(error.orig).strip().splitlines() or ["no reason was given"])[0]
     if "locked" in reason:
