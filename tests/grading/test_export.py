@@ -19,6 +19,7 @@ from labsupport.cli import app
 from labsupport.grading.ledger.course_directory import course_api, init_course, release
 from labsupport.grading.ledger.pages import make_page, page_path
 from tests.grading.simulate import hand_in, write_notebook
+from tests.grading.small_class import notebooks
 
 STEM = "90_mini"
 CANVAS = """\
@@ -252,3 +253,58 @@ def test_release_feedback_with_students_from_a_platform(course, tmp_path):
     assert f"{own}.html" in {page.name for page in pages}
     nbgrader(course, "release_feedback", STEM)  # again: no second page of anybody's
     assert len(list((exchange / "mini" / "feedback").glob("*.html"))) == 3
+
+
+def test_the_whole_way_from_canvas_and_back(mini_path, tmp_path):
+    """Collected, graded, released through the exchange, exported, packed."""
+    course, exchange = tmp_path / "mini", tmp_path / "exchange"
+    init_course(course, mini_path.parent)
+    release(course)
+    texts = notebooks(mini_path)
+    download = tmp_path / "submissions.zip"
+    with zipfile.ZipFile(download, "w") as archive:
+        archive.writestr("doejane_LATE_4711_90210_90_mini-1.ipynb", texts["perfect"])
+        archive.writestr("roerichard_4712_90211_90_mini.ipynb", texts["adds"])
+        archive.writestr("poepat_4713_90212_90_mini.ipynb", '{"cells": [')
+    filed = labs("collect", course, download)
+    assert filed.exit_code == 0, filed.output
+    config = course / "nbgrader_config.py"
+    config.write_text(config.read_text() + f"c.Exchange.root = {str(exchange)!r}\n")
+    exchange.mkdir()
+    exchange.chmod(0o777)
+    graded = labs("grade", course, "--jobs", "1")
+    assert graded.exit_code == 2, graded.output  # Pat's file is damaged
+    (tmp_path / "gradebook.csv").write_text(CANVAS)
+
+    waiting = labs("export", course, "--canvas", tmp_path / "gradebook.csv")
+    assert waiting.exit_code == 2
+    assert [row[5] for row in rows(course / "export" / "canvas.csv")[2:]] == [""] * 5
+
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
+        for student in ("4711", "4712"):
+            grade = gradebook.find_grade("answer-why", STEM, STEM, student)
+            grade.manual_score, grade.needs_manual_grade = 1.0, False
+        gradebook.db.commit()
+    again = labs("grade", course, "--jobs", "1")  # nothing runs again; the pages are made anew
+    assert again.exit_code == 2, again.output
+    result = labs("export", course, "--canvas", tmp_path / "gradebook.csv")
+    assert result.exit_code == 2
+    assert [row[5] for row in rows(course / "export" / "canvas.csv")[2:]] == [
+        "4.5",
+        "2.5",
+        "",
+        "",
+        "",
+    ]
+    left = {r["student"]: r["why or how"] for r in table(course / "export/summary.csv")}
+    assert "damaged" in left["4713"]
+    with zipfile.ZipFile(course / "export" / f"{STEM}-feedback.zip") as archive:
+        assert archive.namelist() == [
+            "doejane_LATE_4711_90210_90_mini-1.html",
+            "roerichard_4712_90211_90_mini.html",
+        ]
+        jane, richard = (archive.read(name).decode() for name in archive.namelist())
+    assert "<b>4.5</b> of 4.5 points" in jane and "<b>2.5</b> of 4.5 points" in richard
+    assert "x plus factor" in richard and "x plus factor" not in jane
+    nbgrader(course, "release_feedback", STEM)
+    assert len(list((exchange / "mini" / "feedback").glob("*.html"))) == 2
