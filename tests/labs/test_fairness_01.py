@@ -5,12 +5,7 @@ import pytest
 import torch
 
 from labsupport.grading.judging.lab_code import namespace_of
-from tests.labs.test_wrong_answers import (
-    changed,
-    key,  # noqa: F401
-    said_by_check,
-    verdict_of,
-)
+from tests.labs.marker import Marker, ids
 
 RETURN = "return x.flatten(3).flatten(1, 2)"
 BACK = "return x.flatten(4).flatten(2, 3)"
@@ -271,44 +266,39 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("exercise", "kind", "old", "new"), RIGHT, ids=[f"{r[0]}: {r[1]}" for r in RIGHT]
-)
-def test_a_right_answer_keeps_its_points_and_is_green(key, exercise, kind, old, new):  # noqa: F811
-    names = namespace_of(key.lab, {exercise: changed(key.lab, exercise, old, new)})
-    verdict = verdict_of(key, exercise, names, "a student")
-    assert verdict.status == "passed", verdict.message
-    assert not said_by_check(key.lab, exercise, names)
+@pytest.fixture(scope="module")
+def marker():
+    return Marker("01")
+
+
+@pytest.mark.parametrize(("exercise", "kind", "old", "new"), RIGHT, ids=ids(RIGHT))
+def test_a_right_answer_keeps_its_points_and_is_green(marker, exercise, kind, old, new):
+    marker.accepts(exercise, marker.answered(exercise, (old, new)), ["a student"])
 
 
 @pytest.mark.parametrize(
-    ("exercise", "kind", "old", "new", "kept", "said", "unsaid"),
-    WRONG,
-    ids=[f"{w[0]}: {w[1]}" for w in WRONG],
+    ("exercise", "kind", "old", "new", "kept", "said", "unsaid"), WRONG, ids=ids(WRONG)
 )
-def test_a_slip_is_red_and_told_truly(key, exercise, kind, old, new, kept, said, unsaid):  # noqa: F811
-    names = namespace_of(key.lab, {exercise: changed(key.lab, exercise, old, new)})
-    verdict = verdict_of(key, exercise, names, "a student")
-    assert verdict.points == kept, verdict.message
+def test_a_slip_is_red_and_told_truly(marker, exercise, kind, old, new, kept, said, unsaid):
+    names = marker.answered(exercise, (old, new))
+    (verdict,) = marker.refuses(exercise, names, kept, ["a student"])
     assert said in verdict.message
-    in_check = said_by_check(key.lab, exercise, names)
-    assert in_check
-    for message in (verdict.message, in_check):
+    for message in (verdict.message, marker.check(exercise, names)):
         assert not unsaid or unsaid not in message
 
 
-def test_a_check_is_green_whatever_was_answered_before(key):  # noqa: F811
+def test_a_check_is_green_whatever_was_answered_before(marker):
     """Right answers after a known mistake in another exercise."""
-    for trap in key.lab.of("trap"):
-        names = namespace_of(key.lab, {trap.name: trap.source})
-        for exercise in key.lab.exercises:
+    for trap in marker.lab.of("trap"):
+        names = namespace_of(marker.lab, {trap.name: trap.source})
+        for exercise in marker.lab.exercises:
             if exercise != trap.name:
-                assert not said_by_check(key.lab, exercise, names), trap.label
+                assert marker.check(exercise, names) == "", trap.label
 
 
-def test_a_check_does_not_depend_on_the_numbers_drawn_before(key):  # noqa: F811
-    names = namespace_of(key.lab)
+def test_a_check_does_not_depend_on_the_numbers_drawn_before(marker):
+    names = marker.names
     for seed in range(3):
         torch.manual_seed(seed)
-        for exercise in key.lab.exercises:
-            assert not said_by_check(key.lab, exercise, names)
+        for exercise in marker.lab.exercises:
+            assert marker.check(exercise, names) == ""

@@ -4,14 +4,7 @@ ones lose the points of what they break, are red before they are handed in, and 
 
 import pytest
 
-from labsupport.answers.respond import LabNamespace, answer_cases, make_driver
-from labsupport.answers.wire import decode
-from labsupport.course.lab import solution_code
-from labsupport.course.source import find_labs, read_lab
-from labsupport.grading.judging.judge import AnswerKey
-from labsupport.grading.judging.lab_code import namespace_of
-from labsupport.notebook.failures import CheckFailed
-from tests.conftest import ROOT
+from tests.labs.marker import Marker, ids
 
 PUT_BACK = """    last = torch.zeros_like(x).index_copy(0, groups[-1], result[-1])
     return last.index_copy(0, groups[:-1].flatten(), result[:-1].flatten(0, 1))
@@ -432,102 +425,46 @@ WRONG = [
 
 
 @pytest.fixture(scope="module")
-def key():
-    return AnswerKey(read_lab(find_labs(ROOT / "solutions", ["02"])[0]))
+def marker():
+    return Marker("02")
 
 
-@pytest.fixture(scope="module")
-def solved(key):
-    return namespace_of(key.lab)
+@pytest.mark.parametrize(("exercise", "kind", "old", "new"), RIGHT, ids=ids(RIGHT))
+def test_a_right_answer_keeps_its_points_and_is_green(marker, exercise, kind, old, new):
+    marker.accepts(exercise, marker.answered(exercise, (old, new)))
 
 
-def answered(key, solved, exercise, *changes):
-    """The notebook's names with an exercise answered otherwise."""
-    code = solution_code(key.lab.one("exercise", exercise).source) + "\n"
-    for old, new in changes:
-        assert old in code
-        code = code.replace(old, new)
-    names = dict(solved)
-    exec(compile(code, f"<{exercise}>", "exec"), names)
-    return names
-
-
-def verdict_of(key, exercise, names):
-    challenge = key.challenge(exercise, "by hand")
-    message = decode(challenge.text)
-    driver = make_driver(message["driver"], exercise)
-    answers = answer_cases(driver, LabNamespace(names), message["cases"])
-    return key.verdict(challenge, {"nonce": message["nonce"], "answers": answers})
-
-
-def check(key, exercise, names):
-    """What the visible check says, "" where it is green."""
-    try:
-        exec(key.lab.one("check", exercise).source, names)
-    except CheckFailed as failed:
-        return str(failed)
-    return ""
-
-
-@pytest.mark.parametrize(
-    ("exercise", "kind", "old", "new"), RIGHT, ids=[f"{r[0]}: {r[1]}" for r in RIGHT]
-)
-def test_a_right_answer_keeps_its_points_and_is_green(key, solved, exercise, kind, old, new):
-    names = answered(key, solved, exercise, (old, new))
-    verdict = verdict_of(key, exercise, names)
-    assert verdict.status == "passed", verdict.message
-    assert check(key, exercise, names) == ""
-
-
-@pytest.mark.parametrize(
-    ("exercise", "kind", "old", "new", "kept", "said"),
-    WRONG,
-    ids=[f"{w[0]}: {w[1]}" for w in WRONG],
-)
-def test_a_wrong_answer_loses_its_part_and_is_red(
-    key, solved, exercise, kind, old, new, kept, said
-):
-    names = answered(key, solved, exercise, (old, new))
-    verdict = verdict_of(key, exercise, names)
-    assert verdict.status in ("failed", "error"), kind
-    assert verdict.points == kept, verdict.message
+@pytest.mark.parametrize(("exercise", "kind", "old", "new", "kept", "said"), WRONG, ids=ids(WRONG))
+def test_a_wrong_answer_loses_its_part_and_is_red(marker, exercise, kind, old, new, kept, said):
+    (verdict,) = marker.refuses(exercise, marker.answered(exercise, (old, new)), kept)
     assert said in verdict.message
-    assert check(key, exercise, names) != ""
 
 
 @pytest.mark.parametrize(
     "exercise", ["windows", "sparse_windows", "linear_attention", "window_attention"]
 )
-def test_an_input_changed_in_place_is_said_before_its_values(key, solved, exercise):
+def test_an_input_changed_in_place_is_said_before_its_values(marker, exercise):
     old, new = {
         "windows": ("x.shape\n", "x.shape\n    x.data.neg_()\n"),
         "sparse_windows": ("row, column =", "coords //= 1\n    coords += 1\n    row, column ="),
         "linear_attention": ("shares = F.relu(q)", "q.data.clamp_(min=0)\n    shares = F.relu(q)"),
         "window_attention": ("qkv = self", "x.data.mul_(2)\n        qkv = self"),
     }[exercise]
-    names = answered(key, solved, exercise, (old, new))
-    assert "changed in place" in verdict_of(key, exercise, names).message
+    names = marker.answered(exercise, (old, new))
+    assert "changed in place" in marker.verdict(exercise, names).message
 
 
-def test_two_mistakes_are_told_each_by_its_own(key, solved):
+def test_two_mistakes_are_told_each_by_its_own(marker):
     """A mistake in one part is not blamed on the other, nor on a known pair of mistakes."""
-    names = answered(key, solved, "windows", (CUT, "x.permute(0, 3, 1, 2, 4, 5)"), (JOIN, "x"))
-    message = verdict_of(key, "windows", names).message
+    names = marker.answered("windows", (CUT, "x.permute(0, 3, 1, 2, 4, 5)"), (JOIN, "x"))
+    message = marker.verdict("windows", names).message
     assert "numbered column by column" in message and "reshape without a permute" in message
-    names = answered(
-        key, solved, "window_attention", (f" + {BIAS}", ""), ("+ across", "+ 2 * across")
-    )
-    message = verdict_of(key, "window_attention", names).message
+    changes = [(f" + {BIAS}", ""), ("+ across", "+ 2 * across")]
+    names = marker.answered("window_attention", *changes)
+    message = marker.verdict("window_attention", names).message
     assert "without the bias" in message and "key minus query" not in message
 
 
-def test_an_earlier_mistake_is_not_paid_for_again(key, solved):
-    earlier = {}
-    for exercise in key.lab.exercises:
-        names = answered(key, solved | earlier, exercise)
-        assert verdict_of(key, exercise, names).status == "passed"
-        if exercise != "shifted_windows":  # its check makes a mask in front of your eyes
-            assert check(key, exercise, names) == ""
-        made = {}
-        exec(solution_code(key.lab.one("exercise", exercise).source), dict(solved), made)
-        earlier |= dict.fromkeys(made)  # None in the place of what it defines
+def test_an_earlier_mistake_is_not_paid_for_again(marker):
+    for exercise in marker.lab.exercises:
+        marker.accepts(exercise, marker.alone(exercise))

@@ -1,19 +1,9 @@
 """Lab 03, what a student is told is what is judged: right answers written in many ways keep all
 points and see a green check; wrong ones lose the points of what they break, and see a red one."""
 
-import contextlib
-import io
-
 import pytest
 
-from labsupport.answers.respond import LabNamespace, answer_cases, make_driver
-from labsupport.answers.wire import decode
-from labsupport.course.lab import solution_code
-from labsupport.course.source import find_labs, read_lab
-from labsupport.grading.judging.judge import AnswerKey
-from labsupport.grading.judging.lab_code import namespace_of
-from labsupport.notebook.failures import CheckFailed
-from tests.conftest import ROOT
+from tests.labs.marker import Marker, ids
 
 RELU = "relu_linear_attention"
 LAYERS = "self.local_module = Residual(MBConv(dim, dim, expand=expand, fewer_norm=True))"
@@ -533,82 +523,31 @@ WRONG = [
 ]
 
 
-class Marker:
-    """Judges and checks answers to lab 03."""
-
-    def __init__(self):
-        self.lab = read_lab(find_labs(ROOT / "solutions", ["03"])[0])
-        self.key = AnswerKey(self.lab)
-        self.names = namespace_of(self.lab)
-
-    def answer(self, exercise, old, new):
-        solution = solution_code(self.lab.one("exercise", exercise).source) + "\n"
-        assert old in solution
-        names = dict(self.names)
-        exec(solution.replace(old, new) if old else new, names)
-        return names
-
-    def verdict(self, exercise, names):
-        challenge = self.key.challenge(exercise, "by hand")
-        message = decode(challenge.text)
-        driver = make_driver(message["driver"], exercise)
-        answers = answer_cases(driver, LabNamespace(names), message["cases"])
-        return self.key.verdict(challenge, {"nonce": message["nonce"], "answers": answers})
-
-    def check(self, exercise, names):
-        """What the visible check says; "" where it is green."""
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said):
-            try:
-                exec(self.lab.one("check", exercise).source, names)
-            except CheckFailed as failed:
-                return str(failed)
-        return ""
-
-
 @pytest.fixture(scope="module")
 def marker():
-    return Marker()
+    return Marker("03")
 
 
-@pytest.mark.parametrize(
-    ("exercise", "kind", "old", "new"), RIGHT, ids=[f"{r[0]}: {r[1]}" for r in RIGHT]
-)
+@pytest.mark.parametrize(("exercise", "kind", "old", "new"), RIGHT, ids=ids(RIGHT))
 def test_a_right_answer_keeps_its_points_and_is_green(marker, exercise, kind, old, new):
-    names = marker.answer(exercise, old, new)
-    verdict = marker.verdict(exercise, names)
-    assert verdict.status == "passed", verdict.message
-    assert marker.check(exercise, names) == ""
+    marker.accepts(exercise, marker.answered(exercise, (old, new)))
 
 
-@pytest.mark.parametrize(
-    ("exercise", "kind", "old", "new", "kept"), WRONG, ids=[f"{w[0]}: {w[1]}" for w in WRONG]
-)
+@pytest.mark.parametrize(("exercise", "kind", "old", "new", "kept"), WRONG, ids=ids(WRONG))
 def test_a_wrong_answer_loses_what_it_breaks_and_is_red(marker, exercise, kind, old, new, kept):
-    names = marker.answer(exercise, old, new)
-    verdict = marker.verdict(exercise, names)
-    assert verdict.status in ("failed", "error"), kind
-    assert verdict.points == kept, verdict.message
-    assert marker.check(exercise, names) != ""
+    marker.refuses(exercise, marker.answered(exercise, (old, new)), kept)
 
 
 def test_a_check_needs_no_earlier_exercise(marker):
     """Stand-ins take their place: nothing that an earlier answer lacks shows in a later check."""
-    earlier = {}
     for exercise in marker.lab.exercises:
-        names = marker.names | earlier
-        own = marker.lab.one("exercise", exercise).source
-        exec(solution_code(own), names)
-        assert marker.check(exercise, names) == "", exercise
-        made = {}
-        exec(solution_code(own), dict(marker.names), made)
-        earlier |= dict.fromkeys(made)  # None in the place of what it defines
+        assert marker.check(exercise, marker.alone(exercise)) == "", exercise
 
 
 def test_a_slip_is_told_by_what_is_right_and_wrong(marker):
     """Where no known mistake explains the answers, the cases do."""
     chained = next(w for w in WRONG if w[1] == "scales one after the other")
-    message = marker.verdict(chained[0], marker.answer(*chained[:1], *chained[2:4])).message
+    message = marker.verdict(chained[0], marker.answered(chained[0], chained[2:4])).message
     assert "Right: " in message and "no second scale" in message.split("Wrong: ")[0]
     assert "Wrong: three scales; four scales" in message
 

@@ -1,19 +1,10 @@
 """Lab 05, both sides: right answers in other styles keep all points and are green; wrong ones that
 students write lose the points of their part, and no other, and are red."""
 
-import contextlib
-import io
-
 import pytest
 
-from labsupport.answers.respond import LabNamespace, answer_cases, make_driver
-from labsupport.answers.wire import decode
-from labsupport.course.lab import solution_code
-from labsupport.course.source import find_labs, read_lab
-from labsupport.grading.judging.judge import AnswerKey
 from labsupport.grading.judging.lab_code import namespace_of
-from labsupport.notebook.failures import CheckFailed
-from tests.conftest import ROOT
+from tests.labs.marker import Marker, ids
 
 ABS = "return x.abs().mean(dim=-1)"
 ROLL = "torch.roll(importance, (-shift, -shift), dims=(1, 2))"
@@ -548,74 +539,39 @@ SAID = [
 
 
 @pytest.fixture(scope="module")
-def key():
-    return AnswerKey(read_lab(find_labs(ROOT / "solutions", ["05"])[0]))
+def marker():
+    return Marker("05")
 
 
-def names_with(key, exercise, old, new):
-    solution = solution_code(key.lab.one("exercise", exercise).source) + "\n"
-    assert old in solution
-    return namespace_of(key.lab, {exercise: solution.replace(old, new)})
+@pytest.mark.parametrize(("exercise", "kind", "old", "new"), RIGHT, ids=ids(RIGHT))
+def test_a_right_answer_keeps_all_points_and_is_green(marker, exercise, kind, old, new):
+    marker.accepts(exercise, marker.answered(exercise, (old, new)), ["another"])
 
 
-def verdict_of(key, exercise, names):
-    challenge = key.challenge(exercise, "another")
-    message = decode(challenge.text)
-    driver = make_driver(message["driver"], exercise)
-    answers = answer_cases(driver, LabNamespace(names), message["cases"])
-    return key.verdict(challenge, {"nonce": message["nonce"], "answers": answers})
-
-
-def check(key, exercise, names):
-    """Run the visible check; it raises CheckFailed where it is red."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        exec(key.lab.one("check", exercise).source, names)
-
-
-@pytest.mark.parametrize(
-    ("exercise", "kind", "old", "new"), RIGHT, ids=[f"{r[0]}: {r[1]}" for r in RIGHT]
-)
-def test_a_right_answer_keeps_all_points_and_is_green(key, exercise, kind, old, new):
-    names = names_with(key, exercise, old, new)
-    verdict = verdict_of(key, exercise, names)
-    assert verdict.status == "passed", verdict.message
-    check(key, exercise, names)
-
-
-@pytest.mark.parametrize(
-    ("exercise", "kind", "old", "new", "kept"), WRONG, ids=[f"{w[0]}: {w[1]}" for w in WRONG]
-)
-def test_a_wrong_answer_loses_what_it_breaks_and_is_red(key, exercise, kind, old, new, kept):
-    names = names_with(key, exercise, old, new)
-    verdict = verdict_of(key, exercise, names)
-    assert verdict.status in ("failed", "error"), kind
-    assert verdict.points == kept, verdict.message
-    with pytest.raises(CheckFailed):
-        check(key, exercise, names)
+@pytest.mark.parametrize(("exercise", "kind", "old", "new", "kept"), WRONG, ids=ids(WRONG))
+def test_a_wrong_answer_loses_what_it_breaks_and_is_red(marker, exercise, kind, old, new, kept):
+    marker.refuses(exercise, marker.answered(exercise, (old, new)), kept, ["another"])
 
 
 @pytest.mark.parametrize(
     ("exercise", "old", "new", "said"), SAID, ids=[f"{s[0]}: {s[3]}" for s in SAID]
 )
-def test_a_lost_point_comes_with_its_reason(key, exercise, old, new, said):
-    names = names_with(key, exercise, old, new)
-    assert said in verdict_of(key, exercise, names).message
+def test_a_lost_point_comes_with_its_reason(marker, exercise, old, new, said):
+    names = marker.answered(exercise, (old, new))
+    assert said in marker.verdict(exercise, names, "another").message
 
 
-def test_a_stand_in_takes_the_place_of_an_exercise_that_is_not_solved(key):
+def test_a_stand_in_takes_the_place_of_an_exercise_that_is_not_solved(marker):
     later = {
         "sparse_block": ("gather_scatter",),
         "sparse_stage": ("window_scores", "keep_windows", "gather_scatter", "sparse_block"),
     }
     for exercise, earlier in later.items():
-        stubs = {name: stub_of(key, name) for name in earlier}
-        names = namespace_of(key.lab, stubs)
-        assert verdict_of(key, exercise, names).status == "passed", exercise
-        check(key, exercise, names)
+        stubs = {name: stub_of(marker.solution(name)) for name in earlier}
+        marker.accepts(exercise, namespace_of(marker.lab, stubs), ["another"])
 
 
-def stub_of(key, exercise):
-    """The exercise's functions, none of them solved."""
-    solution = solution_code(key.lab.one("exercise", exercise).source)
+def stub_of(solution):
+    """A solution's functions, none of them solved."""
     heads = [line for line in solution.splitlines() if line.startswith("def ")]
     return "".join(f"{line}\n    raise NotImplementedError\n\n" for line in heads)

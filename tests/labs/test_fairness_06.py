@@ -3,14 +3,7 @@ students write lose the points of what they break, and are red."""
 
 import pytest
 
-from labsupport.answers.respond import LabNamespace, answer_cases, make_driver
-from labsupport.answers.wire import decode
-from labsupport.course.lab import solution_code
-from labsupport.course.source import find_labs, read_lab
-from labsupport.grading.judging.judge import AnswerKey
-from labsupport.grading.judging.lab_code import namespace_of
-from labsupport.notebook.failures import CheckFailed
-from tests.conftest import ROOT
+from tests.labs.marker import SEEDS, Marker, ids
 
 NT_XENT = "    return F.cross_entropy(scores, partner)"
 CLIP = "    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2"
@@ -347,96 +340,44 @@ WRONG = [
     ("alignment_uniformity", "the sum of all pairs", ".sum(dim=-1).mean()", ".sum()", 1),
 ]
 
-SEEDS = ("by hand", "another")
-
 
 @pytest.fixture(scope="module")
-def key():
-    return AnswerKey(read_lab(find_labs(ROOT / "solutions", ["06"])[0]))
+def marker():
+    return Marker("06")
 
 
-@pytest.fixture(scope="module")
-def solved(key):
-    return namespace_of(key.lab)
+@pytest.mark.parametrize(("exercise", "kind", "old", "new"), RIGHT, ids=ids(RIGHT))
+def test_a_right_answer_keeps_all_points_and_is_green(marker, exercise, kind, old, new):
+    marker.accepts(exercise, marker.answered(exercise, (old, new)), SEEDS)
 
 
-@pytest.fixture(scope="module")
-def challenges(key):
-    return {(e, seed): key.challenge(e, seed) for e in key.lab.exercises for seed in SEEDS}
+@pytest.mark.parametrize(("exercise", "kind", "old", "new", "kept"), WRONG, ids=ids(WRONG))
+def test_a_wrong_answer_loses_what_it_breaks_and_is_red(marker, exercise, kind, old, new, kept):
+    marker.refuses(exercise, marker.answered(exercise, (old, new)), kept, SEEDS)
 
 
-@pytest.fixture
-def attempt(key, solved, challenges):
-    """attempt(exercise, old, new): the solution with ``old`` replaced, as verdicts and a check."""
-
-    def make(exercise, old, new):
-        solution = solution_code(key.lab.one("exercise", exercise).source) + "\n"
-        assert old in solution
-        names = dict(solved)
-        exec(compile(solution.replace(old, new), f"<06 {exercise}>", "exec"), names)
-        return Attempt(key, exercise, names, challenges)
-
-    return make
-
-
-class Attempt:
-    def __init__(self, key, exercise, names, challenges):
-        self.key, self.exercise, self.names, self.challenges = key, exercise, names, challenges
-
-    def verdict(self, seed=SEEDS[0]):
-        challenge = self.challenges[self.exercise, seed]
-        message = decode(challenge.text)
-        driver = make_driver(message["driver"], self.exercise)
-        answers = answer_cases(driver, LabNamespace(self.names), message["cases"])
-        return self.key.verdict(challenge, {"nonce": message["nonce"], "answers": answers})
-
-    def check(self):
-        source = self.key.lab.one("check", self.exercise).source
-        exec(compile(source, f"<check of {self.exercise}>", "exec"), self.names)
-
-
-@pytest.mark.parametrize(
-    ("exercise", "kind", "old", "new"), RIGHT, ids=[f"{r[0]}: {r[1]}" for r in RIGHT]
-)
-def test_a_right_answer_keeps_all_points_and_is_green(attempt, exercise, kind, old, new):
-    answer = attempt(exercise, old, new)
-    for seed in SEEDS:
-        verdict = answer.verdict(seed)
-        assert verdict.status == "passed", verdict.message
-    answer.check()
-
-
-@pytest.mark.parametrize(
-    ("exercise", "kind", "old", "new", "kept"), WRONG, ids=[f"{w[0]}: {w[1]}" for w in WRONG]
-)
-def test_a_wrong_answer_loses_what_it_breaks_and_is_red(attempt, exercise, kind, old, new, kept):
-    answer = attempt(exercise, old, new)
-    for seed in SEEDS:
-        verdict = answer.verdict(seed)
-        assert verdict.status in ("failed", "error"), kind
-        assert verdict.points == kept, verdict.message
-    with pytest.raises(CheckFailed):
-        answer.check()
+def verdict_on(marker, exercise, old, new):
+    return marker.verdict(exercise, marker.answered(exercise, (old, new)))
 
 
 @pytest.mark.parametrize("row", [w for w in WRONG if w[0] == "nt_xent"], ids=lambda w: w[1])
-def test_mistakes_of_other_kinds_are_not_blamed_on_the_partner(attempt, row):
-    assert "partner" not in attempt(row[0], *row[2:4]).verdict().message
+def test_mistakes_of_other_kinds_are_not_blamed_on_the_partner(marker, row):
+    assert "partner" not in verdict_on(marker, row[0], *row[2:4]).message
 
 
-def test_an_input_changed_in_place_is_said_before_its_values(attempt):
+def test_an_input_changed_in_place_is_said_before_its_values(marker):
     row = next(w for w in WRONG if w[1] == "in place")
-    assert attempt(row[0], *row[2:4]).verdict().cause == "changed inputs"
+    assert verdict_on(marker, row[0], *row[2:4]).cause == "changed inputs"
 
 
-def test_two_ways_to_leave_the_scale_alone_read_the_same(attempt):
+def test_two_ways_to_leave_the_scale_alone_read_the_same(marker):
     """No clamp, and a clamp inside the loss: neither moves the parameter."""
     inside = "        scale = model.logit_scale.clamp(0, math.log(100))"
-    hints = {attempt("train_step", CLAMP, new).verdict().hint for new in ("        pass", inside)}
+    hints = {verdict_on(marker, "train_step", CLAMP, new).hint for new in ("        pass", inside)}
     assert len(hints) == 1 and "after the optimiser's step" in hints.pop()
 
 
-def test_a_step_calls_a_right_loss_whatever_became_of_exercise_3(attempt):
-    answer = attempt("train_step", "loss.item()", "loss.item()")
-    answer.names["clip_loss"] = lambda image_features, text_features, logit_scale: 1 / 0
-    assert answer.verdict().status == "passed"
+def test_a_step_calls_a_right_loss_whatever_became_of_exercise_3(marker):
+    names = marker.names
+    names["clip_loss"] = lambda image_features, text_features, logit_scale: 1 / 0
+    assert marker.verdict("train_step", names).status == "passed"

@@ -1,20 +1,10 @@
 """Lab 07, judged as its text says: right answers in other styles keep all points and are green;
 mistakes lose the points of their part, are red, and are called by no other mistake's name."""
 
-import contextlib
-import io
-
 import pytest
 import torch
 
-from labsupport.answers.respond import LabNamespace, answer_cases, make_driver
-from labsupport.answers.wire import decode
-from labsupport.course.lab import solution_code
-from labsupport.course.source import find_labs, read_lab
-from labsupport.grading.judging.judge import AnswerKey
-from labsupport.grading.judging.lab_code import namespace_of
-from labsupport.notebook.failures import CheckFailed
-from tests.conftest import ROOT
+from tests.labs.marker import Marker, ids
 
 CAT = "x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)"
 DECODE = "x = torch.cat([x[:, :1], patches], dim=1) + self.positions"
@@ -398,86 +388,53 @@ WRONG = [
 
 
 @pytest.fixture(scope="module")
-def key():
-    return AnswerKey(read_lab(find_labs(ROOT / "solutions", ["07"])[0]))
+def marker():
+    return Marker("07")
 
 
-def changed(key, exercise, old, new):
-    """The lab's names with an exercise's solution changed."""
-    solution = solution_code(key.lab.one("exercise", exercise).source) + "\n"
-    assert old in solution
-    return namespace_of(key.lab, {exercise: solution.replace(old, new)})
+@pytest.mark.parametrize(("exercise", "kind", "old", "new"), RIGHT, ids=ids(RIGHT))
+def test_a_right_answer_keeps_all_points_and_is_green(marker, exercise, kind, old, new):
+    marker.accepts(exercise, marker.answered(exercise, (old, new)), ["fair"])
 
 
-def verdict_of(key, exercise, names):
-    challenge = key.challenge(exercise, "fair")
-    message = decode(challenge.text)
-    driver = make_driver(message["driver"], exercise)
-    answers = answer_cases(driver, LabNamespace(names), message["cases"])
-    return key.verdict(challenge, {"nonce": message["nonce"], "answers": answers})
-
-
-def run_check(key, exercise, names):
-    with contextlib.redirect_stdout(io.StringIO()):
-        exec(key.lab.one("check", exercise).source, names)
-
-
-@pytest.mark.parametrize(
-    ("exercise", "kind", "old", "new"), RIGHT, ids=[f"{r[0]}: {r[1]}" for r in RIGHT]
-)
-def test_a_right_answer_keeps_all_points_and_is_green(key, exercise, kind, old, new):
-    names = changed(key, exercise, old, new)
-    verdict = verdict_of(key, exercise, names)
-    assert verdict.status == "passed", f"{kind}: {verdict.message}"
-    run_check(key, exercise, names)
-
-
-@pytest.mark.parametrize(
-    ("exercise", "kind", "old", "new", "kept", "said"),
-    WRONG,
-    ids=[f"{w[0]}: {w[1]}" for w in WRONG],
-)
-def test_a_mistake_costs_its_part_and_is_red(key, exercise, kind, old, new, kept, said):
-    names = changed(key, exercise, old, new)
-    verdict = verdict_of(key, exercise, names)
-    assert verdict.status in ("failed", "error"), kind
-    assert verdict.points == kept, verdict.message
+@pytest.mark.parametrize(("exercise", "kind", "old", "new", "kept", "said"), WRONG, ids=ids(WRONG))
+def test_a_mistake_costs_its_part_and_is_red(marker, exercise, kind, old, new, kept, said):
+    names = marker.answered(exercise, (old, new))
+    (verdict,) = marker.refuses(exercise, names, kept, ["fair"])
     if said is None:
         assert not verdict.hint, verdict.message
     else:
         assert said in verdict.hint, verdict.message
-    with pytest.raises(CheckFailed):
-        run_check(key, exercise, names)
 
 
 @pytest.mark.parametrize("exercise", ["mae_encoder", "mae_decoder", "classifier"])
-def test_an_earlier_mistake_does_not_make_a_later_check_red(key, exercise):
+def test_an_earlier_mistake_does_not_make_a_later_check_red(marker, exercise):
     def broken(*_, **__):
         raise RuntimeError("an earlier mistake")
 
-    names = namespace_of(key.lab)
+    names = marker.names
     names |= {"random_masking": broken, "put_back": broken}
     if exercise == "classifier":
         names["MAEEncoder"] = broken
-    run_check(key, exercise, names)
+    assert marker.check(exercise, names) == ""
 
 
-def test_a_check_gives_the_same_whatever_random_numbers_were_drawn_before(key):
-    names = namespace_of(key.lab)
+def test_a_check_gives_the_same_whatever_random_numbers_were_drawn_before(marker):
+    names = marker.names
     for seed in range(3):
         torch.manual_seed(seed)
-        for exercise in key.lab.exercises:
-            run_check(key, exercise, names)
+        for exercise in marker.lab.exercises:
+            assert marker.check(exercise, names) == ""
 
 
-def test_what_an_answer_makes_anew_is_on_the_meta_device_where_macs_are_counted(key):
-    cell = next(c.source for c in key.lab.cells if "PUBLISHED = " in c.source)
+def test_what_an_answer_makes_anew_is_on_the_meta_device_where_macs_are_counted(marker):
+    cell = next(c.source for c in marker.lab.cells if "PUBLISHED = " in c.source)
     counting = cell[cell.index("with torch.device") : cell.index("    measured[")]
     indented = [line for line in counting.splitlines() if "count_macs" in line]
     assert indented and all(line.startswith(12 * " ") for line in indented)
 
-    old, new = next(r[2:] for r in RIGHT if r[:2] == ("mae_encoder", "written into zeros"))
-    names = changed(key, "mae_encoder", old, new)
+    change = next(r[2:] for r in RIGHT if r[:2] == ("mae_encoder", "written into zeros"))
+    names = marker.answered("mae_encoder", change)
     with torch.device("meta"):
         net = names["MAEEncoder"](16, 4, 8, 1, 2)
         latents = net(torch.zeros(1, 3, 16, 16), 0.75, torch.zeros(1, 16))[0]

@@ -3,14 +3,7 @@ students write lose the points of their part and are red."""
 
 import pytest
 
-from labsupport.answers.respond import LabNamespace, answer_cases, make_driver
-from labsupport.answers.wire import decode
-from labsupport.course.lab import solution_code
-from labsupport.course.source import find_labs, read_lab
-from labsupport.grading.judging.judge import AnswerKey
-from labsupport.grading.judging.lab_code import namespace_of
-from labsupport.notebook.failures import CheckFailed
-from tests.conftest import ROOT
+from tests.labs.marker import SEEDS, Marker, ids
 
 ARGMIN = "return gaps.argmin(dim=-1)"
 CODE_GRADIENT = "return latent + (discrete - latent).detach()"
@@ -321,65 +314,31 @@ WRONG = [
     ("frechet_distance", "variances only", ROOTS, "roots = (c1.diag() * c2.diag()).sqrt()", 0),
 ]
 
-SEEDS = ("by hand", "another")
-
 
 @pytest.fixture(scope="module")
-def key():
-    return AnswerKey(read_lab(find_labs(ROOT / "solutions", ["08"])[0]))
+def marker():
+    return Marker("08")
 
 
-def names_of(key, exercise, old, new):
-    solution = solution_code(key.lab.one("exercise", exercise).source) + "\n"
-    assert old in solution
-    return namespace_of(key.lab, {exercise: solution.replace(old, new)})
+@pytest.mark.parametrize(("exercise", "kind", "old", "new"), RIGHT, ids=ids(RIGHT))
+def test_a_right_answer_keeps_all_points_and_is_green(marker, exercise, kind, old, new):
+    marker.accepts(exercise, marker.answered(exercise, (old, new)), SEEDS)
 
 
-def verdict_of(key, exercise, names, seed):
-    challenge = key.challenge(exercise, seed)
-    message = decode(challenge.text)
-    driver = make_driver(message["driver"], exercise)
-    answers = answer_cases(driver, LabNamespace(names), message["cases"])
-    return key.verdict(challenge, {"nonce": message["nonce"], "answers": answers})
+@pytest.mark.parametrize(("exercise", "kind", "old", "new", "kept"), WRONG, ids=ids(WRONG))
+def test_a_wrong_answer_loses_its_part_and_is_red(marker, exercise, kind, old, new, kept):
+    marker.refuses(exercise, marker.answered(exercise, (old, new)), kept)
 
 
-def run_check(key, exercise, names):
-    check = key.lab.one("check", exercise).source
-    exec(compile(check, f"<check of {exercise}>", "exec"), names)
-
-
-@pytest.mark.parametrize(
-    ("exercise", "kind", "old", "new"), RIGHT, ids=[f"{r[0]}: {r[1]}" for r in RIGHT]
-)
-def test_a_right_answer_keeps_all_points_and_is_green(key, exercise, kind, old, new):
-    names = names_of(key, exercise, old, new)
-    for seed in SEEDS:
-        verdict = verdict_of(key, exercise, names, seed)
-        assert verdict.status == "passed", f"{kind}: {verdict.message}"
-    run_check(key, exercise, names)
-
-
-@pytest.mark.parametrize(
-    ("exercise", "kind", "old", "new", "kept"), WRONG, ids=[f"{w[0]}: {w[1]}" for w in WRONG]
-)
-def test_a_wrong_answer_loses_its_part_and_is_red(key, exercise, kind, old, new, kept):
-    names = names_of(key, exercise, old, new)
-    verdict = verdict_of(key, exercise, names, "by hand")
-    assert verdict.status in ("failed", "error"), kind
-    assert verdict.points == kept, verdict.message
-    with pytest.raises(CheckFailed):
-        run_check(key, exercise, names)
-
-
-def test_an_earlier_mistake_is_paid_for_once(key):
-    names = namespace_of(key.lab)
+def test_an_earlier_mistake_is_paid_for_once(marker):
+    names = marker.names
     names |= {"nearest_codes": None, "spread": None}
-    assert verdict_of(key, "residual_quantize", names, "by hand").status == "passed"
-    run_check(key, "residual_quantize", names)
+    marker.accepts("residual_quantize", names)
 
 
-def test_a_rest_that_goes_with_wrong_indices_keeps_its_points(key):
-    names = names_of(key, "residual_quantize", AREA, 'size=(scale, scale), mode="nearest"')
-    verdict = verdict_of(key, "residual_quantize", names, "by hand")
+def test_a_rest_that_goes_with_wrong_indices_keeps_its_points(marker):
+    nearest = (AREA, 'size=(scale, scale), mode="nearest"')
+    names = marker.answered("residual_quantize", nearest)
+    verdict = marker.verdict("residual_quantize", names)
     assert verdict.points == 2.5
     assert "picked at single places" in verdict.message

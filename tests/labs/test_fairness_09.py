@@ -5,14 +5,7 @@ ones lose the points of what they break, are red before they are handed in, and 
 import pytest
 import torch
 
-from labsupport.answers.respond import LabNamespace, answer_cases, make_driver
-from labsupport.answers.wire import decode
-from labsupport.course.lab import solution_code
-from labsupport.course.source import find_labs, read_lab
-from labsupport.grading.judging.judge import AnswerKey
-from labsupport.grading.judging.lab_code import namespace_of
-from labsupport.notebook.failures import CheckFailed
-from tests.conftest import ROOT
+from tests.labs.marker import SEEDS, Marker, ids
 
 COORDINATES = "coordinates = torch.cartesian_prod(u, u) + offset"
 LINE = "parts.append((coordinates[:, :, None] * rates).flatten(1))"
@@ -325,86 +318,50 @@ MORE = {
     "residual behind the last call": [(LAST, f"    if steps > 0:\n        {LATE}\n{LAST}")],
 }
 
-SEEDS = ("by hand", "another")
-
 
 @pytest.fixture(scope="module")
-def key():
-    return AnswerKey(read_lab(find_labs(ROOT / "solutions", ["09"])[0]))
+def marker():
+    return Marker("09")
 
 
-def changed(key, exercise, kind, old, new):
-    """The solution with its changes."""
-    code = solution_code(key.lab.one("exercise", exercise).source) + "\n"
-    for before, after in [(old, new), *MORE.get(kind, ())]:
-        assert before in code, kind
-        code = code.replace(before, after)
-    return code
+def answered(marker, exercise, kind, old, new):
+    """The names with a row's changes."""
+    return marker.answered(exercise, (old, new), *MORE.get(kind, ()))
 
 
-def verdict_of(key, exercise, names, seed):
-    challenge = key.challenge(exercise, seed)
-    message = decode(challenge.text)
-    driver = make_driver(message["driver"], exercise)
-    answers = answer_cases(driver, LabNamespace(dict(names)), message["cases"])
-    return key.verdict(challenge, {"nonce": message["nonce"], "answers": answers})
+@pytest.mark.parametrize(("exercise", "kind", "old", "new"), RIGHT, ids=ids(RIGHT))
+def test_a_right_answer_keeps_all_points_and_is_green(marker, exercise, kind, old, new):
+    marker.accepts(exercise, answered(marker, exercise, kind, old, new), SEEDS)
 
 
-def run_check(key, exercise, names):
-    check = key.lab.one("check", exercise).source
-    exec(compile(check, f"<check of {exercise}>", "exec"), dict(names))
-
-
-@pytest.mark.parametrize(
-    ("exercise", "kind", "old", "new"), RIGHT, ids=[f"{r[0]}: {r[1]}" for r in RIGHT]
-)
-def test_a_right_answer_keeps_all_points_and_is_green(key, exercise, kind, old, new):
-    names = namespace_of(key.lab, {exercise: changed(key, exercise, kind, old, new)})
-    for seed in SEEDS:
-        verdict = verdict_of(key, exercise, names, seed)
-        assert verdict.status == "passed", verdict.message
-    run_check(key, exercise, names)
-
-
-@pytest.mark.parametrize(
-    ("exercise", "kind", "old", "new", "kept", "said"),
-    WRONG,
-    ids=[f"{w[0]}: {w[1]}" for w in WRONG],
-)
-def test_a_wrong_answer_loses_what_it_breaks_and_is_red(key, exercise, kind, old, new, kept, said):
-    names = namespace_of(key.lab, {exercise: changed(key, exercise, kind, old, new)})
-    for seed in SEEDS:
-        verdict = verdict_of(key, exercise, names, seed)
-        assert verdict.status in ("failed", "error"), kind
-        # None: whether a sum of all shares reaches 1 is a matter of rounding
-        assert kept in (None, verdict.points), verdict.message
+@pytest.mark.parametrize(("exercise", "kind", "old", "new", "kept", "said"), WRONG, ids=ids(WRONG))
+def test_a_wrong_answer_loses_what_it_breaks_and_is_red(
+    marker, exercise, kind, old, new, kept, said
+):
+    """Points kept None: whether a sum of all shares reaches 1 is a matter of rounding."""
+    names = answered(marker, exercise, kind, old, new)
+    for verdict in marker.refuses(exercise, names, kept, SEEDS):
         assert said in verdict.message
-    with pytest.raises(CheckFailed):
-        run_check(key, exercise, names)
 
 
 @pytest.mark.parametrize("exercise", ["guide", "keep_likely"])
-def test_a_check_says_what_an_answer_in_place_does(key, exercise):
-    _, kind, old, new, *_ = next(w for w in WRONG if w[:2] == (exercise, "in place"))
-    names = namespace_of(key.lab, {exercise: changed(key, exercise, kind, old, new)})
-    with pytest.raises(CheckFailed, match="changed in place") as failure:
-        run_check(key, exercise, names)
-    assert "expected" not in str(failure.value)
+def test_a_check_says_what_an_answer_in_place_does(marker, exercise):
+    row = next(w for w in WRONG if w[:2] == (exercise, "in place"))
+    said = marker.check(exercise, answered(marker, *row[:4]))
+    assert "changed in place" in said
+    assert "expected" not in said
 
 
-def test_a_mistake_in_one_function_is_not_said_of_the_other(key):
-    _, kind, old, new, *_ = next(w for w in WRONG if w[1] == "noise as the target")
-    names = namespace_of(
-        key.lab, {"noise_and_target": changed(key, "noise_and_target", kind, old, new)}
-    )
-    verdict = verdict_of(key, "noise_and_target", names, "by hand")
+def test_a_mistake_in_one_function_is_not_said_of_the_other(marker):
+    row = next(w for w in WRONG if w[1] == "noise as the target")
+    verdict = marker.verdict("noise_and_target", answered(marker, *row[:4]))
     assert "residual" not in verdict.message
     assert "joint_loss" in verdict.message.split(". ")[0]  # the part that earned its point
 
 
-def test_a_check_does_not_depend_on_random_numbers_of_the_notebook(key):
-    names = namespace_of(key.lab)
-    for exercise in key.lab.exercises:
+def test_a_check_does_not_depend_on_random_numbers_of_the_notebook(marker):
+    names = marker.names
+    for exercise in marker.lab.exercises:
         state = torch.get_rng_state()
-        run_check(key, exercise, names)
+        assert marker.check(exercise, names) == ""
         assert torch.equal(state, torch.get_rng_state())

@@ -2,21 +2,9 @@
 and leaves the points of the part that is right; the visible check is red. Below, the odd ones that
 both rightly accept."""
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import pytest
 
-from labsupport.answers.respond import LabNamespace, answer_cases, make_driver
-from labsupport.answers.wire import decode
-from labsupport.course.lab import solution_code
-from labsupport.course.source import find_labs, read_lab
-from labsupport.grading.judging.judge import AnswerKey
-from labsupport.grading.judging.lab_code import namespace_of
-from labsupport.notebook.failures import CheckFailed
-from tests.conftest import ROOT
+from tests.labs.marker import SEEDS, Marker, ids
 
 COPY = 'conv.load_state_dict({"weight": kernels, "bias": linear.bias})'
 SOFTMAX = "scores.softmax(dim=-1)"
@@ -291,8 +279,6 @@ WRONG = [
     ),
 ]
 
-SEEDS = ("by hand", "another")
-
 # What passes, and why it should.
 RIGHT = [
     # an answer computed in float32 is right, and so is one in float64
@@ -341,54 +327,15 @@ RIGHT = [
 
 
 @pytest.fixture(scope="module")
-def key():
-    return AnswerKey(read_lab(find_labs(ROOT / "solutions", ["01"])[0]))
+def marker():
+    return Marker("01")
 
 
-def changed(lab, exercise, old, new):
-    """The solution of an exercise with other text in one place."""
-    solution = solution_code(lab.one("exercise", exercise).source) + "\n"
-    assert old in solution
-    return solution.replace(old, new)
+@pytest.mark.parametrize(("exercise", "kind", "old", "new", "kept"), WRONG, ids=ids(WRONG))
+def test_a_wrong_answer_loses_the_points_of_what_it_breaks(marker, exercise, kind, old, new, kept):
+    marker.refuses(exercise, marker.answered(exercise, (old, new)), kept, SEEDS)
 
 
-def verdict_of(key, exercise, names, seed):
-    challenge = key.challenge(exercise, seed)
-    message = decode(challenge.text)
-    driver = make_driver(message["driver"], exercise)
-    answers = answer_cases(driver, LabNamespace(names), message["cases"])
-    return key.verdict(challenge, {"nonce": message["nonce"], "answers": answers})
-
-
-def said_by_check(lab, exercise, names):
-    """What the visible check of an exercise says in a notebook; "" where it is green."""
-    try:
-        exec(lab.one("check", exercise).source, names)
-    except CheckFailed as failed:
-        return str(failed)
-    finally:
-        plt.close("all")
-    return ""
-
-
-@pytest.mark.parametrize(
-    ("exercise", "kind", "old", "new", "kept"), WRONG, ids=[f"{w[0]}: {w[1]}" for w in WRONG]
-)
-def test_a_wrong_answer_loses_the_points_of_what_it_breaks(key, exercise, kind, old, new, kept):
-    names = namespace_of(key.lab, {exercise: changed(key.lab, exercise, old, new)})
-    for seed in SEEDS:
-        verdict = verdict_of(key, exercise, names, seed)
-        assert verdict.status in ("failed", "error"), kind
-        assert verdict.points == kept, verdict.message
-    assert said_by_check(key.lab, exercise, names), "green"
-
-
-@pytest.mark.parametrize(
-    ("exercise", "kind", "old", "new"), RIGHT, ids=[f"{r[0]}: {r[1]}" for r in RIGHT]
-)
-def test_an_odd_answer_that_is_right_passes(key, exercise, kind, old, new):
-    names = namespace_of(key.lab, {exercise: changed(key.lab, exercise, old, new)})
-    for seed in SEEDS:
-        verdict = verdict_of(key, exercise, names, seed)
-        assert verdict.status == "passed", verdict.message
-    assert not said_by_check(key.lab, exercise, names)
+@pytest.mark.parametrize(("exercise", "kind", "old", "new"), RIGHT, ids=ids(RIGHT))
+def test_an_odd_answer_that_is_right_passes(marker, exercise, kind, old, new):
+    marker.accepts(exercise, marker.answered(exercise, (old, new)), SEEDS)
