@@ -4,9 +4,11 @@ A run of ``labs grade`` works lateness and penalties out anew from them.
 """
 
 import datetime
+import re
 import warnings
 from pathlib import Path
 
+from dateutil.tz import gettz
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.utils import parse_utc
 from sqlalchemy.exc import SAWarning
@@ -50,9 +52,16 @@ def extend(folder: Path, student: str, lab: str, hours: float) -> str:
 
 
 def as_utc(text: str) -> datetime.datetime:
-    """A time as nbgrader keeps it: UTC, without a zone. A time without a zone is UTC already."""
+    """A time as nbgrader keeps it: UTC, without a zone. A time without a zone is UTC already.
+
+    nbgrader takes a zone that it does not know for UTC, and an offset after a space too.
+    """
+    told = re.sub(r"\s+(?=[+-]\d\d?(:?\d\d)?$)", "", text.strip())
+    zone = re.search(r"\d\s+([A-Za-z][\w/+-]*)$", told)
     try:
-        return parse_utc(text)
+        if zone and gettz(zone[1]) is None:
+            raise ValueError
+        return parse_utc(told)
     except (ValueError, OverflowError):
         raise CourseError(
             f"{text!r} is no time: write it as '2026-01-31 23:59', in UTC, or with its zone as "

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from nbgrader.api import Gradebook
@@ -13,7 +12,7 @@ from labsupport.errors import CourseError
 from labsupport.grading.ledger.course_directory import course_api
 from labsupport.grading.ledger.due_dates import check_due_dates
 from labsupport.grading.ledger.gradebook import db_url, open_gradebook
-from labsupport.grading.ledger.grades_csv import export, lateness
+from labsupport.grading.ledger.grades_csv import export
 from labsupport.grading.ledger.hand_grades import remember
 from labsupport.grading.ledger.kept import Pair
 from labsupport.grading.ledger.named import check_labs, check_students, is_wanted
@@ -22,9 +21,9 @@ from labsupport.grading.ledger.preprocessors import ExecuteAndJudge
 from labsupport.grading.ledger.proof import proofs
 from labsupport.grading.ledger.recording import is_recorded, record
 from labsupport.grading.ledger.released_points import check_released
+from labsupport.grading.ledger.rows import Row, read_rows
 from labsupport.grading.ledger.settings import load_config
 from labsupport.grading.ledger.settling import Settling, settling
-from labsupport.grading.ledger.standing import standings
 from labsupport.grading.ledger.store import ResultStore, check_room, only_run
 from labsupport.grading.ledger.troubles import Trouble, keep_trouble
 from labsupport.grading.running.sandbox.visible import bubblewrap
@@ -33,23 +32,6 @@ from labsupport.grading.submission.reading import unreadable
 from labsupport.grading.workers.fanout import perform_all
 
 __all__ = ["Row", "export", "grade_course", "read_rows", "submissions"]
-
-
-@dataclass
-class Row:
-    """One submission in the table. ``error`` says why it could not be graded at all."""
-
-    student: str
-    assignment: str
-    score: float = 0.0
-    max_score: float = 0.0
-    late_seconds: float = 0.0
-    waiting: int = 0  # answers that wait to be graded by hand
-    lost: dict[str, str] = field(default_factory=dict)  # exercise -> its verdict, points if any
-    error: str = ""
-    penalty: float = 0.0
-    late: str = ""  # in words
-    notes: list[str] = field(default_factory=list)  # what else there is to say
 
 
 def submissions(
@@ -251,51 +233,7 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {text[0][:200] if text else ''}"
 
 
-def read_rows(
-    folder: Path,
-    todo: list[Pair],
-    errors: dict[Pair, str],
-    notes: dict[Pair, list[str]] | None = None,
-) -> list[Row]:
-    """Every submission as the gradebook has it now."""
-    labs = sorted({assignment for assignment, _ in todo})
-    known = {(one.assignment, one.student): one for one in standings(folder, labs)}
-    rows = []
-    for pair in todo:
-        one = known[pair]
-        trouble = one.reason if one.state in ("unreadable", "failed") else ""
-        rows.append(
-            Row(
-                one.student,
-                one.assignment,
-                score=one.score or 0.0,
-                max_score=one.max_score,
-                late_seconds=one.late_seconds,
-                waiting=one.waiting,
-                lost=_lost(folder, *pair),
-                error=trouble or errors.get(pair, ""),
-                penalty=one.penalty,
-                late=lateness(one),
-                notes=(notes or {}).get(pair, []),
-            )
-        )
-    return rows
-
-
 def _register(gradebook: Gradebook, student: str) -> None:
     """A submission that cannot be read still makes a line in nbgrader's own export."""
     with gradebook:
         gradebook.update_or_create_student(student)
-
-
-def _lost(folder: Path, assignment: str, student: str) -> dict[str, str]:
-    path = folder / "autograded" / student / assignment / f"{assignment}.ipynb"
-    if not path.exists():
-        return {}
-    about = json.loads(path.read_text("utf-8"))["metadata"].get("labsupport_grading", {})
-    return {
-        v["exercise"]: v["status"]
-        + (f", {v['points']:g} of {v['max_points']:g}" if v["points"] else "")
-        for v in about.get("verdicts", [])
-        if v["status"] != "passed" and v["max_points"]
-    }
