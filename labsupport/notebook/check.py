@@ -164,7 +164,7 @@ class Check:
         `otherwise` names known mistakes: sentence -> the value that the mistake gives. On failure
         the message says which of them `got` equals. `draw` shows yours, expected and difference.
         """
-        if got is None or isinstance(got, tuple | list) and any(torch.is_tensor(g) for g in got):
+        if got is None or isinstance(got, tuple | list) and _tensor(expected).ndim == 0:
             several = got is not None
             self.fail(
                 f"{what} is {f'a {type(got).__name__} of {len(got)}' if several else 'None'}",
