@@ -1,5 +1,6 @@
 """Settings of a course as nbgrader reads them, its lock, its rights, and errors in one line."""
 
+import contextlib
 import errno
 import json
 import os
@@ -8,8 +9,10 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from nbgrader.api import Gradebook
@@ -302,3 +305,72 @@ def test_another_graders_lock_file_can_be_held(course, monkeypatch):
         pass
     assert time.monotonic() - begin >= 0.5
     shutil.rmtree(course / ".labs")
+
+
+@pytest.fixture
+def groups_course(mini_path, levels):
+    """A course that belongs to a group, in a folder that other accounts can reach."""
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o755)
+        folder = init_course(Path(place) / "mini", mini_path.parent)
+        own = folder / CONFIG
+        own.write_text(own.read_text() + "\nc.CourseDirectory.groupshared = True\n")
+        Gradebook(db_url(folder, load_config(folder))).close()
+        for path in [folder, *folder.rglob("*")]:
+            os.chown(path, 60001, 60000)
+            path.chmod(0o2775 if path.is_dir() else 0o664)
+        yield folder
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two others")
+@pytest.mark.parametrize("mask", [0o022, 0o002])
+def test_one_graders_results_serve_the_other(groups_course, mask):
+    course = groups_course
+    done = course / "autograded" / "ada" / STEM
+
+    def first():
+        with only_run(course):
+            ResultStore(course).put("a", "one")
+            done.mkdir(parents=True)
+            (done / "grade").write_text("1")
+
+    def second():
+        with only_run(course):
+            assert ResultStore(course).get("a") == "one"
+            ResultStore(course).put("a", "two")
+            ResultStore(course).put("b", "three")
+            shutil.rmtree(done)
+            done.mkdir(parents=True)
+            with contextlib.closing(sqlite3.connect(course / "gradebook.db")) as book:
+                book.execute("CREATE TABLE another (grade REAL)")
+                book.commit()
+        check_room(course)
+
+    for user, work in ((60001, first), (60002, second), (60001, lambda: shutil.rmtree(done))):
+        assert as_another(user, mask, work) == ""
+
+
+def as_another(user: int, mask: int, work) -> str:
+    """What goes wrong in some work of another account of the group, "" where nothing does."""
+    import labsupport.data.files  # noqa: F401  (the account may not be able to read where it is)
+
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = "it ended otherwise"
+        try:
+            os.setgroups([60000])
+            os.setgid(60000)
+            os.setuid(user)
+            os.umask(mask)
+            work()
+            said = ""
+        except BaseException as error:
+            said = repr(error)
+        finally:
+            os.write(theirs, said.encode()[:4000])
+            os._exit(0)
+    os.close(theirs)
+    os.waitpid(child, 0)
+    with os.fdopen(ours, "rb") as pipe:
+        return pipe.read().decode()
