@@ -33,6 +33,20 @@ JOIN = "x.permute(0, 1, 3, 2, 4, 5)  # (batch, window rows, M, window columns, M
 # exercise, what is unusual, and how it is made from the solution: old text, new text
 RIGHT = [
     (
+        "shifted_windows",
+        "the lesser of the masks of both axes",
+        "attend(window_partition(x, window), shift_mask(height, width, window).to(x))",
+        "attend(window_partition(x, window), torch.minimum(\n"
+        "        shift_mask(height, window, window)[:, None],\n"
+        "        shift_mask(window, width, window)[None]).flatten(0, 1))",
+    ),
+    (
+        "windows",
+        "an argument more, with a default",
+        "def window_partition(x, window):",
+        "def window_partition(x, window, check=False):",
+    ),
+    (
         "attention_cost",
         "numbers as tensors",
         "tokens = heard = height * width",

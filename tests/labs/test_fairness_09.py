@@ -137,6 +137,30 @@ RIGHT = [
 # exercise, what is wrong, old text, new text, points kept, and a word of what the student reads
 WRONG = [
     (
+        "noise_and_target",
+        "nine tenths of the codes",
+        "return codes + 0.1",
+        "return 0.9 * codes + 0.1",
+        2,
+        "",
+    ),
+    (
+        "noise_and_target",
+        "a Python number",
+        "return codes + 0.1 * residual",
+        "return (codes + 0.1 * residual).item()",
+        2,
+        "no gradient flows",
+    ),
+    (
+        "noise_and_target",
+        "the loss and its part",
+        "return codes + 0.1 * residual",
+        "return codes + 0.1 * residual, codes",
+        2,
+        "tuple",
+    ),
+    (
         "next_scale_mask",
         "as numbers",
         ">= block[None, :]",
