@@ -166,7 +166,8 @@ def _run(folder: Path, gradebook: Gradebook, lab: Lab, one: Standing, exempt: se
         if item.cell in exempt:
             run.exempt.add(item.name)
         elif grade is not None:
-            run.points[item.name] = None if grade.needs_manual_grade else float(grade.score)
+            unknown = grade.needs_manual_grade and grade.manual_score is None
+            run.points[item.name] = None if unknown else float(grade.score)
             verdict = run.verdicts.get(item.name, ("",))[0]
             if _is_blank(grade) if item.by_hand else verdict in UNANSWERED:
                 run.blank.add(item.name)
