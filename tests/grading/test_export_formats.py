@@ -159,6 +159,8 @@ def test_zero_only_for_what_was_not_handed_in_and_only_when_asked(tmp_path):
     text, result, _ = canvas_filled(tmp_path, rules=Rules(missing_as_zero=True))
     assert [row[6] for row in cells(text)[3:6]] == ["26.25", "", "0"]
     assert set(left_out(result)) == {("01", "rroe"), ("02", "rroe")}
+    (zero,) = [line for line in result.lines if line.student == "S003" and line.lab == ONE]
+    assert (zero.points, zero.note) == ("0", "it is not handed in")
     for state in ("waiting", "unreadable", "failed"):
         assert given(standing("a", state=state), 30, Rules(missing_as_zero=True))[0] is None
 

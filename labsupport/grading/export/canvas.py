@@ -11,11 +11,18 @@ import re
 from pathlib import Path
 
 from labsupport.errors import CourseError
-from labsupport.grading.export.giving import Exported, Line, Rules, given, scale_note, with_source
+from labsupport.grading.export.giving import (
+    Exported,
+    Line,
+    Rules,
+    given,
+    how,
+    scale_note,
+    with_source,
+)
 from labsupport.grading.export.labs import LabName, guess, said
 from labsupport.grading.export.people import Person, Row, match
 from labsupport.grading.export.sheet import Sheet, plain, read_sheet
-from labsupport.grading.ledger.feedback import number
 from labsupport.grading.ledger.standing import Standing
 
 _ABOUT = {  # columns on the person
@@ -99,9 +106,7 @@ def _fill(sheet: Sheet, row: Row, place: int, one, most: float | None, rules: Ru
         line.note = f"{why}; Canvas keeps its {cell}" if cell else why
         return line
     line.points = sheet.number(value)
-    before = sheet.value(cell)
-    if before is not None and abs(before - value) > 0.005:
-        line.note = f"in place of {number(before)}"
+    line.note = how(one, sheet.value(cell), value)
     sheet.rows[row.index][place] = line.points
     return line
 

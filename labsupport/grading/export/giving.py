@@ -7,6 +7,8 @@ from pathlib import Path
 from labsupport.grading.ledger.feedback import lateness, number, points
 from labsupport.grading.ledger.standing import Standing
 
+SAME = 0.005  # platforms show two decimals
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -71,6 +73,14 @@ def given(one: Standing | None, most: float | None, rules: Rules) -> tuple[float
     if one.max_score <= 0:
         return None, "nothing in it counts for this student, so there is no share of points"
     return one.score * most / one.max_score, ""
+
+
+def how(one: Standing | None, before: float | None, value: float) -> str:
+    """What to say of a number that was written; ``before``: the one that it takes the place of."""
+    replaced = f"in place of {number(before)}" if before is not None else ""
+    if before is not None and abs(before - value) <= SAME:
+        replaced = ""
+    return "; ".join(filter(None, (one.reason if one else "", replaced)))
 
 
 def scale_note(lab: str, one: Standing, most: float | None, rules: Rules, platform: str) -> str:

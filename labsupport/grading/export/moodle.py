@@ -18,6 +18,7 @@ from labsupport.grading.export.giving import (
     Rules,
     comment,
     given,
+    how,
     scale_note,
     with_source,
 )
@@ -119,9 +120,7 @@ def _fill(sheet: Sheet, cells: list[str], places: dict, one, rules: Rules) -> Li
         line.note = f"{why}; Moodle keeps its {cell}" if cell else why
         return line
     line.points = sheet.number(value)
-    before = sheet.value(cell)
-    if before is not None and abs(before - value) > 0.005:
-        line.note = f"in place of {number(before)}"
+    line.note = how(one, sheet.value(cell), value)
     cells[places["grade"]] = line.points
     if (place := places["comments"]) is not None and not cells[place].strip():
         cells[place] = comment(one) if one and one.score is not None else ""
