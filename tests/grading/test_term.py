@@ -202,6 +202,8 @@ def test_a_term_of_six_weeks(term, mini_path):
     assert len(refused.output.splitlines()) == 1
     released = term.labs("course release")
     assert released.exit_code == 0 and "5 hand grades with it" in released.output
+    between = {one.score for one in standings(term.folder)}  # never 4.5 of 7.5, nor 5.5 of 4.5
+    assert between == {None}
     said = term.grade()
     assert term.ran == [] and term.scores() == {
         "ada": ("7.5", 7.5),

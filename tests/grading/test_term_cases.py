@@ -380,4 +380,5 @@ def test_a_failure_of_ours_is_no_zero(course, run, answers, monkeypatch):
     assert json.dumps(kept) and {one.state for one in standings(course)} == {"graded", "failed"}
     rows, ran = run(jobs=1)
     assert sorted(ran) == ["ada", "dora"] and not any(row.error for row in rows.values())
+    assert (rows["ada"].score, rows["ada"].waiting) == (2.5, 0)  # the answer is as it was graded
     assert table(course)["dora"]["state"] == "waiting"

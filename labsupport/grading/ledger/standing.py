@@ -154,8 +154,10 @@ def _finished(
     late_said = _late_said(folder, pair) if handed_in and one.timestamp is None else ""
     if not is_graded:
         return replace(one, late_said=late_said, reason=NOT_YET)
-    waiting = sum(bool(g.needs_manual_grade) for g in grades)
     about = _graded(folder, pair)
+    if not _has_points(grades, about):
+        return replace(one, late_said=late_said, reason="points have changed: run 'labs grade'")
+    waiting = sum(bool(g.needs_manual_grade) for g in grades)
     said = ["nothing was filled in"] if _is_blank(grades, about) else []
     if waiting:
         said.append(f"{waiting} answer{'s' * (waiting > 1)} to grade by hand")
@@ -213,9 +215,21 @@ def _graded(folder: Path, pair: Pair) -> dict[str, Any]:
     return about if isinstance(about, dict) else {}
 
 
+def _has_points(grades: list[Grade], about: dict[str, Any]) -> bool:
+    """Whether the verdicts are worth what the gradebook says that their exercises are worth."""
+    worth = {f"judge-{v['exercise']}": v["max_points"] for v in _verdicts(about)}
+    return all(worth.get(g.cell.name, g.cell.max_score) == g.cell.max_score for g in grades)
+
+
+def _verdicts(about: dict[str, Any]) -> list[dict[str, Any]]:
+    found = about.get("verdicts")
+    wanted = {"exercise", "status", "max_points"}
+    return [v for v in found or [] if isinstance(v, dict) and wanted <= v.keys()]
+
+
 def _is_blank(grades: list[Grade], about: dict[str, Any]) -> bool:
     """Whether a notebook was handed in as it was given out, for which 0 is no verdict on work."""
-    statuses = {str(v.get("status")) for v in about.get("verdicts") or [] if isinstance(v, dict)}
+    statuses = {str(v["status"]) for v in _verdicts(about)}
     return statuses == {"missing"} and not any(g.score for g in grades)
 
 
@@ -227,7 +241,8 @@ def _late_said(folder: Path, pair: Pair) -> str:
         said = path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
-    return " ".join(said.split())[:80] or "the learning platform"
+    who = " ".join(said.split()).removeprefix("late, says ")
+    return who[:80] or "the learning platform"
 
 
 def _text(person: Student | None, name: str) -> str:
