@@ -26,15 +26,15 @@
 #
 # | part | exercise | points | minutes | difficulty |
 # |:--|:--|--:|--:|:--|
-# | 1 Cut the image | `patchify` | 3 | 15 | ●○○ |
-# | 2 Embed the patches | `patch_embedding` | 2 | 15 | ●○○ |
-# | 3 Say where they were | `position_embedding` | 4 | 25 | ●●○ |
-# | 4 Let them listen | `attention` | 3 | 15 | ●●○ |
-# | 5 Several questions at once | `multi_head_attention` | 4 | 20 | ●●○ |
-# | 6 Make it deep | `encoder_block` | 3 | 10 | ●○○ |
-# | 7 Put it together | `vision_transformer` | 4 | 20 | ●●● |
-# | 8 Count it | `parameter_count` | 3 | 15 | ●●○ |
-# | 9 to 11 Look inside, measure | two written questions | 4 | 30 | ●●○ |
+# | 1 Cut the image | `patchify` | 3 | 15 | easy |
+# | 2 Embed the patches | `patch_embedding` | 2 | 15 | easy |
+# | 3 Say where they were | `position_embedding` | 4 | 25 | medium |
+# | 4 Let them listen | `attention` | 3 | 15 | medium |
+# | 5 Several questions at once | `multi_head_attention` | 4 | 20 | medium |
+# | 6 Make it deep | `encoder_block` | 3 | 10 | easy |
+# | 7 Put it together | `vision_transformer` | 4 | 20 | hard |
+# | 8 Count it | `parameter_count` | 3 | 15 | medium |
+# | 9 to 11 Look inside, measure | two written questions | 4 | 30 | medium |
 #
 # **30 points, about three hours.** You need Python, PyTorch tensors (`reshape`, `permute`, matrix
 # products) and `nn.Module`. You need not have met a transformer before. With all exercises solved
@@ -129,7 +129,7 @@ figures.show_patches(picture, 12, title="12 px: sixty-four tokens of 3 · 12 · 
 # *full* rows of the red channel: a strip across three patches, without green or blue. The numbers
 # of one patch lie scattered in memory, and you have to bring them together.
 #
-# ### Exercise 1 · `patchify` · 3 points · 15 minutes · ●○○
+# ### Exercise 1 · `patchify` · 3 points · 15 minutes · easy
 #
 # | | |
 # |:--|:--|
@@ -343,7 +343,7 @@ figures.compare_tokens(patchify(picture[None], 32)[0], picture, 32,
 # and are fast. You will prove the equality by copying the weights of a linear layer into a
 # convolution.
 #
-# ### Exercise 2 · `patch_embedding` · 2 points · 15 minutes · ●○○
+# ### Exercise 2 · `patch_embedding` · 2 points · 15 minutes · easy
 #
 # | | |
 # |:--|:--|
@@ -643,7 +643,7 @@ figures.show_images(torch.stack([picture, jigsaw]), ["in order", "tokens shuffle
 # (here by bicubic interpolation). The class token's row has no place in the grid and stays as it
 # is.
 #
-# ### Exercise 3 · `position_embedding` · 4 points · 25 minutes · ●●○
+# ### Exercise 3 · `position_embedding` · 4 points · 25 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -899,7 +899,7 @@ charts.lines(sizes, best, title="Without 1/√d, long vectors make attention loo
              xlabel="length d of query and key", ylabel="share of the best of 64 keys", logx=True)
 
 # %% [markdown]
-# ### Exercise 4 · `attention` · 3 points · 15 minutes · ●●○
+# ### Exercise 4 · `attention` · 3 points · 15 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -1094,7 +1094,7 @@ diagrams.show_heads(tokens=6, dim=12, heads=3, title="Heads divide the channels,
 # Both cuts of a (tokens, dim) matrix give three pieces of the same size, and no error message will
 # tell you that you took the wrong one. A head on the right cannot even see the whole image.
 #
-# ### Exercise 5 · `multi_head_attention` · 4 points · 20 minutes · ●●○
+# ### Exercise 5 · `multi_head_attention` · 4 points · 20 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -1391,7 +1391,7 @@ class MLP(nn.Module):
         return self.fc2(F.gelu(self.fc1(x)))
 
 # %% [markdown]
-# ### Exercise 6 · `encoder_block` · 3 points · 10 minutes · ●○○
+# ### Exercise 6 · `encoder_block` · 3 points · 10 minutes · easy
 #
 # | | |
 # |:--|:--|
@@ -1638,7 +1638,7 @@ class EncoderBlock(nn.Module):
 # $N + 1$ tokens, its own included. And because pre-norm leaves the shortcut alone, there is one
 # more norm after the last block.
 #
-# ### Exercise 7 · `vision_transformer` · 4 points · 20 minutes · ●●●
+# ### Exercise 7 · `vision_transformer` · 4 points · 20 minutes · hard
 #
 # | | |
 # |:--|:--|
@@ -1985,7 +1985,7 @@ larger.load_state_dict(state)
 measured["macs 384"] = count_macs(larger, torch.randn(1, 3, sides[1], sides[1]))
 del larger, state
 
-charts.Table(["", f"{sides[0]} × {sides[0]}", f"{sides[1]} × {sides[1]}"], [
+charts.Table(["quantity", f"{sides[0]} × {sides[0]}", f"{sides[1]} × {sides[1]}"], [
     ["tokens (with class token)"] + [str(grid[0] ** 2 + 1) for grid in grids],
     ["MACs", f"{measured['macs 224']:,}", f"{measured['macs 384']:,}"],
     ["logits, held against torchvision's", measured["parity"], "not compared"],
@@ -2017,7 +2017,7 @@ VARIANTS = {  # Dosovitskiy et al. 2021, table 1; Ti and S: Touvron et al. 2021 
 # and a shift), an `nn.Parameter` what its shape says. Before you start, two guesses: does the
 # number of heads matter? And which has more parameters, ViT-B/16 or ViT-B/32?
 #
-# ### Exercise 8 · `parameter_count` · 3 points · 15 minutes · ●●○
+# ### Exercise 8 · `parameter_count` · 3 points · 15 minutes · medium
 #
 # | | |
 # |:--|:--|

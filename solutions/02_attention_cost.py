@@ -30,14 +30,14 @@
 #
 # | part | exercise | points | minutes | difficulty |
 # |:--|:--|--:|--:|:--|
-# | 1 The bill | `attention_cost` | 3 | 15 | ●○○ |
-# | 2 Cut the map | `windows` | 3 | 15 | ●○○ |
-# | 3 Attend in a window | `window_attention` | 5 | 30 | ●●○ |
-# | 4 Shift the windows | `shifted_windows` | 4 | 30 | ●●● |
-# | 5 Skip what is empty | `sparse_windows` | 4 | 25 | ●●● |
-# | 6 Never make the table | `linear_attention` | 4 | 20 | ●●○ |
-# | 7 Measure well | `measurement` | 3 | 20 | ●●○ |
-# | 8 to 11 The claim | two written questions | 4 | 30 | ●●○ |
+# | 1 The bill | `attention_cost` | 3 | 15 | easy |
+# | 2 Cut the map | `windows` | 3 | 15 | easy |
+# | 3 Attend in a window | `window_attention` | 5 | 30 | medium |
+# | 4 Shift the windows | `shifted_windows` | 4 | 30 | hard |
+# | 5 Skip what is empty | `sparse_windows` | 4 | 25 | hard |
+# | 6 Never make the table | `linear_attention` | 4 | 20 | medium |
+# | 7 Measure well | `measurement` | 3 | 20 | medium |
+# | 8 to 11 The claim | two written questions | 4 | 30 | medium |
 #
 # **30 points, about three hours.** You need lab 01's attention and heads, `reshape` and `permute`.
 # With all exercises solved the notebook runs in two to three minutes on a laptop, in under 2 GB of
@@ -128,7 +128,7 @@ footprints.show_footprints(picture, filled, window=7, token=6 * 28 + 19, caption
 # not divide the map, it is *padded* with zeros first, and the padding costs as much as tokens do,
 # in the projections too.
 #
-# ### Exercise 1 · `attention_cost` · 3 points · 15 minutes · ●○○
+# ### Exercise 1 · `attention_cost` · 3 points · 15 minutes · easy
 #
 # | | |
 # |:--|:--|
@@ -381,7 +381,7 @@ figures.show_patches(picture, 56, title="Sixteen windows: sixteen short sentence
                      alt="A drawing of a slice of pizza, a panda and a house.")
 
 # %% [markdown]
-# ### Exercise 2 · `windows` · 3 points · 15 minutes · ●○○
+# ### Exercise 2 · `windows` · 3 points · 15 minutes · easy
 #
 # | | |
 # |:--|:--|
@@ -621,7 +621,7 @@ def window_reverse(windows, window, height, width):
 # $$ (r_i - r_j + M - 1)\,(2M - 1) + (c_i - c_j + M - 1) . $$
 
 # %% [markdown]
-# ### Exercise 3 · `window_attention` · 5 points · 30 minutes · ●●○
+# ### Exercise 3 · `window_attention` · 5 points · 30 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -1063,7 +1063,7 @@ footprints.show_shift(picture, side=28, window=7,
 # nothing to connect, so it is **not shifted**. The same along one axis only: a map of 7 × 21 is
 # shifted along its columns and not along its rows.
 #
-# ### Exercise 4 · `shifted_windows` · 4 points · 30 minutes · ●●●
+# ### Exercise 4 · `shifted_windows` · 4 points · 30 minutes · hard
 #
 # | | |
 # |:--|:--|
@@ -1553,7 +1553,7 @@ charts.Table(["map", "shift asked for", "largest difference", "of the gradients"
 # the group before. These keep what the group before gave them.
 
 # %% [markdown]
-# ### Exercise 5 · `sparse_windows` · 4 points · 25 minutes · ●●●
+# ### Exercise 5 · `sparse_windows` · 4 points · 25 minutes · hard
 #
 # | | |
 # |:--|:--|
@@ -2040,7 +2040,7 @@ in_windows, in_groups = slots(places, WINDOW, WINDOW**2)
 measured["padding"] = (f"{waste['padded windows'][0]:.1f} in padded windows, "
                        f"{waste['groups of equal size'][0]:.2f} in groups")
 dense = attention_cost(28, 28, DIM, HEADS, WINDOW)["flops"] // 2
-charts.Table(["", "places for tokens", "MACs of the layer"], [
+charts.Table(["computed in", "places for tokens", "MACs of the layer"], [
     ["all windows (dense)", "784", f"{dense:,}"],
     ["windows that are not empty, padded", f"{in_windows}",
      f"{4 * in_windows * DIM**2 + 2 * in_windows * 49 * DIM:,}"],
@@ -2078,7 +2078,7 @@ charts.Table(["", "places for tokens", "MACs of the layer"], [
 # And $\epsilon$? A query without a single positive entry has shares that are all zero, and $0/0$
 # is NaN. With $\epsilon = 10^{-6}$ such a token gets zeros.
 #
-# ### Exercise 6 · `linear_attention` · 4 points · 20 minutes · ●●○
+# ### Exercise 6 · `linear_attention` · 4 points · 20 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -2374,7 +2374,7 @@ charts.Table(["attention", "share of the best of 196 keys, on average", "rank of
 # Memory needs no clock. PyTorch can tell every piece that it takes (+) and gives back (−) while a
 # function runs; what a function *needs* is the most that it holds at any one time.
 #
-# ### Exercise 7 · `measurement` · 3 points · 20 minutes · ●●○
+# ### Exercise 7 · `measurement` · 3 points · 20 minutes · medium
 #
 # | | |
 # |:--|:--|

@@ -34,15 +34,15 @@
 #
 # | part | exercise | points | minutes | difficulty |
 # |:--|:--|--:|--:|:--|
-# | 1 Move the brackets | `relu_linear_attention` | 4 | 25 | ●●○ |
-# | 2 Look at neighbourhoods | `aggregation` | 3 | 15 | ●●○ |
-# | 3 Attend at several scales | `multi_scale_attention` | 4 | 25 | ●●● |
-# | 4 Mix channels, locally | `mbconv` | 3 | 15 | ●○○ |
-# | 5 Context and detail | `efficientvit_module` | 2 | 10 | ●○○ |
-# | 6 The backbone | `backbone` | 4 | 25 | ●●● |
-# | 7 A class for every pixel | `segmentation_head` | 3 | 15 | ●●○ |
-# | 8 to 9 Does it see? What does it cost? | two written questions | 4 | 30 | ●●○ |
-# | 10 Twice the resolution | `super_resolution` | 3 | 20 | ●●○ |
+# | 1 Move the brackets | `relu_linear_attention` | 4 | 25 | medium |
+# | 2 Look at neighbourhoods | `aggregation` | 3 | 15 | medium |
+# | 3 Attend at several scales | `multi_scale_attention` | 4 | 25 | hard |
+# | 4 Mix channels, locally | `mbconv` | 3 | 15 | easy |
+# | 5 Context and detail | `efficientvit_module` | 2 | 10 | easy |
+# | 6 The backbone | `backbone` | 4 | 25 | hard |
+# | 7 A class for every pixel | `segmentation_head` | 3 | 15 | medium |
+# | 8 to 9 Does it see? What does it cost? | two written questions | 4 | 30 | medium |
+# | 10 Twice the resolution | `super_resolution` | 3 | 20 | medium |
 #
 # **30 points, about three hours.** You need PyTorch (`nn.Module`, `nn.Conv2d`, matrix products) and
 # attention as in lab 01. You need not have met linear attention or MobileNets before. With all
@@ -143,7 +143,7 @@ blueprints.show_orders(64 * 64, 16, title="Same product, other brackets: 256 tim
 # 0 / 0 is NaN. A tiny $\varepsilon = 10^{-15}$ added to the denominator makes it 0. And $1/\sqrt d$
 # is not needed: it would cancel. (Convince yourself.)
 #
-# ### Exercise 1 · `relu_linear_attention` · 4 points · 25 minutes · ●●○
+# ### Exercise 1 · `relu_linear_attention` · 4 points · 25 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -418,7 +418,7 @@ charts.lines(best, {name: [shares.topk(n).values.sum(-1).mean().item() for n in 
 # this takes $192 \cdot 25 + 192 \cdot 16 = 7{,}872$ parameters. A full 5 × 5 convolution would take
 # 921,600.
 #
-# ### Exercise 2 · `aggregation` · 3 points · 15 minutes · ●●○
+# ### Exercise 2 · `aggregation` · 3 points · 15 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -650,7 +650,7 @@ class DSConv(nn.Module):
 blueprints.show_module(title="An EfficientViT module: this section builds the left half")
 
 # %% [markdown]
-# ### Exercise 3 · `multi_scale_attention` · 4 points · 25 minutes · ●●●
+# ### Exercise 3 · `multi_scale_attention` · 4 points · 25 minutes · hard
 #
 # | | |
 # |:--|:--|
@@ -864,7 +864,7 @@ class MultiScaleAttention(nn.Module):
 #
 # The block comes in two versions:
 #
-# | | first and second convolution | last convolution |
+# | kind | first and second convolution | last convolution |
 # |:--|:--|:--|
 # | ordinary | no bias, batch norm, Hardswish | no bias, batch norm |
 # | `fewer_norm=True` | **bias, no norm**, Hardswish | no bias, batch norm |
@@ -872,7 +872,7 @@ class MultiScaleAttention(nn.Module):
 # The second is used wherever attention is near. And the same block makes the map smaller: with
 # `stride=2` in the **depthwise** layer (the 1 × 1 before still sees every pixel).
 #
-# ### Exercise 4 · `mbconv` · 3 points · 15 minutes · ●○○
+# ### Exercise 4 · `mbconv` · 3 points · 15 minutes · easy
 #
 # | | |
 # |:--|:--|
@@ -1081,7 +1081,7 @@ class MBConv(nn.Module):
 # out the detail. This is the whole figure of section 3. There is no layer norm anywhere and no
 # position embedding: zeros at the border of the convolutions tell a pixel where it is.
 #
-# ### Exercise 5 · `efficientvit_module` · 2 points · 10 minutes · ●○○
+# ### Exercise 5 · `efficientvit_module` · 2 points · 10 minutes · easy
 #
 # | | |
 # |:--|:--|
@@ -1272,7 +1272,7 @@ SHALLOW = dict(widths=(16, 32, 48, 64), depths=(1, 1, 1, 1), head_dim=16)  # for
 # pixels and would end as 3 × 3, where there is nothing left to attend to. So the lab trains a
 # **shallow** one of the same blocks, with one stage less: attention gets 12 × 12 and 6 × 6 tokens.
 #
-# ### Exercise 6 · `backbone` · 4 points · 25 minutes · ●●●
+# ### Exercise 6 · `backbone` · 4 points · 25 minutes · hard
 #
 # | | |
 # |:--|:--|
@@ -1694,7 +1694,7 @@ charts.Table(["variant, 224 px", "backbone", "parameters, with classifier", "pub
 # It answers at the resolution of the largest of the three maps, here a quarter of the image's
 # side. Whoever wants every pixel enlarges the logits once more.
 #
-# ### Exercise 7 · `segmentation_head` · 3 points · 15 minutes · ●●○
+# ### Exercise 7 · `segmentation_head` · 3 points · 15 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -2295,7 +2295,7 @@ segmaps.show_segmentations(
 # shuffle** turns $3 s^2$ channels at one pixel into $3$ channels at $s \times s$ pixels, without
 # computing anything.
 #
-# ### Exercise 8 · `super_resolution` · 3 points · 20 minutes · ●●○
+# ### Exercise 8 · `super_resolution` · 3 points · 20 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -2567,7 +2567,7 @@ enlarged = {"bicubic": F.interpolate(low, scale_factor=2, mode="bicubic"),
             "yours, shipped weights": dense.predict(shipped, low)}
 quality = {name: (dense.psnr(x, fresh), dense.ssim(x, fresh)) for name, x in enlarged.items()}
 measured["psnr"] = {name: q[0] for name, q in quality.items()}
-charts.Table(["", "PSNR, dB", "SSIM", "over bicubic, dB"], [
+charts.Table(["enlarged by", "PSNR, dB", "SSIM", "over bicubic, dB"], [
     [name, f"{q[0]:.2f}", f"{q[1]:.4f}", f"{q[0] - quality['bicubic'][0]:+.2f}"]
     for name, q in quality.items()],
     title=f"Twice the resolution, {len(fresh)} drawings of {len(unseen)} kinds never trained on")

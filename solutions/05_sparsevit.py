@@ -27,15 +27,15 @@
 #
 # | part | exercise | points | minutes | difficulty |
 # |:--|:--|--:|--:|:--|
-# | 1 Score the windows | `window_scores` | 3 | 15 | ●○○ |
-# | 2 Keep the best | `keep_windows` | 3 | 15 | ●○○ |
-# | 3 Take out, put back | `gather_scatter` | 4 | 20 | ●●○ |
-# | 4 Skip, do not mask | `sparse_block` | 5 | 30 | ●●● |
-# | 5 One score, two lists | `sparse_stage` | 4 | 25 | ●●● |
-# | 6 to 7 What does the score see? | a written question | 2 | 20 | ●●○ |
-# | 8 Learn to do with less | `random_layout` | 2 | 10 | ●○○ |
-# | 9 A table of times | `predicted_seconds` | 2 | 10 | ●○○ |
-# | 10 Search | `evolve` and a written question | 5 | 35 | ●●○ |
+# | 1 Score the windows | `window_scores` | 3 | 15 | easy |
+# | 2 Keep the best | `keep_windows` | 3 | 15 | easy |
+# | 3 Take out, put back | `gather_scatter` | 4 | 20 | medium |
+# | 4 Skip, do not mask | `sparse_block` | 5 | 30 | hard |
+# | 5 One score, two lists | `sparse_stage` | 4 | 25 | hard |
+# | 6 to 7 What does the score see? | a written question | 2 | 20 | medium |
+# | 8 Learn to do with less | `random_layout` | 2 | 10 | easy |
+# | 9 A table of times | `predicted_seconds` | 2 | 10 | easy |
+# | 10 Search | `evolve` and a written question | 5 | 35 | medium |
 #
 # **30 points, about three hours.** You need windows and shifted windows (lab 02) and indexing with
 # tensors. With all exercises solved the notebook runs in one to three minutes on two cores; nothing
@@ -125,7 +125,7 @@ kept_windows.show(gallery.images, {"windows that show something": shares > 0}, t
 # other tokens, so they need other scores: from the *same* map of importance, rolled the way the
 # block rolls its tokens. Keep the two steps apart, then the second works for any importance.
 #
-# ### Exercise 1 · `window_scores` · 3 points · 15 minutes · ●○○
+# ### Exercise 1 · `window_scores` · 3 points · 15 minutes · easy
 #
 # | | |
 # |:--|:--|
@@ -349,7 +349,7 @@ def window_scores(importance, window, shift=0):
 # **Mind the floats.** $10 \cdot (1 - 0.8)$ is $2$, but in floating point it is
 # `1.9999999999999996`, and cutting that off leaves one window. Add $10^{-9}$ before you round down.
 #
-# ### Exercise 2 · `keep_windows` · 3 points · 15 minutes · ●○○
+# ### Exercise 2 · `keep_windows` · 3 points · 15 minutes · easy
 #
 # | | |
 # |:--|:--|
@@ -481,7 +481,7 @@ def keep_windows(scores, ratio):
 # Put zeros there instead, and every skipped window is erased for the rest of the network, and for
 # the segmentation head at its end.
 #
-# ### Exercise 3 · `gather_scatter` · 4 points · 20 minutes · ●●○
+# ### Exercise 3 · `gather_scatter` · 4 points · 20 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -689,7 +689,7 @@ def scatter_windows(windows, index, values):
 # shift)`, `(windows, window², window²)`, one table for each window of an image. A kept window must
 # bring *its own* table: gather the tables with the same list.
 #
-# ### Exercise 4 · `sparse_block` · 5 points · 30 minutes · ●●●
+# ### Exercise 4 · `sparse_block` · 5 points · 30 minutes · hard
 #
 # | | |
 # |:--|:--|
@@ -967,7 +967,7 @@ pair_times = measure_in_turns(ways, tokens, seconds=scale(smoke=0.1, cpu=4, gpu=
 measured["pair"] = pair_times["skipped 60%"] / pair_times["dense"]
 measured["masked"] = pair_times["masked 60%"] / pair_times["dense"]
 macs_of = {name: count_macs(way, tokens) for name, way in ways.items()}
-charts.Table(["", "MACs", "time", "of dense"], [
+charts.Table(["two blocks", "MACs", "time", "of dense"], [
     [name, f"{macs_of[name] / 1e6:,.0f} M", f"{1000 * t:.1f} ms", f"{t / pair_times['dense']:.2f}"]
     for name, t in pair_times.items()],
     title=f"Two blocks of 96 channels, {tokens.shape[1]} × {tokens.shape[2]} tokens, one thread")
@@ -988,7 +988,7 @@ charts.Table(["", "MACs", "time", "of dense"], [
 # Each pair has one ratio, and ratios must not fall within a stage: a pair may only take a *shorter
 # beginning* of the list. A pair with ratio 0 in front is computed as it always was.
 #
-# ### Exercise 5 · `sparse_stage` · 4 points · 25 minutes · ●●●
+# ### Exercise 5 · `sparse_stage` · 4 points · 25 minutes · hard
 #
 # | | |
 # |:--|:--|
@@ -1577,7 +1577,7 @@ charts.Table(["task", "net", "windows of", "magnitude, by seed", "centred, by se
 # net with its one and two pairs. Each ratio is drawn independently from 0, 0.1, …, 0.8; then the
 # ratios *of a stage* are sorted, since they must not fall.
 #
-# ### Exercise 6 · `random_layout` · 2 points · 10 minutes · ●○○
+# ### Exercise 6 · `random_layout` · 2 points · 10 minutes · easy
 #
 # | | |
 # |:--|:--|
@@ -1774,7 +1774,7 @@ charts.Table(["windows chosen by", "training", "dense"] + [f"{r:.0%} skipped" fo
 # $$ T(\text{layout}) = T_\text{rest} + \sum_{\text{stages } s} \sum_{\text{pairs } p \text{ of } s}
 #    T_s(r_{s,p}) $$
 #
-# ### Exercise 7 · `predicted_seconds` · 2 points · 10 minutes · ●○○
+# ### Exercise 7 · `predicted_seconds` · 2 points · 10 minutes · easy
 #
 # | | |
 # |:--|:--|
@@ -1916,7 +1916,7 @@ charts.lines([100 * r for r in CHOICES],
 # the net is dear (a whole validation set), a look into the table is cheap. So look first, and never
 # ask twice.
 #
-# ### Exercise 8 · `evolve` · 3 points · 20 minutes · ●●○
+# ### Exercise 8 · `evolve` · 3 points · 20 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -2269,7 +2269,7 @@ for name, layout in {"dense": uniform(0.0), **candidates}.items():
     rows.append([name, str(layout), f"{seconds_of(layout) / seconds_of(uniform(0.0)):.2f}",
                  f"{times[name] / times['dense']:.2f}",
                  f"{asked_of[layout]:.1%}" if layout in asked_of else "not asked", f"{found:.1%}"])
-charts.Table(["", "layout", "time of dense, by the table", "measured", "mIoU, validation",
+charts.Table(["chosen by", "layout", "time of dense, by the table", "measured", "mIoU, validation",
               "mIoU, other scenes"], rows, title=f"{len(asked_of)} layouts were asked")
 
 # %% experiment="search_long"

@@ -30,14 +30,14 @@
 #
 # | part | exercise | points | minutes | difficulty |
 # |:--|:--|--:|--:|:--|
-# | 1 Two views of one image | `nt_xent` | 3 | 20 | ●●○ |
-# | 2 The image tower | `image_encoder` | 4 | 25 | ●●○ |
-# | 3 An image and its caption | `clip_loss` | 4 | 20 | ●●○ |
-# | 4 The text tower | `text_encoder` | 4 | 25 | ●●○ |
-# | 5 A step of training | `train_step` | 3 | 15 | ●●○ |
-# | 6 Classify by writing | `zero_shot_classifier` | 3 | 15 | ●●○ |
-# | 7 Does it read? | `hard_negative_loss`, a written question | 5 | 30 | ●●○ |
-# | 8 The shape of the space | `alignment_uniformity`, a written question | 4 | 25 | ●●○ |
+# | 1 Two views of one image | `nt_xent` | 3 | 20 | medium |
+# | 2 The image tower | `image_encoder` | 4 | 25 | medium |
+# | 3 An image and its caption | `clip_loss` | 4 | 20 | medium |
+# | 4 The text tower | `text_encoder` | 4 | 25 | medium |
+# | 5 A step of training | `train_step` | 3 | 15 | medium |
+# | 6 Classify by writing | `zero_shot_classifier` | 3 | 15 | medium |
+# | 7 Does it read? | `hard_negative_loss`, a written question | 5 | 30 | medium |
+# | 8 The shape of the space | `alignment_uniformity`, a written question | 4 | 25 | medium |
 #
 # **30 points, about three hours.** You need PyTorch, cross-entropy, and the Vision Transformer of
 # lab 01. With all exercises solved the notebook runs in about four minutes on two cores; nothing is
@@ -140,7 +140,7 @@ figures.show_images(torch.cat([things.images, first, second]), [*things.captions
 # **temperature** $\tau$ says how much a small lead in similarity should count: cosines lie between
 # −1 and 1, and without dividing by a small $\tau$ not even a perfect network could be sure.
 #
-# ### Exercise 1 · `nt_xent` · 3 points · 20 minutes · ●●○
+# ### Exercise 1 · `nt_xent` · 3 points · 20 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -360,7 +360,7 @@ charts.Table(["frozen tower, linear layer on top", "2 labels a thing", "10 label
 # of the GELU, $x \cdot \sigma(1.702\,x)$. Also given: `initialise(self)`, which fills all
 # parameters as CLIP's code does. Call it last; until then use `torch.empty`.
 #
-# ### Exercise 2 · `image_encoder` · 4 points · 25 minutes · ●●○
+# ### Exercise 2 · `image_encoder` · 4 points · 25 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -704,7 +704,7 @@ class ImageEncoder(nn.Module):
 # The temperature is **learned**: $e^s = 1/\tau$, and `logit_scale` is $s$, a parameter that starts
 # at $\ln(1/0.07)$. It is kept as a logarithm so that no step of the optimiser can make it negative.
 #
-# ### Exercise 3 · `clip_loss` · 4 points · 20 minutes · ●●○
+# ### Exercise 3 · `clip_loss` · 4 points · 20 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -894,7 +894,7 @@ charts.Table(["caption", *map(str, range(9)), "…"], [
 # caption. It stands at a different place in every row; CLIP finds it with `argmax`, since it has
 # the largest number. What is padded behind it cannot disturb: the mask hides it.
 #
-# ### Exercise 4 · `text_encoder` · 4 points · 25 minutes · ●●○
+# ### Exercise 4 · `text_encoder` · 4 points · 25 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -1199,7 +1199,7 @@ class TextEncoder(nn.Module):
 # gradient outside of the range, so a parameter that has once left it never comes back. Clamp the
 # **parameter**, without a gradient.
 #
-# ### Exercise 5 · `train_step` · 3 points · 15 minutes · ●●○
+# ### Exercise 5 · `train_step` · 3 points · 15 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -1511,7 +1511,7 @@ retrieval.show_search(asked, wall, cosines, best=5,
 # each caption's vector to length 1, take the mean, and scale the mean to length 1 again, for the
 # mean of unit vectors is shorter, the more they disagree.
 #
-# ### Exercise 6 · `zero_shot_classifier` · 3 points · 15 minutes · ●●○
+# ### Exercise 6 · `zero_shot_classifier` · 3 points · 15 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -1729,7 +1729,7 @@ for label, held_out, style in (("pairs of training", False, "noto"),
         right.setdefault(name, {})[label] = retrieval.top1(scores)
 measured["right"] = right
 columns = list(right["supervised"])
-charts.Table(["", *columns], [[name, *[f"{r[c]:.0%}" for c in columns]]
+charts.Table(["net", *columns], [[name, *[f"{r[c]:.0%}" for c in columns]]
              for name, r in right.items()],
              title="Which of 100 pairs of things is in the image? Chance is 1%")
 
@@ -1763,7 +1763,7 @@ ordered = pairs.pair_scenes(scale(smoke=20, cpu=1000, gpu=1000), split="test", s
 measured["order"], vectors = word_order(model, ordered)
 turned = text_vectors(model, [pairs.swapped(c) for c in ordered.captions])
 others = vectors.roll(1, 0)
-charts.Table(["", "mean cosine with the caption"], [
+charts.Table(["compared with", "mean cosine with the caption"], [
     ["the same caption with its things exchanged", f"{(vectors * turned).sum(-1).mean():.3f}"],
     ["another caption", f"{(vectors * others).sum(-1).mean():.3f}"]],
     title=f"True caption against exchanged one: right in {measured['order']:.1%} of "
@@ -1783,7 +1783,7 @@ charts.Table(["", "mean cosine with the caption"], [
 #        \frac{e^{S_{ii}}}{\sum_j e^{S_{ij}} + \sum_j e^{S'_{ij}}}
 #      + \frac1N \sum_i -\log \frac{e^{S_{ii}}}{\sum_j e^{S_{ji}}} \right] $$
 #
-# ### Exercise 7 · `hard_negative_loss` · 3 points · 15 minutes · ●●○
+# ### Exercise 7 · `hard_negative_loss` · 3 points · 15 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -2029,7 +2029,7 @@ charts.Table(["ten things", "seed", "pairs of training", "unseen pairs",
 #    \text{uniformity} = \log \frac{2}{N(N-1)} \sum_{i<j} e^{-t\, \|\hat{\mathbf{x}}_i - \hat{\mathbf{x}}_j\|^2},
 #    \quad t = 2 $$
 #
-# ### Exercise 8 · `alignment_uniformity` · 2 points · 15 minutes · ●○○
+# ### Exercise 8 · `alignment_uniformity` · 2 points · 15 minutes · easy
 #
 # | | |
 # |:--|:--|
@@ -2200,7 +2200,7 @@ def spread(net, key, form="{:.0%}"):
 
 variants = ("CLIP", "one direction", "without length 1", "temperature 1", "hard negatives",
             "linear probe", "supervised")
-charts.Table(["", "seen pairs", "unseen pairs", "unseen style", "both unseen",
+charts.Table(["net", "seen pairs", "unseen pairs", "unseen style", "both unseen",
               "one thing, unseen style", "alignment", "uniformity of images"], [
     [name, *[spread(name, key) for key in ("seen", "unseen pairs", "unseen style", "both unseen",
                                            "one thing, unseen style")],

@@ -29,14 +29,14 @@
 #
 # | part | exercise | points | minutes | difficulty |
 # |:--|:--|--:|--:|:--|
-# | 1 Hide | `random_masking` | 4 | 20 | ●●○ |
-# | 2 Put back | `put_back` | 3 | 15 | ●●○ |
-# | 3 Encode what is visible | `mae_encoder` | 5 | 25 | ●●● |
-# | 4 Decode everything | `mae_decoder`, a written question | 6 | 35 | ●●○ |
-# | 5 What to predict, and where | `mae_loss` | 4 | 20 | ●●○ |
-# | 6 See what it paints | `reconstruct` | 3 | 15 | ●●○ |
-# | 7 Few labels | `classifier` | 3 | 15 | ●●○ |
-# | 8 How much to hide | a written question | 2 | 20 | ●●○ |
+# | 1 Hide | `random_masking` | 4 | 20 | medium |
+# | 2 Put back | `put_back` | 3 | 15 | medium |
+# | 3 Encode what is visible | `mae_encoder` | 5 | 25 | hard |
+# | 4 Decode everything | `mae_decoder`, a written question | 6 | 35 | medium |
+# | 5 What to predict, and where | `mae_loss` | 4 | 20 | medium |
+# | 6 See what it paints | `reconstruct` | 3 | 15 | medium |
+# | 7 Few labels | `classifier` | 3 | 15 | medium |
+# | 8 How much to hide | a written question | 2 | 20 | medium |
 #
 # **30 points, about three hours.** You need PyTorch and the Vision Transformer of lab 01. With all
 # exercises solved the notebook runs in about three minutes on two cores; nothing is downloaded.
@@ -132,7 +132,7 @@ reconstructions.show_rows({"what the network sees": reconstructions.hide(riddles
 # `restore` says where somebody stands. You will need `restore` to put everything back, and it
 # gives the mask for free: hidden is who stands at place `kept` or later.
 #
-# ### Exercise 1 · `random_masking` · 4 points · 20 minutes · ●●○
+# ### Exercise 1 · `random_masking` · 4 points · 20 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -391,7 +391,7 @@ reconstructions.show_rows(rows, title="Three ways to hide 75%: scattered, in one
 # learns to paint an average patch, because it cannot know where anything is. This mistake is worth
 # a test of its own.
 #
-# ### Exercise 2 · `put_back` · 3 points · 15 minutes · ●●○
+# ### Exercise 2 · `put_back` · 3 points · 15 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -593,7 +593,7 @@ def initialise(module):
             nn.init.normal_(parameter, std=0.02)
 
 # %% [markdown]
-# ### Exercise 3 · `mae_encoder` · 5 points · 25 minutes · ●●●
+# ### Exercise 3 · `mae_encoder` · 5 points · 25 minutes · hard
 #
 # | | |
 # |:--|:--|
@@ -923,7 +923,7 @@ charts.Table(["hidden", "tokens in the blocks", "MACs of one image", f"time of {
 # 4. blocks, norm, and `pred`, a linear layer to the values of a patch;
 # 5. what came out for the class token is dropped.
 #
-# ### Exercise 4 · `mae_decoder` · 4 points · 20 minutes · ●●○
+# ### Exercise 4 · `mae_decoder` · 4 points · 20 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -1348,7 +1348,7 @@ def unpatchify(patches, patch_size, rows):
                             q=patch_size, h=rows)
 
 # %% [markdown]
-# ### Exercise 5 · `mae_loss` · 4 points · 20 minutes · ●●○
+# ### Exercise 5 · `mae_loss` · 4 points · 20 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -1604,7 +1604,7 @@ charts.lines(chart_steps, {"your net": [smooth[i - 1] for i in chart_steps]}, xl
 # pictures of such networks borrow them, and look better than they should. With
 # `normalised=False`, for networks that were trained on pixels as they are, nothing is borrowed.
 #
-# ### Exercise 6 · `reconstruct` · 3 points · 15 minutes · ●●○
+# ### Exercise 6 · `reconstruct` · 3 points · 15 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -1829,7 +1829,7 @@ reconstructions.show_rows({"visible": visible, "yours": early, "shipped": painte
 #   asked to say anything;
 # * the encoder's last norm is taken out, and a new layer norm stands **after the mean**.
 #
-# ### Exercise 7 · `classifier` · 3 points · 15 minutes · ●●○
+# ### Exercise 7 · `classifier` · 3 points · 15 minutes · medium
 #
 # | | |
 # |:--|:--|

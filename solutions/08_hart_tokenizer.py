@@ -31,14 +31,14 @@
 #
 # | part | exercise | points | minutes | difficulty |
 # |:--|:--|--:|--:|:--|
-# | 1 Vectors from a list | `nearest_codes` | 2 | 10 | ●○○ |
-# | 2 A step without a slope | `straight_through` | 4 | 25 | ●●○ |
-# | 3 Reading a stack of scales | `partial_sums` | 4 | 25 | ●●○ |
-# | 4 Writing it | `residual_quantize` | 5 | 25 | ●●● |
-# | 5 Codes nobody uses | `codebook_use` | 4 | 20 | ●●○ |
-# | 6 What is left | `hybrid_latent` | 2 | 10 | ●○○ |
-# | 7 One decoder, two kinds of latents | `train_step` | 4 | 25 | ●●○ |
-# | 8 How far from the original? | `frechet_distance`, a written question | 5 | 35 | ●●○ |
+# | 1 Vectors from a list | `nearest_codes` | 2 | 10 | easy |
+# | 2 A step without a slope | `straight_through` | 4 | 25 | medium |
+# | 3 Reading a stack of scales | `partial_sums` | 4 | 25 | medium |
+# | 4 Writing it | `residual_quantize` | 5 | 25 | hard |
+# | 5 Codes nobody uses | `codebook_use` | 4 | 20 | medium |
+# | 6 What is left | `hybrid_latent` | 2 | 10 | easy |
+# | 7 One decoder, two kinds of latents | `train_step` | 4 | 25 | medium |
+# | 8 How far from the original? | `frechet_distance`, a written question | 5 | 35 | medium |
 #
 # **30 points, about three hours.** You need PyTorch, autoencoders, and cross-correlation (`nn.Conv2d`).
 # With all exercises solved the notebook runs in about three minutes on two cores; nothing is
@@ -130,7 +130,7 @@ scale_figures.show_rows(dict(zip(SHOWN, by_image)), names,
 # same for every code; it needs one matrix product and no array of all differences. A token costs
 # $\log_2 V$ bits, however long the vector.
 #
-# ### Exercise 1 · `nearest_codes` · 2 points · 10 minutes · ●○○
+# ### Exercise 1 · `nearest_codes` · 2 points · 10 minutes · easy
 #
 # | | |
 # |:--|:--|
@@ -283,7 +283,7 @@ scale_figures.show_rows({**rows, "original,\n24 bits a pixel": sheet.images},
 # four times more gently: the encoder has the image to think of as well. Both terms have the same
 # *value*; they differ in **who moves**.
 #
-# ### Exercise 2 · `straight_through` · 4 points · 25 minutes · ●●○
+# ### Exercise 2 · `straight_through` · 4 points · 25 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -496,7 +496,7 @@ curves = {kind: toy(kind, scale(smoke=5, cpu=600, gpu=2000)) for kind in (
     "no straight-through", "straight-through", "no quantisation")}
 scale_figures.show_losses(curves, smooth=20, ylabel="squared error of the image",
                           title="Without a gradient through the codes the encoder learns little")
-charts.Table(["", "squared error of the image, mean of the last 50 steps"], [
+charts.Table(["training", "squared error of the image, mean of the last 50 steps"], [
     [kind, f"{np.mean(values[-50:]):.4f}"] for kind, values in curves.items()])
 
 # %% [markdown]
@@ -538,7 +538,7 @@ class Phi(nn.Conv2d):
         return 0.5 * x + 0.5 * super().forward(x)
 
 # %% [markdown]
-# ### Exercise 3 · `partial_sums` · 4 points · 25 minutes · ●●○
+# ### Exercise 3 · `partial_sums` · 4 points · 25 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -902,7 +902,7 @@ scale_figures.show_rows(rows, title="Averages of an image, enlarged by your func
 # surface to draw it. And what is subtracted is what the reader will really see, its errors included;
 # the next scale then corrects those as well.
 #
-# ### Exercise 4 · `residual_quantize` · 5 points · 25 minutes · ●●●
+# ### Exercise 4 · `residual_quantize` · 5 points · 25 minutes · hard
 #
 # | | |
 # |:--|:--|
@@ -1142,7 +1142,7 @@ scale_figures.show_rows({
 # alike, 1 if one is used alone. The cure is simple: every so often, put the codes that were not used
 # where vectors are that had to be said, at **any** scale. Then somebody will choose them.
 #
-# ### Exercise 5 · `codebook_use` · 4 points · 20 minutes · ●●○
+# ### Exercise 5 · `codebook_use` · 4 points · 20 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -1454,7 +1454,7 @@ scale_figures.show_losses({label: run[0] for label, run in runs.items()}, ylabel
                           title="Perplexity while a fresh codebook of 256 codes learns")
 scale_figures.show_use({label: run[1] for label, run in runs.items()},
                        title="How often each code is chosen in the last 30 steps")
-charts.Table(["", "perplexity, last step", "codes of 256 never chosen in the last 30 steps",
+charts.Table(["codebook", "perplexity, last step", "codes of 256 never chosen in the last 30 steps",
               "share of the most chosen code", "squared error of the latent"], [
     [label, f"{run[0][-1]:.0f}", int((run[1] == 0).sum()), f"{run[1].max() / run[1].sum():.0%}",
      f"{run[2]:.4f}"] for label, run in runs.items()])
@@ -1482,7 +1482,7 @@ charts.Table(["", "perplexity, last step", "codes of 256 never chosen in the las
 # also smaller than the latent. Drawing a small correction is much easier than drawing a
 # whole latent; that is HART's bet.
 #
-# ### Exercise 6 · `hybrid_latent` · 2 points · 10 minutes · ●○○
+# ### Exercise 6 · `hybrid_latent` · 2 points · 10 minutes · easy
 #
 # | | |
 # |:--|:--|
@@ -1674,7 +1674,7 @@ scale_figures.show_maps(gallery.images, {
 # 4. step on reconstruction loss + $w \cdot$ codebook loss, where the codebook loss is that of **all**
 #    images: codes have to be learned for every latent.
 #
-# ### Exercise 7 · `train_step` · 4 points · 25 minutes · ●●○
+# ### Exercise 7 · `train_step` · 4 points · 25 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -2064,7 +2064,7 @@ print(f"perplexity of all codes: {perplexity(written):.0f} of {len(model.quantiz
 # $(\mathbf{C}_1 \mathbf{C}_2)^{1/2}$ is the sum of the square roots of the eigenvalues of
 # $\mathbf{C}_1 \mathbf{C}_2$, and these are real and not negative (up to rounding).
 #
-# ### Exercise 8 · `frechet_distance` · 3 points · 20 minutes · ●●○
+# ### Exercise 8 · `frechet_distance` · 3 points · 20 minutes · medium
 #
 # | | |
 # |:--|:--|

@@ -39,15 +39,15 @@
 #
 # | part | exercise | points | minutes | difficulty |
 # |:--|:--|--:|--:|:--|
-# | 1 Who may look at whom | `next_scale_mask` | 3 | 15 | ●○○ |
-# | 2 Where a token lies | `scale_angles` | 4 | 25 | ●●○ |
-# | 3 Making the caption count | `guide` | 3 | 10 | ●○○ |
-# | 4 Codes by lot | `keep_likely` | 3 | 20 | ●●○ |
-# | 5 Nothing is computed twice | `attend` | 4 | 25 | ●●○ |
-# | 6 The loop | `generate` | 4 | 25 | ●●● |
-# | 7 Training both halves | `noise_and_target` | 3 | 20 | ●●○ |
-# | 8 Eight steps | `denoise` | 4 | 25 | ●●● |
-# | 9 Measured | two written questions | 2 | 20 | ●●○ |
+# | 1 Who may look at whom | `next_scale_mask` | 3 | 15 | easy |
+# | 2 Where a token lies | `scale_angles` | 4 | 25 | medium |
+# | 3 Making the caption count | `guide` | 3 | 10 | easy |
+# | 4 Codes by lot | `keep_likely` | 3 | 20 | medium |
+# | 5 Nothing is computed twice | `attend` | 4 | 25 | medium |
+# | 6 The loop | `generate` | 4 | 25 | hard |
+# | 7 Training both halves | `noise_and_target` | 3 | 20 | medium |
+# | 8 Eight steps | `denoise` | 4 | 25 | hard |
+# | 9 Measured | two written questions | 2 | 20 | medium |
 #
 # **30 points, about three hours.** You need PyTorch, attention (lab 01) and the tokenizer of lab 08.
 # With all exercises solved the notebook runs in about a minute on two cores; nothing is downloaded.
@@ -154,7 +154,7 @@ hart_views.show_scales([*drawn, with_residual], test_captions, names,
 #
 # **What to expect.** With `True` painted blue: a staircase whose steps grow, 4, 1, 4, 9, …, tokens wide.
 #
-# ### Exercise 1 · `next_scale_mask` · 3 points · 15 minutes · ●○○
+# ### Exercise 1 · `next_scale_mask` · 3 points · 15 minutes · easy
 #
 # | | |
 # |:--|:--|
@@ -315,7 +315,7 @@ hart_views.show_mask(next_scale_mask(blocks), blocks, ["caption", "1 × 1", "2 �
 # it needs no table of learned positions. (HART's code takes $i \cdot S / s$, the corner of the share; the
 # middle is used here so that coarse tokens are not shifted to one side.)
 #
-# ### Exercise 2 · `scale_angles` · 4 points · 25 minutes · ●●○
+# ### Exercise 2 · `scale_angles` · 4 points · 25 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -515,7 +515,7 @@ hart_views.show_places({
 # than what ground the image has, and pushing it would make all images of a caption alike. (VAR and HART count like this: $w = 0$
 # means none. Others write $\ell_{\text{free}} + s\,(\ell_{\text{given}} - \ell_{\text{free}})$ with $s = 1 + t$.)
 #
-# ### Exercise 3 · `guide` · 3 points · 10 minutes · ●○○
+# ### Exercise 3 · `guide` · 3 points · 10 minutes · easy
 #
 # | | |
 # |:--|:--|
@@ -663,7 +663,7 @@ charts.Table(["caption", *shown], [[caption, *(f"{p[i]:.0%}" for p in shown.valu
 # A code that is not kept gets the logit $-\infty$, so that its probability is exactly 0. HART uses both, $k = 600$ or 300 of
 # 4,096 codes and $p = 0.96$; first top-k, then top-p among the probabilities *of those that are left*.
 #
-# ### Exercise 4 · `keep_likely` · 3 points · 20 minutes · ●●○
+# ### Exercise 4 · `keep_likely` · 3 points · 20 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -857,7 +857,7 @@ def rotate(x, angles):
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
 
 # %% [markdown]
-# ### Exercise 5 · `attend` · 4 points · 25 minutes · ●●○
+# ### Exercise 5 · `attend` · 4 points · 25 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -1137,7 +1137,7 @@ print(f"{1000 * seconds['cache']:.0f} ms with cache, {1000 * seconds['no cache']
 # | `painter.shrink(total, k)` | a map averaged down to scale `k`: `(batch, tokens, dim)` |
 # | `painter.decode(total)` | images `(batch, 3, size, size)` |
 #
-# ### Exercise 6 · `generate` · 4 points · 25 minutes · ●●●
+# ### Exercise 6 · `generate` · 4 points · 25 minutes · hard
 #
 # | | |
 # |:--|:--|
@@ -1603,7 +1603,7 @@ hart_views.show_scales(rows, test_captions, ["greedy", "by lot", "by lot", "by l
 #
 # $$ L = L_{\text{codes}} + 0.1 \cdot L_{\text{residual}} $$
 #
-# ### Exercise 7 · `noise_and_target` · 3 points · 20 minutes · ●●○
+# ### Exercise 7 · `noise_and_target` · 3 points · 20 minutes · medium
 #
 # | | |
 # |:--|:--|
@@ -1936,7 +1936,7 @@ hart_views.show_scales([generate(Painter(net, guide, keep_likely, None), few, 0,
 # Why are eight enough here, where an image from noise needs 30 to 50? Because nearly everything has been said already: the
 # codes know what is to be seen and where. What is left is small, and every token's residual is drawn by itself.
 #
-# ### Exercise 8 · `denoise` · 4 points · 25 minutes · ●●●
+# ### Exercise 8 · `denoise` · 4 points · 25 minutes · hard
 #
 # | | |
 # |:--|:--|

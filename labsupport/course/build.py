@@ -25,6 +25,7 @@ from labsupport.course.judge_cell import bound_names
 from labsupport.course.lab import BEGIN, END, KINDS, Lab, LabCell
 from labsupport.course.points_told import check_parts_told, points_text, with_points
 from labsupport.course.publication import colab_cells
+from labsupport.course.readable import check_readable, with_named_box
 
 CONTRACT_MARK = "<!-- contract -->"  # stands for contract.md in a lab's source
 ASSERTION = "from labsupport.notebook.solved import solved; solved({})"
@@ -81,6 +82,7 @@ def dump(notebook: NotebookNode) -> str:
 def build_notebook(lab: Lab, notebooks: Path, repository: str = "") -> Path:
     """Write the student's notebook and return its path. Rebuilding gives the same bytes."""
     check_parts_told(lab)
+    check_readable(lab)
     path = notebooks / f"{lab.stem}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(dump(student_notebook(lab, repository)), encoding="utf-8")
@@ -132,7 +134,7 @@ def _cell(cell: LabCell, lab: Lab) -> NotebookNode:
     if cell.kind == "judge":
         source = graded_line(cell, _defined(lab.one("exercise", cell.name)))
     if cell.kind == "prose":
-        source = with_points(cell, lab).replace(CONTRACT_MARK, _contract())
+        source = with_named_box(with_points(cell, lab)).replace(CONTRACT_MARK, _contract())
     metadata: dict = {"labsupport": {"kind": cell.kind}}
     if cell.kind == "check":  # folded: it is run before it is read
         source = f"# @title Check of {cell.name}\n{source}"

@@ -17,10 +17,12 @@ from matplotlib.figure import Figure
 VIEW = "application/vnd.jupyter.widget-view+json"
 SHARP = 2  # pixels drawn for each that is laid out: sharp on screens of high resolution
 # In JupyterLab and Notebook a widget without its kernel is an error message, in an output that has
-# the class itself: it is hidden. While the widget lives, inside its output, the still picture is.
+# the class itself: it is hidden. While the widget lives, inside its output, the still picture and
+# its words are.
 _STYLE = """<style>
 .jp-OutputArea-child:has(> .jupyter-widgets) { display: none; }
-.jp-OutputArea-child:has(> * > .jupyter-widgets) + .jp-OutputArea-child { display: none; }
+.jp-OutputArea-child:has(> * > .jupyter-widgets) + .jp-OutputArea-child,
+.jp-OutputArea-child:has(> * > .jupyter-widgets) + * + .jp-OutputArea-child { display: none; }
 </style>"""
 
 

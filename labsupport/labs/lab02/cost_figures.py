@@ -82,15 +82,12 @@ def show_costs(
             title="exponent of N", fontsize=10, loc="upper center", bbox_to_anchor=(0.5, -0.16)
         )
     said = [
-        f"{label}: "
-        + listed(
-            f"{variant} grows with exponent {fit[key][0]:.2f}" for variant, fit in fits.items()
-        )
+        f"{label}, {listed(f'{variant} {fit[key][0]:.2f}' for variant, fit in fits.items())}"
         for key, label, _ in PANELS
     ]
     words = (
         f"Three charts with logarithmic axes against {ticks[0]:,} to {ticks[-1]:,} tokens N. "
-        f"{'; '.join(said)}."
+        f"Exponents of N: {'; '.join(said)}."
     )
     if large:
         words += f" Memory and time are fitted from {large:,} tokens on; the range below is shaded."

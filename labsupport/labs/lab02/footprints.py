@@ -10,7 +10,7 @@ from torch import Tensor
 from labsupport.notebook.plot.ending import finish
 from labsupport.notebook.plot.images import pixels
 from labsupport.notebook.plot.style import BLUE, GREEN, ORANGE, PURPLE, RED, frame_of
-from labsupport.notebook.plot.words import listed
+from labsupport.notebook.plot.words import counted, listed
 
 VARIANTS = ("softmax", "window", "shifted window", "sparse window", "linear")
 COLOURS = dict(zip(VARIANTS, (RED, BLUE, PURPLE, ORANGE, GREEN)))
@@ -129,7 +129,7 @@ def heard_in_words(heard: Tensor) -> str:
         return "nothing, for the token is empty"
     places = heard.nonzero()
     (top, left), (bottom, right) = places.amin(0).tolist(), places.amax(0).tolist()
-    return f"{len(places):,} tokens, in rows {top} to {bottom}, columns {left} to {right}"
+    return f"{counted(len(places), 'token')}, in rows {top} to {bottom}, columns {left} to {right}"
 
 
 def show_shift(image: Tensor, side: int, window: int, *, title: str = "") -> None:
@@ -158,8 +158,8 @@ def show_shift(image: Tensor, side: int, window: int, *, title: str = "") -> Non
         draw(side - shift, color=ORANGE, linewidth=3)
     words = (
         f"The image three times under a grid, {side} × {side} tokens: cut into windows of {window} "
-        f"× {window}; cut {shift} tokens further down and right, so that windows at the rim are "
-        f"smaller; and rolled by {shift} tokens, so that all windows are equal again and a thick "
-        "line shows where opposite rims of the image meet inside the last windows."
+        f"× {window}; cut {counted(shift, 'token')} further down and right, so that windows at the "
+        "rim are smaller; and rolled as far, so that all windows are equal again and a thick line "
+        "shows where opposite rims of the image meet inside the last windows."
     )
     finish(fig, title, words)

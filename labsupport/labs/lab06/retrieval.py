@@ -156,8 +156,8 @@ def show_training(
         ax.grid(alpha=0.25)
     steps = range(len(loss))
     words = (
-        f"Left, the loss in nats against the step {course(steps, loss)}; a dotted line at "
-        f"{guess:.2f} is what guessing among {batch_size} gives. Right, the learned scale "
+        f"Left, the loss in nats by step: it {course(steps, loss)}; a dotted line at "
+        f"{guess:.2f} is what guessing among {batch_size} gives. Right, the learned scale: it "
         f"{course(range(len(scales)), scales)}."
     )
     finish(fig, title, words)

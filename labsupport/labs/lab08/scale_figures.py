@@ -136,7 +136,7 @@ def show_scales(
     ax.grid(alpha=0.25, axis="y")
     said = listed(f"{scale} × {scale} {value:.1f}" for scale, value in zip(scales, psnr))
     words = (
-        f"PSNR in dB after each scale, rising step by step: {said}. A dashed line leads on to "
+        f"Up: PSNR in dB; across: the scales, coarse to fine. {said}. A dashed line leads on to "
         f"{hybrid:.1f} with the residual tokens."
     )
     show(fig, entitled(title, words))

@@ -56,7 +56,7 @@ def loglog_fit(
     told = [f"{label} with exponent {slope:.2f}" for label, slope in exponents.items()]
     words = (
         f"Both axes logarithmic; up: {ylabel}; across: {xlabel}, {number(min(x))} to "
-        f"{number(max(x))}. Each lies along a straight line, drawn thin: {listed(told)}."
+        f"{number(max(x))}. Straight lines, thin, are fitted: {listed(told)}."
     )
     show(fig, entitled(title, words))
     return exponents
@@ -165,7 +165,11 @@ def draw_runs(
     deviations = [stdev(run) if len(run) > 1 else 0.0 for run in runs]
     means = [mean(run) for run in runs]
     look = line_of(number, colour)
-    ax.errorbar(x, means, yerr=deviations, capsize=4, ecolor=EDGE, label=label, **look)
+    drawn = ax.errorbar(x, means, yerr=deviations, capsize=4, ecolor=EDGE, label=label, **look)
+    for part in (*drawn[1], *drawn[2]):  # caps and bars are thin and have no rim
+        part.set(path_effects=[], linewidth=1.2)
+    for cap in drawn[1]:
+        cap.set_markeredgewidth(1.2)
 
 
 def scaling_curves(
@@ -252,6 +256,8 @@ class Table:
 
     def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = ""):
         self.columns, self.title = list(columns), title
+        if not all(str(name).strip() for name in self.columns):
+            raise ValueError("columns: one has no name; it is read aloud before each of its values")
         self.rows = [[str(value) for value in row] for row in rows]
         for row in self.rows:
             if len(row) != len(self.columns):
@@ -271,11 +277,11 @@ class Table:
         def line(values: Sequence[str], tag: str) -> str:
             return (
                 "<tr>"
-                + "".join(f'<{tag} style="{cell}">{escape(value)}</{tag}>' for value in values)
+                + "".join(f'<{tag} style="{cell}">{escape(value)}</{tag[:2]}>' for value in values)
                 + "</tr>"
             )
 
         head = f"<caption><b>{escape(self.title)}</b></caption>" if self.title else ""
         body = "".join(line(row, "td") for row in self.rows)
-        names = line(self.columns, "th")
+        names = line(self.columns, 'th scope="col"')
         return f"<table>{head}<thead>{names}</thead><tbody>{body}</tbody></table>"
