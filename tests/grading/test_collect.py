@@ -5,12 +5,14 @@ import io
 import json
 import os
 import re
+import shutil
 import stat
 import struct
 import subprocess
 import sys
 import zipfile
 import zlib
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -22,22 +24,31 @@ from labsupport.errors import CourseError
 from labsupport.grading.collect.archive import ArchiveLimits, Refused, open_source, safe_parts
 from labsupport.grading.collect.collect import collect
 from labsupport.grading.collect.ids import safe_id
-from labsupport.grading.ledger.course_directory import init_course
+from labsupport.grading.ledger.course_directory import course_api, init_course
+from labsupport.grading.ledger.gradebook import db_url, open_gradebook
 from labsupport.grading.ledger.store import only_run
 
 STEM = "90_mini"
 UTC = datetime.timezone.utc
+FILES = [f"{STEM}.ipynb", "submission_secret.txt", "timestamp.txt"]
 EVENING = datetime.datetime(2026, 1, 31, 20, 0)
 
 
-@pytest.fixture
-def course(mini_path, tmp_path):
-    """A course of two labs, 90_mini and 91_other."""
-    folder = tmp_path / "course"
+@pytest.fixture(scope="module")
+def made(mini_path, tmp_path_factory):
+    """A course of two labs, 90_mini and 91_other, with an empty gradebook: that takes long."""
+    folder = tmp_path_factory.mktemp("made") / "course"
     init_course(folder, mini_path.parent)
     other = mini_path.read_text().replace('"90"', '"91"')
     (folder / "labs" / "91_other.py").write_text(other)
+    with course_api(folder) as api:
+        open_gradebook(db_url(folder, api.config))
     return folder
+
+
+@pytest.fixture
+def course(made, tmp_path):
+    return Path(shutil.copytree(made, tmp_path / "course"))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +84,7 @@ def filed(course, student, stem=STEM):
 
 def times(course, student, stem=STEM):
     path = course / "submitted" / student / stem / "timestamp.txt"
-    return path.read_text() if path.exists() else None
+    return path.read_text() or None
 
 
 def by_student(result):
@@ -116,7 +127,9 @@ def test_canvas(course, work, tmp_path):
         "4713",
         "4714",
     ]
-    assert sorted(p.name for p in (course / "submitted/4714" / STEM).iterdir()) == [f"{STEM}.ipynb"]
+    assert sorted(p.name for p in (course / "submitted/4714" / STEM).iterdir()) == FILES
+    late = course / "submitted/4712" / STEM / "late.txt"
+    assert late.read_text() == "late, says Canvas\n"
 
 
 def test_canvas_without_names(course, work, tmp_path):
@@ -519,7 +532,7 @@ def test_hostile_names(course, work, tmp_path, case):
     ((shown, why),) = result.refused
     assert reason in why and shown.isprintable() and not result.complete
     assert filed(course, "1") == work("good")
-    assert new_files(tmp_path, before) == {"a.zip", "90_mini.ipynb", "90_mini.json", "lock"}
+    assert new_files(tmp_path, before) == {"a.zip", *FILES, "90_mini.json", "lock"}
 
 
 def tree(top):
@@ -628,7 +641,7 @@ def test_hostile_entries(course, work, tmp_path, attack):
     told = [why for _, why in result.refused] + [s.note for s in result.lines if not s.good]
     assert len(told) == 1 and HOSTILE[attack] in told[0] and "\n" not in told[0]
     assert filed(course, "1") == work("good") and not result.complete
-    assert new_files(tmp_path, before) == {"90_mini.ipynb", "90_mini.json", "lock"}
+    assert new_files(tmp_path, before) == {*FILES, "90_mini.json", "lock"}
 
 
 def test_entries_that_overlap_cannot_unpack_without_end(course, tmp_path):

@@ -1,6 +1,5 @@
 """Choice among a student's notebooks: the lab's by its name, by its metadata, the newest."""
 
-import json
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from labsupport.answers.text import one_line
 from labsupport.grading.collect.archive import Refused
 from labsupport.grading.collect.handin import HandIn, Notebook
+from labsupport.grading.submission.reading import Unreadable, json_of
 
 
 @dataclass
@@ -111,8 +111,8 @@ def lab_named(name: str, labs: dict[str, str]) -> str:
 def lab_within(data: bytes, labs: dict[str, str]) -> str:
     """The stem of the lab that a notebook says it is in its metadata, or ""."""
     try:
-        loaded = json.loads(data)
+        loaded = json_of(data)
         number = loaded["metadata"]["labsupport"]["lab"]
-    except (ValueError, RecursionError, KeyError, TypeError):
+    except (Unreadable, KeyError, TypeError):
         return ""  # damaged: whoever grades it will say so
     return next((stem for stem, own in labs.items() if own == number), "")

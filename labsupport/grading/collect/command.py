@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from labsupport.grading.collect.collect import Collected
+from labsupport.grading.collect.collect import Collected, Line
 
 COLOURS = {"filed": "green", "replaced": "green", "unchanged": "dim", "not filed": "red"}
 
@@ -25,7 +25,7 @@ def show(console: Console, result: Collected, folder: Path) -> None:
             line.lab[:2],
             line.when,
             f"[{colour}]{line.outcome}[/{colour}]",
-            escape(line.note or line.file),
+            escape(line.note if line.good and line.note else _why(line)),
         )
     console.print(table)
     for name, reason in result.refused:
@@ -40,7 +40,7 @@ def show(console: Console, result: Collected, folder: Path) -> None:
     if unknown:
         late = sum(line.when.startswith("late") for line in unknown)
         console.print(
-            "Where the time is unknown no timestamp.txt is written, and nbgrader counts the "
+            "Where the time is unknown timestamp.txt is empty, and nbgrader counts the "
             "submission as on time"
             + (f"; {late} of these are late by the platform's word." if late else "."),
             soft_wrap=True,
@@ -52,3 +52,7 @@ def show(console: Console, result: Collected, folder: Path) -> None:
             soft_wrap=True,
         )
     console.print(f"submissions {folder / 'submitted'}", soft_wrap=True)
+
+
+def _why(line: Line) -> str:
+    return ": ".join(part for part in (line.note, line.file) if part)

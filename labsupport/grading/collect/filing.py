@@ -1,6 +1,7 @@
 """Filing of a collected notebook under ``submitted/``; what was there before is kept, never lost.
 
-DIR/submitted/STUDENT/LAB/LAB.ipynb, timestamp.txt   nbgrader's
+DIR/submitted/STUDENT/LAB/LAB.ipynb, timestamp.txt, submission_secret.txt   nbgrader's
+DIR/submitted/STUDENT/LAB/late.txt    the platform's word that it is late
 DIR/earlier/STUDENT/LAB.1/ ...                        what has been replaced
 DIR/.labs/collected/STUDENT/LAB.json                  which upload and download it came from
 """
@@ -18,7 +19,9 @@ from dateutil import parser as dates
 
 from labsupport.data.files import write_whole
 from labsupport.grading.collect.ids import same
+from labsupport.grading.ledger.standing import LATE_FILE
 
+SECRET = "submission_secret.txt"  # nbgrader's: it names a student's released feedback page
 UTC = datetime.timezone.utc
 
 
@@ -32,12 +35,22 @@ class Origin:
     when: str | None = None
     as_of: str | None = None
     file: str = ""
+    user: str = ""  # the platform's name for whoever handed it in
+    late: bool | None = None  # by the platform's word; None: not asked for yet
 
 
 def put(
-    folder: Path, student: str, stem: str, data: bytes, origin: Origin, force: bool = False
+    folder: Path,
+    student: str,
+    stem: str,
+    data: bytes,
+    origin: Origin,
+    force: bool = False,
+    secret: str = "",
 ) -> tuple[str, str]:
     """File one notebook and return (outcome, note).
+
+    ``secret`` is kept for nbgrader's ``release_feedback`` where there is none yet.
 
     Outcomes: "filed", "replaced" (it is newer, or ``force``), "unchanged", "not filed". A file is
     there whole or not at all.
@@ -48,23 +61,29 @@ def put(
         return "not filed", f"there is a student {clash!r} already: map one of the two"
     record = folder / ".labs" / "collected" / student / f"{stem}.json"
     if not os.path.lexists(place):
-        _write(folder, place, record, data, origin)
+        _write(folder, place, record, data, origin, secret)
         return "filed", ""
     if place.is_symlink() or not place.is_dir():
         return "not filed", f"{place} is in the way: it is no folder"
     earlier = _known(record, place)
     newer = is_newer(origin, earlier)
     if _bytes(place / f"{stem}.ipynb") == data:
-        if newer or (origin.file and not earlier.file):  # the same again, under another name
+        more = earlier.late is None or bool(origin.late and not earlier.late)
+        if more:
+            _complete(place, origin, secret)
+        # the same again under another name, or more is known of it now
+        if newer or more or (origin.file and not earlier.file):
             write_whole(record, json.dumps(asdict(origin)).encode())
         return "unchanged", ""
     if not force and not newer:
         known = "an older one than" if newer is False else "not known to be newer than"
         return "not filed", f"{known} the one under {place}: --force files it"
+    kept_secret = _bytes(place / SECRET)
+    secret = kept_secret.decode("utf-8", "replace") if kept_secret else secret
     kept = _next_free(folder / "earlier" / student, stem)
     kept.parent.mkdir(parents=True, exist_ok=True)
     os.rename(place, kept)
-    _write(folder, place, record, data, origin)
+    _write(folder, place, record, data, origin, secret)
     return "replaced", f"the earlier one is kept in {kept.relative_to(folder)}"
 
 
@@ -83,18 +102,37 @@ def timestamp(when: datetime.datetime) -> str:
     return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _write(folder: Path, place: Path, record: Path, data: bytes, origin: Origin) -> None:
+def _write(
+    folder: Path, place: Path, record: Path, data: bytes, origin: Origin, secret: str
+) -> None:
     incoming = Path(tempfile.mkdtemp(dir=folder / ".labs", prefix="incoming-"))
     try:
         os.chmod(incoming, 0o755)
         write_whole(incoming / f"{place.name}.ipynb", data)
-        if origin.when:
-            write_whole(incoming / "timestamp.txt", timestamp(_moment(origin.when)).encode())
+        # nbgrader's release_feedback wants one; an empty one is a time that is not known
+        when = timestamp(_moment(origin.when)) if origin.when else ""
+        write_whole(incoming / "timestamp.txt", when.encode())
+        for name, text in _beside(origin, secret).items():
+            write_whole(incoming / name, text.encode())
         place.parent.mkdir(parents=True, exist_ok=True)
         os.rename(incoming, place)
         write_whole(record, json.dumps(asdict(origin)).encode())
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
+
+
+def _beside(origin: Origin, secret: str) -> dict[str, str]:
+    late = f"late, says {origin.format.capitalize()}\n"
+    files = {SECRET: secret, LATE_FILE: late if origin.late else ""}
+    return {name: text for name, text in files.items() if text}
+
+
+def _complete(place: Path, origin: Origin, secret: str) -> None:
+    """What an earlier collection did not keep of the very same file. It is done once: what an
+    instructor has removed since does not come back."""
+    for name, text in ({"timestamp.txt": ""} | _beside(origin, secret)).items():
+        if not (place / name).exists():
+            write_whole(place / name, text.encode())
 
 
 def _bytes(path: Path) -> bytes | None:

@@ -9,7 +9,7 @@ from dateutil import parser as dates
 
 from labsupport.errors import CourseError
 from labsupport.grading.collect.archive import Member, Refused, Source
-from labsupport.grading.collect.handin import HandIn, Notebook
+from labsupport.grading.collect.handin import HandIn, Notebook, Stray
 
 METADATA = "submission_metadata.yml"
 _FOLDER = re.compile(r"submission_\d+")
@@ -18,7 +18,7 @@ _FOLDER = re.compile(r"submission_\d+")
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
-def read_gradescope(source: Source, stray: list[str]) -> list[HandIn]:
+def read_gradescope(source: Source, stray: list[Stray]) -> list[HandIn]:
     """Each submission once for each of its submitters (a group's members all get it)."""
     about = _metadata(source.members)
     folders: dict[str, list[tuple[Member, int]]] = {}
@@ -27,7 +27,7 @@ def read_gradescope(source: Source, stray: list[str]) -> list[HandIn]:
         if place is not None:
             folders.setdefault(member.parts[place], []).append((member, place))
         elif member.is_notebook:
-            stray.append(member.name)
+            stray.append(Stray(member.name))
     newest: dict[str, tuple[tuple, HandIn]] = {}
     for folder, files in folders.items():
         facts = about.get(folder)
@@ -79,8 +79,18 @@ def _submitters(facts: dict) -> list[dict[str, str]]:
 def _hand_in(folder: str, person: dict, files, when, order) -> HandIn:
     ids = [person[key].strip() for key in ("sid", "email", "name") if key in person]
     hand_in = HandIn(
-        key=ids[0] if ids else folder, shown=person.get("name", folder), ids=ids or [folder]
+        # two of one name, and nothing else known of them, may be two people
+        key=folder if list(person) == ["name"] else ids[0] if ids else folder,
+        shown=person.get("name", folder),
+        ids=ids or [folder],
     )
+    first, _, last = " ".join(person.get("name", "").split()).rpartition(" ")
+    hand_in.person = {
+        "first_name": first,
+        "last_name": last,
+        "email": person.get("email", "").strip(),
+        "lms_user_id": person.get("sid", "").strip(),
+    }
     if not ids:
         hand_in.problem = f"{METADATA} does not say who handed it in"
     for member, place in files:

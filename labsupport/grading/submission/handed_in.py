@@ -11,7 +11,6 @@ import stat
 from pathlib import Path
 
 from dateutil import tz
-from nbgrader.utils import parse_utc
 
 from labsupport.answers.text import one_line
 
@@ -54,6 +53,8 @@ def wrong_time(folder: Path, assignment: str, student: str) -> str:
 
     nbgrader stops at one that is none, and takes a time zone that it does not know for UTC.
     """
+    from nbgrader.utils import parse_utc  # not for who checks a notebook: Windows has none
+
     path = folder / "submitted" / student / assignment / "timestamp.txt"
     try:
         said = path.read_bytes().decode("utf-8").strip()

@@ -47,6 +47,11 @@ _PYTHON = re.compile(
 class Unreadable(LabError):
     """Why a file cannot be read as a notebook, and the mend, in one line without its name."""
 
+    @property
+    def reason(self) -> str:
+        """Without what to ask a student for."""
+        return str(self).rpartition("; ask for")[0] or str(self)
+
 
 def as_text(data: bytes) -> str:
     """A file's bytes as text that ``read_submission`` takes for the very same bytes."""
@@ -59,8 +64,7 @@ def read_submission(submitted: bytes | str) -> tuple[NotebookNode, list[str]]:
     Raises Unreadable, one line, for what is no notebook.
     """
     repairs: list[str] = []
-    text = _decoded(_bytes(submitted), repairs) if _is_file(submitted) else str(submitted)
-    loaded = _loaded(text, repairs)
+    loaded = json_of(submitted, repairs)
     try:
         notebook, more = mended(loaded)
     except NoNotebook as error:
@@ -68,6 +72,13 @@ def read_submission(submitted: bytes | str) -> tuple[NotebookNode, list[str]]:
     except RecursionError:
         raise Unreadable(f"is no notebook: it is nested too deeply; {SAVE}") from None
     return notebook, repairs + more
+
+
+def json_of(submitted: bytes | str, repairs: list[str] | None = None) -> Any:
+    """The JSON in a submitted file, in any encoding; raises Unreadable where there is none."""
+    repairs = [] if repairs is None else repairs
+    text = _decoded(_bytes(submitted), repairs) if _is_file(submitted) else str(submitted)
+    return _loaded(text, repairs)
 
 
 def unreadable(folder: Path, assignment: str, student: str) -> str:
