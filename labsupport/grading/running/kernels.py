@@ -17,10 +17,10 @@ def end_kernel(manager: AsyncKernelManager) -> None:
             children = process.children(recursive=True)
         finally:
             # in a sandbox it is the first of its process namespace: all others go with it
-            process.send_signal(signal.SIGKILL)
+            process.kill()
         for child in children:
             with contextlib.suppress(psutil.NoSuchProcess):
-                child.send_signal(signal.SIGKILL)
+                child.kill()
 
 
 def interrupt_kernel(manager: AsyncKernelManager) -> None:

@@ -5,7 +5,6 @@ end; where it was killed, the lock went with it, and the next process to begin r
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
@@ -13,6 +12,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from multiprocessing.util import Finalize
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a student may check a notebook: nothing is swept there
+    fcntl = None  # type: ignore[assignment]
 
 PREFIX = "labs-scratch-"
 # Sockets lie in the folders, up to 59 bytes further down, and a socket's path has at most 107.
@@ -22,6 +26,10 @@ LONGEST = 107 - 59
 @lru_cache(maxsize=1)
 def scratch() -> Path:
     """This process's temporary folder; readable by its user only."""
+    if fcntl is None:
+        made = Path(tempfile.mkdtemp(prefix=PREFIX))
+        at_end(shutil.rmtree, made, ignore_errors=True, priority=0)
+        return made
     sweep()
     made = Path(tempfile.mkdtemp(prefix="labs-new-", dir=_place()))
     descriptor = os.open(made, os.O_RDONLY)  # stays open: the lock lasts as long as the process
@@ -49,6 +57,8 @@ def at_end(action: Callable, *given, priority: int, **named) -> Finalize:
 
 def sweep() -> None:
     """Remove the folders of this user's processes that are no more."""
+    if fcntl is None:
+        return
     for folder in Path(_place()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # another process's, still held, or just swept
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from nbformat.notebooknode import NotebookNode
 
+from labsupport.errors import LabError
 from labsupport.grading.running.run import execute
-from labsupport.grading.submission.reading import read_submission
-from labsupport.grading.submission.submission import SKIPPED
+from labsupport.grading.submission.questions import SKIPPED
+from labsupport.grading.submission.reading import Unreadable, read_submission
 
 MOST_LINES, LONGEST = 8, 400  # of a message
 
@@ -21,8 +22,22 @@ class CheckResult:
 
 
 def run_checks(path: Path, profile: str = "smoke") -> list[CheckResult]:
-    """Run a notebook without its experiments and return one result for each check cell."""
-    notebook, _ = read_submission(path.read_bytes())
+    """Run a notebook without its experiments and return one result for each check cell.
+
+    Raises LabError for a file in which there is none to be found.
+    """
+    try:
+        notebook, _ = read_submission(path.read_bytes())
+    except Unreadable as error:
+        raise LabError(f"{path.name} {error.reason}") from None
+    if not any(
+        cell.metadata.get("labsupport", {}).get("kind") == "check" for cell in notebook.cells
+    ):
+        raise LabError(
+            f"{path.name} has no visible check that can be recognised: it is no lab's notebook, or "
+            "an editor has left out what its cells say of themselves; copy your code into a fresh "
+            "copy of the lab"
+        )
     for cell in notebook.cells:
         if cell.metadata.get("labsupport", {}).get("kind") in (*SKIPPED, "judge"):
             cell.source = ""
