@@ -13,19 +13,18 @@ from typing import Any
 
 from labsupport.notebook.failures import CheckFailed
 
-_red: dict[str, str] = {}  # exercise -> what its check said last, where it failed
+_said: dict[str, str] = {}  # exercise -> how its check ended last: "" where it passed
 
 
 def note(exercise: str, failure: str = "") -> None:
     """Remember how the visible check of an exercise ended, for its graded line."""
-    _red.pop(exercise, None)
-    if failure:
-        _red[exercise] = failure.splitlines()[0]
+    _said[exercise] = failure.splitlines()[0] if failure else ""
 
 
 def solved(exercise: str, *names: str) -> None:
     """Raise CheckFailed, one line, where the notebook lacks one of ``names``, which the exercise
-    defines, where one still raises NotImplementedError as it came, or where the check failed."""
+    defines, where one still raises NotImplementedError as it came, or where the visible check has
+    not passed in this session."""
     frame = inspect.currentframe()
     here = frame.f_back.f_globals if frame and frame.f_back else {}
     for name in names:
@@ -33,8 +32,9 @@ def solved(exercise: str, *names: str) -> None:
             raise CheckFailed(f"{exercise} is not solved yet: {name} is not defined.")
         if any(_raises_as_it_came(code) for code in _codes(here[name])):
             raise CheckFailed(f"{exercise} is not solved yet: it still raises NotImplementedError.")
-    if exercise in _red:
-        said = _red[exercise].removeprefix(f"{exercise}: ")
+    failure = _said.get(exercise, "run it first")
+    if failure:
+        said = failure.removeprefix(f"{exercise}: ").rstrip(".")
         raise CheckFailed(f"{exercise}: its check above has not passed yet ({said}).")
 
 

@@ -54,6 +54,17 @@ BROKEN = {  # what is changed in the lab -> what is said
         "import torch\nimport no_such_package\n",
         "the lab's own solution does not run: ModuleNotFoundError: No module named 'no_such",
     ),
+    "it asks nothing": ("for n in (1, 5):", "for n in ():", "the judge of scale asks nothing"),
+    "it never calls the exercise": (
+        '"output": lab.twice(x)',
+        '"output": 2 * x',
+        "the judge of twice passes a notebook that lacks twice",
+    ),
+    "the solution is drawn at random": (
+        "return scale(x, 2.0)",
+        "return scale(x, 2.0) + torch.rand(())",
+        "the judge of twice refuses the lab's own solution: four numbers: ",
+    ),
     "the check refuses": (
         "tolist() == [2, 2]",
         "tolist() == [2, 3]",
@@ -79,6 +90,15 @@ def test_what_is_broken_is_named_with_lab_exercise_and_reason(how, mini_path):
 
 def test_a_sound_lab_has_no_failures(mini):
     assert failures(mini) == []
+
+
+def test_a_solution_that_takes_longer_than_a_submission_may_is_refused(mini_path):
+    text = mini_path.read_text(encoding="utf-8")
+    slow = "end = time.process_time() + 1\n    while time.process_time() < end:\n        pass\n    "
+    text = text.replace("import torch\n", "import time\n\nimport torch\n", 1)
+    text = text.replace("return scale(x, 2.0)", f"{slow}return scale(x, 2.0)")
+    (reason,) = failures(parse_lab(text, Path(f"{STEM}.py")), cell_seconds=0.5)
+    assert "the judge of twice takes" in reason and "and a submission has 0.5 s" in reason
 
 
 def test_a_check_may_need_what_a_demonstration_defines(mini_path):

@@ -17,7 +17,7 @@ from labsupport.grading.demo import solve
 from labsupport.grading.judging.lab_code import namespace_of
 from labsupport.notebook.check import Check
 from labsupport.notebook.failures import CheckFailed
-from labsupport.notebook.solved import solved
+from labsupport.notebook.solved import note, solved
 
 LABS = find_labs(Path(__file__).parents[2] / "solutions")
 FAILS = ASSERTION.format("'scale', 'scale'")
@@ -73,6 +73,7 @@ def test_every_labs_graded_lines_tell_the_stub_from_the_solution(path):
     right = namespace_of(lab)
     for name, line in lines.items():
         assert is_graded_line(line) and is_graded_line(line.splitlines()[0])
+        note(name)  # its check has passed
         exec(line, right)
         with pytest.raises(CheckFailed, match=f"^{name} is not solved yet: .* is not defined.$"):
             exec(line, {k: v for k, v in right.items() if f"'{k}'" not in line})
@@ -112,6 +113,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_what_counts_as_solved(form):
     code, good = FORMS[form]
+    note("scale")
     names: dict = {}
     exec(code, names)
     if good:
@@ -134,6 +136,19 @@ def test_a_wrong_answer_is_no_success_until_its_check_passes():
     with Check("scale") as check:
         check.that(True, "")
     solved("scale", "scale")
+
+
+def test_a_check_that_was_not_run_is_no_success():
+    with pytest.raises(CheckFailed, match="^scale2: its check above has not passed yet .run it f"):
+        exec(ASSERTION.format("'scale2', 'scale'"), {"scale": scale})
+
+
+def test_nothing_in_the_place_of_the_stubs_is_no_success_either(mini, tmp_path):
+    """The small lab's checks are plain asserts."""
+    nothing = {"scale": "def scale(x, factor):\n    pass", "twice": "def twice(x):\n    return x"}
+    said = validated(solve(student_notebook(mini), mini, nothing), tmp_path)
+    assert "Success" not in said and "VALIDATION FAILED ON 2 CELL(S)" in said
+    assert "twice: its check above has not passed yet (run it first)." in said
 
 
 def test_it_needs_no_nbgrader_and_names_no_answer(mini):

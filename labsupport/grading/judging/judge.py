@@ -166,6 +166,8 @@ class AnswerKey:
         judge = self._judges[exercise]
         with self._ours(f"the judge of {exercise} fails to ask"):
             cases = list(judge.ask(rng))
+        if not cases:
+            raise JudgeError(f"{self.lab.stem}: the judge of {exercise} asks nothing")
         wanted, found = set(judge.parts or [""]), {c.part for c in cases}
         for part in [*sorted(found - wanted), *sorted(wanted - found)]:
             what = "a case of the unknown part" if part in found else "no case of the part"

@@ -5,19 +5,28 @@ What refuses the lab's own solution would refuse every student's, and blame them
 
 import ast
 import contextlib
+import time
 from collections.abc import Iterator
+from typing import Any
 
 from labsupport.answers.respond import LabNamespace
+from labsupport.course.judge_cell import bound_names
 from labsupport.course.lab import Lab, solution_code
 from labsupport.grading.judging.judge import AnswerKey, JudgeError
 from labsupport.grading.judging.lab_code import driver_source, namespace_of, run_cells
+from labsupport.grading.judging.verdicts import Finding, Verdict
+from labsupport.grading.running.limits import RunLimits
 
 SEEDS = ("proof-1", "proof-2", "proof-3")  # no student's
 SHOWN = ("given", "parameters")  # cells that a check may need besides setup and exercises
 
 
-def failures(lab: Lab) -> list[str]:
-    """Why a lab must not be handed out or graded, a line for each exercise; [] where it may be."""
+def failures(lab: Lab, cell_seconds: float = RunLimits.cell_seconds) -> list[str]:
+    """Why a lab must not be handed out or graded, a line for each exercise; [] where it may be.
+
+    Nothing in the place of an exercise must not pass, and the solution has ``cell_seconds`` of
+    processor time to answer.
+    """
     try:
         key, solved = AnswerKey(lab), LabNamespace(namespace_of(lab))
     except JudgeError as error:
@@ -25,11 +34,13 @@ def failures(lab: Lab) -> list[str]:
     found = []
     for name in lab.exercises:
         with contextlib.suppress(StopIteration):
-            found.append(next(_of_exercise(key, solved, name)))
+            found.append(next(_of_exercise(key, solved, name, cell_seconds)))
     return found
 
 
-def _of_exercise(key: AnswerKey, solved: LabNamespace, name: str) -> Iterator[str]:
+def _of_exercise(
+    key: AnswerKey, solved: LabNamespace, name: str, cell_seconds: float
+) -> Iterator[str]:
     lab = key.lab
     judge = lab.one("judge", name)
     for module in _hidden_imports(lab, driver_source(judge.source) or ""):
@@ -39,20 +50,42 @@ def _of_exercise(key: AnswerKey, solved: LabNamespace, name: str) -> Iterator[st
         )
     try:
         for seed in SEEDS:
-            found = []
-            for challenge in key.challenges(name, seed):
-                answers = key.judge(name).answers(solved, challenge.cases)
-                found += key.findings(challenge, {"nonce": challenge.nonce, "answers": answers})
-            verdict = key.score(name, found)
+            begin = time.process_time()
+            verdict = _verdict(key, solved, name, seed)
+            seconds = time.process_time() - begin
             if verdict.status != "passed":
                 yield f"{lab.stem}: the judge of {name} refuses the lab's own solution: " + (
                     verdict.message
                 )
+            if seconds > cell_seconds:
+                yield (
+                    f"{lab.stem}: the judge of {name} takes {seconds:.0f} s on the lab's own "
+                    f"solution, and a submission has {cell_seconds:g} s"
+                )
+        if _verdict(key, LabNamespace(_without(lab, name)), name, SEEDS[0]).status == "passed":
+            yield f"{lab.stem}: the judge of {name} passes a notebook that lacks {name}"
     except JudgeError as error:
         yield str(error)
     red = _check(lab, name)
     if red:
         yield f"{lab.stem}: the check of {name} refuses the lab's own solution: {red}"
+
+
+def _verdict(key: AnswerKey, names: LabNamespace, exercise: str, seed: str) -> Verdict:
+    found: list[Finding] = []
+    for challenge in key.challenges(exercise, seed):
+        answers = key.judge(exercise).answers(names, challenge.cases)
+        found += key.findings(challenge, {"nonce": challenge.nonce, "answers": answers})
+    return key.score(exercise, found)
+
+
+def _without(lab: Lab, exercise: str) -> dict[str, Any]:
+    """The lab's names, solved, but for those that an exercise defines."""
+    names = namespace_of(lab)
+    for node in ast.parse(lab.one("exercise", exercise).source).body:
+        for name in bound_names(node):
+            names.pop(name, None)
+    return names
 
 
 def _check(lab: Lab, exercise: str) -> str:
