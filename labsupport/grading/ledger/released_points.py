@@ -6,6 +6,7 @@ keeps its share of the points; an exercise that has left the lab leaves the grad
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from nbgrader.api import Comment, Grade, Gradebook, MissingEntry, Notebook
@@ -13,7 +14,7 @@ from nbgrader.api import Comment, Grade, Gradebook, MissingEntry, Notebook
 from labsupport.course.build import student_notebook
 from labsupport.course.lab import Lab
 from labsupport.errors import CourseError
-from labsupport.grading.ledger.exemptions import Exemption, read_exemptions, write_exemptions
+from labsupport.grading.ledger.exemptions import read_exemptions, write_exemptions
 from labsupport.grading.ledger.gradebook import db_url
 from labsupport.grading.ledger.settings import load_config
 
@@ -46,25 +47,24 @@ def points_follow(folder: Path, lab: Lab, say: Callable[[str], None]) -> Iterato
 
     Raises CourseError for cells that are new in a lab that has been handed in.
     """
-    url = db_url(folder, load_config(folder))
-    with Gradebook(url) as gradebook:
+    with Gradebook(db_url(folder, load_config(folder))) as gradebook:
         notebook = _notebook(gradebook, lab.stem)
-        before = _maximum(notebook) if notebook is not None else {}
         if notebook is not None and notebook.submissions:
             for name in _drop_removed(gradebook, notebook, lab):
                 say(f"{name} of {lab.stem} is gone: so are its points, those given by hand too")
+            for name, new in points_by_cell(lab).items():
+                cell = gradebook.find_graded_cell(name, lab.stem, lab.stem)
+                if (old := float(cell.max_score)) != new:
+                    count = _scale(gradebook, lab.stem, name, old, new)
+                    cell.max_score = new  # as the release will say it; both at once, or neither
+                    gradebook.db.commit()
+                    _scale_exemptions(folder, lab.stem, name, old, new)
+                    say(
+                        f"{name.partition('-')[2]} of {lab.stem}: {new:g} points in the place of "
+                        f"{old:g}{f', {count} hand grades with it' if count else ''}; run "
+                        "'labs grade'"
+                    )
     yield
-    with Gradebook(url) as gradebook:
-        notebook = _notebook(gradebook, lab.stem)
-        for name, now in (_maximum(notebook) if notebook is not None else {}).items():
-            if before.get(name, now) != now:
-                count = _scale(gradebook, folder, lab.stem, name, before[name], now)
-                say(
-                    f"{name.partition('-')[2]} of {lab.stem}: {now:g} points in the place of "
-                    f"{before[name]:g}"
-                    + (f", {count} hand grades with it" if count else "")
-                    + "; run 'labs grade'"
-                )
 
 
 def _notebook(gradebook: Gradebook, stem: str) -> Notebook | None:
@@ -105,7 +105,7 @@ def _drop_removed(gradebook: Gradebook, notebook: Notebook, lab: Lab) -> list[st
     return sorted(gone)
 
 
-def _scale(gradebook: Gradebook, folder: Path, stem: str, name: str, old: float, new: float) -> int:
+def _scale(gradebook: Gradebook, stem: str, name: str, old: float, new: float) -> int:
     """Give hand grades of a cell the share of the new points that they had of the old ones."""
     count = 0
     for submission in gradebook.find_assignment(stem).submissions:
@@ -118,20 +118,17 @@ def _scale(gradebook: Gradebook, folder: Path, stem: str, name: str, old: float,
             else:
                 grade.manual_score = _share(grade.manual_score, old, new)
                 count += 1
-    gradebook.db.commit()
-    if old:
-        write_scaled(folder, stem, name, old, new)
     return count
 
 
-def write_scaled(folder: Path, stem: str, name: str, old: float, new: float) -> None:
+def _scale_exemptions(folder: Path, stem: str, name: str, old: float, new: float) -> None:
     """The same for the points that come back when an exemption is revoked."""
     known = read_exemptions(folder)
     scaled = [
-        Exemption(e.lab, e.student, e.exercise, f"{_share(float(e.points_before), old, new):g}")
-        if e.lab == stem and name in e.cells and e.points_before
-        else e
-        for e in known
+        replace(one, points_before=f"{_share(float(one.points_before), old, new):g}")
+        if old and one.lab == stem and name in one.cells and one.points_before
+        else one
+        for one in known
     ]
     if scaled != known:
         write_exemptions(folder, scaled)

@@ -16,6 +16,7 @@ from labsupport.grading.ledger.exemptions import exempt_cells, leave_out
 from labsupport.grading.ledger.hand_grades import recall
 from labsupport.grading.ledger.kept import Pair
 from labsupport.grading.ledger.penalties import LatePenalties
+from labsupport.grading.ledger.standing import LATE_FILE
 
 
 class Settling:
@@ -43,6 +44,8 @@ class Settling:
                 f"{len(changed)} graded by hand before and changed since, to be looked at again: "
                 f"{names}"
             )
+        if self._time_is_unknown(pair):
+            submission.timestamp = None  # nbgrader keeps that of an earlier hand-in
         leave_out(self.gradebook, submission, self._exempt.get(pair, set()))
         try:
             told = self._penalties.work_out(self.gradebook, pair)
@@ -54,6 +57,10 @@ class Settling:
                 "then run again"
             ) from error
         return [*said, told] if told else said
+
+    def _time_is_unknown(self, pair: Pair) -> bool:
+        place = self._folder / "submitted" / pair[1] / pair[0]
+        return (place / LATE_FILE).exists() and not (place / "timestamp.txt").exists()
 
 
 @contextmanager
