@@ -367,3 +367,21 @@ def test_the_number_of_a_participant():
     assert participant("Jane Doe_901_assignsubmission_file_/lab.ipynb") == "901"
     assert participant("Jane Doe_901_assignsubmission_file_lab.ipynb") == "901"
     assert participant("lab.ipynb") == ""
+
+
+@pytest.mark.parametrize(
+    "cells, text, value",
+    [
+        ("30.00", "1,234.50", 1234.5),
+        ("30,00", "1.234,50", 1234.5),
+        ("30,00", "12,5", 12.5),
+        ("30.00", "12,5", None),  # neither the one nor the other
+        ("30", "(read only)", None),
+        ("30", "", None),
+    ],
+)
+def test_numbers_as_a_file_has_them(tmp_path, cells, text, value):
+    sheet = read_sheet(save(tmp_path, f"a;b\n{cells};x\n"))
+    assert sheet.value(text) == value
+    assert sheet.number(1 / 3) == ("0,3333" if sheet.comma else "0.3333")
+    assert sheet.number(12.0) == "12"

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from labsupport.grading.ledger.standing import Standing
 
+KINDS = ("own", "number", "id", "login", "email", "bare")
+
 
 @dataclass(frozen=True)
 class Person:
@@ -81,12 +83,12 @@ def people_of(standings: Iterable[Standing]) -> list[Person]:
 
 def match(rows: list[Row], people: list[Person]) -> Match:
     """Who is in which row."""
-    result = Match()
+    result, known = Match(), _Known(people)
     names = Counter(_words(row.name) for row in rows)
     for row in rows:
-        student, by, doubt = _by_key(row, people)
+        student, by, doubt = _by_key(row, known)
         if not student and not doubt:
-            student, by, doubt = _by_name(row, people, names)
+            student, by, doubt = _by_name(row, known, names)
         if student:
             result.found[row.index], result.by[row.index] = student, by
         else:
@@ -99,19 +101,40 @@ def match(rows: list[Row], people: list[Person]) -> Match:
     return result
 
 
+class _Known:
+    """People by all that they may be called."""
+
+    def __init__(self, people: list[Person]):
+        self._by_key: dict[tuple[str, str], list[Person]] = {}
+        self._by_name: dict[tuple[str, ...], list[Person]] = {}
+        for person in people:
+            for kind in KINDS:
+                for key in person.keys(kind):
+                    self._by_key.setdefault((kind, key), []).append(person)
+            # a student whose id nobody has told (a download of Moodle's names no other) has a
+            # name for an id
+            for words in {_words(person.name), _words(person.student)} - {()}:
+                self._by_name.setdefault(words, []).append(person)
+
+    def called(self, kind: str, text: str) -> list[Person]:
+        return self._by_key.get((kind, same(text)), []) if text.strip() else []
+
+    def named(self, name: str) -> list[Person]:
+        return self._by_name.get(_words(name), [])
+
+
 def same(text: str) -> str:
     """A form in which two ways of writing one id are equal."""
     return unicodedata.normalize("NFKC", text).strip().casefold()
 
 
-def _by_key(row: Row, people: list[Person]) -> tuple[str, str, str]:
+def _by_key(row: Row, known: _Known) -> tuple[str, str, str]:
     """(student, heading, doubt), the first two or the last or all of them ""."""
     evidence: dict[str, tuple[Person, str, str]] = {}
     for kind, heading, text in row.keys:
-        if text.strip() and (kind != "bare" or not evidence):
-            for person in people:
-                if same(text) in person.keys(kind):
-                    evidence.setdefault(person.student, (person, heading, kind))
+        if kind != "bare" or not evidence:
+            for person in known.called(kind, text):
+                evidence.setdefault(person.student, (person, heading, kind))
     if not evidence:
         return "", "", ""
     if len(evidence) > 1:
@@ -135,10 +158,8 @@ def _against(row: Row, person: Person) -> str:
     return ""
 
 
-def _by_name(row: Row, people: list[Person], names: Counter) -> tuple[str, str, str]:
-    words = _words(row.name)
-    # a student whose id nobody has told (a download of Moodle says no other) has a name for an id
-    alike = [p for p in people if words and words in (_words(p.name), _words(p.student))]
+def _by_name(row: Row, known: _Known, names: Counter) -> tuple[str, str, str]:
+    words, alike = _words(row.name), known.named(row.name)
     if not alike:
         return "", "", "no student of the course has its ids or its name"
     listed = ", ".join(p.student for p in alike)

@@ -14,6 +14,7 @@ from labsupport.errors import CourseError
 
 _DELIMITERS = (",", ";", "\t")
 _DECIMAL_COMMA, _DECIMAL_POINT = re.compile(r"-?\d+,\d{1,5}"), re.compile(r"-?\d+\.\d{1,5}")
+_THOUSANDS = re.compile(r",(?=\d{3}\b)")
 DIGITS = 4  # after the point; platforms show two
 
 
@@ -41,8 +42,10 @@ class Sheet:
     def value(self, text: str) -> float | None:
         """The number in a cell; None for what is none."""
         text = text.strip()
+        if self.comma:
+            text = text.replace(".", "").replace(",", ".")
         try:
-            return float(text.replace(",", ".") if "." not in text else text.replace(",", ""))
+            return float(_THOUSANDS.sub("", text))
         except ValueError:
             return None
 
