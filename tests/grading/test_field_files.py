@@ -5,15 +5,17 @@ and pages. What is read of a file and made of a cell is tested without kernels b
 import base64
 import copy
 import json
+import zipfile
 
 import nbformat
 import pytest
 from nbconvert.exporters import HTMLExporter
-from nbformat.v4 import new_markdown_cell
+from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.api import Gradebook
 
 from labsupport.course.build import dump, student_notebook
 from labsupport.course.source import read_lab
+from labsupport.grading.collect.collect import collect
 from labsupport.grading.demo import ON_TIME, set_due_date, solve, submit
 from labsupport.grading.ledger.course_directory import course_api, init_course, release
 from labsupport.grading.ledger.grades import grade_course
@@ -57,6 +59,8 @@ def _magics(notebook):
     scale.source = "%%time\n%matplotlib inline\n!echo installed\n" + scale.source
     twice = cell(notebook, "exercise-twice")
     twice.source = "%%writefile twice.py\n" + twice.source
+    text = "from IPython.display import Markdown\nMarkdown('![a](attachment:gone.png)')"
+    notebook.cells.append(new_code_cell(text, id="mine"))
 
 
 def _imports(notebook):
@@ -105,6 +109,7 @@ def course(tmp_path_factory, mini_path):
     _write(folder, "editors", json.dumps(plain).encode("utf-16"))
     _write(folder, "page", b"<!DOCTYPE html><html>Sign in</html>")
     _write(folder, "clock", dump(solve(empty, lab)).encode(), "yesterday evening")
+    _from_canvas(folder, solve(empty, lab))
     return folder
 
 
@@ -118,6 +123,14 @@ def _write(folder, student, data, when="2026-01-31 12:00:00 UTC"):
 @pytest.fixture(scope="module")
 def rows(course):
     return {row.student: row for row in grade_course(course)}
+
+
+def _from_canvas(folder, notebook):
+    """A student whose work comes from the learning platform, without a time."""
+    bundle = folder.parent / "submissions.zip"
+    with zipfile.ZipFile(bundle, "w") as archive:
+        archive.writestr(f"doejane_LATE_4711_90210_{STEM}.ipynb", dump(notebook))
+    assert collect(folder, bundle, "90").complete
 
 
 def graded(course, student):
@@ -168,6 +181,7 @@ def test_a_gpu_is_named(course, rows):
 def test_magics_that_change_nothing_cost_nothing_and_others_are_named(course, rows):
     message = about(course, "magics")[1]["twice"]
     assert message.startswith("its cell begins with %%writefile")
+    assert "attachment%3Agone.png" in page(course, "magics")  # in an output: no page fails of it
     assert rows["magics"].score == 2
 
 
@@ -209,3 +223,14 @@ def test_nbgraders_own_autograde_reads_the_same(course, rows):
         result = api.autograde(STEM, "editors", force=True)
     assert result["success"], result
     assert graded(course, "editors").metadata["labsupport_grading"]["repairs"] == before["repairs"]
+
+
+def test_feedback_of_what_a_platform_had_is_released_by_nbgrader(course, rows, tmp_path):
+    assert (rows["4711"].error, rows["4711"].score) == ("", 3.5)
+    (tmp_path / "exchange").mkdir(mode=0o777)
+    with course_api(course) as api:
+        api.config.Exchange.root = str(tmp_path / "exchange")
+        result = api.release_feedback(STEM, "4711")
+    assert result["success"], result
+    (page,) = (tmp_path / "exchange").rglob("*.html")
+    assert "twice" in page.read_text(encoding="utf-8")

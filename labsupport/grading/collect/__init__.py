@@ -1,9 +1,10 @@
 """Downloads of a learning platform, filed in nbgrader's ``submitted/`` folder: ``labs collect``.
 
 Rooms: ``collect`` (all of it), ``command`` (what the terminal shows), ``archive`` (a folder or zip
-file, read without trust), ``formats`` and ``gradescope`` (whose notebook it is), ``handin`` (what
-one student handed in), ``choose`` (which notebook is the lab's), ``ids`` (a student's id),
-``filing`` (where it goes, and what was there before).
+file, read without trust), ``formats`` with ``canvas``, ``moodle`` and ``gradescope`` (whose
+notebook it is), ``handin`` (what one student handed in), ``choose`` (which notebook is the lab's),
+``ids`` (a student's id), ``filing`` (where it goes, and what was there before), ``people`` (what
+the gradebook is told of names).
 
 nbgrader has ``zip_collect``, and this keeps its conventions: one notebook and a ``timestamp.txt``
 a submission, under ``submitted/STUDENT/LAB/``. It is not enough by itself. It unpacks archives to
@@ -19,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
         "archive",
+        "canvas",
         "choose",
         "collect",
         "command",
@@ -27,5 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "gradescope",
         "handin",
         "ids",
+        "moodle",
+        "people",
     ],
 )

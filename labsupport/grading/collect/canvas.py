@@ -53,7 +53,9 @@ def read_canvas(source: Source, stray: list[Stray], is_lab: Callable[[str], bool
             late=upload.late,
         )
         if not upload.user.startswith("anon_"):
-            hand_in.person = {"last_name": upload.name, "lms_user_id": upload.user}
+            group = upload.name[-1:].isdigit()  # group_1: nobody's own name
+            name = "" if group else upload.name
+            hand_in.person = {"last_name": name, "lms_user_id": upload.user}
         if member.is_notebook:
             again = _AGAIN.fullmatch(upload.file)  # not of a file that is named .ipynb only
             name, count = (f"{again['base']}.ipynb", again["count"]) if again else (".ipynb", 0)

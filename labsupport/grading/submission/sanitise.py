@@ -153,7 +153,9 @@ def _data(data: dict, patience: Patience) -> dict:
         source = base64.b64encode(drawing.encode()).decode()
         shown["text/html"] = f'<img src="data:image/svg+xml;base64,{source}">'
     if "text/markdown" in data:
-        shown["text/markdown"] = clean_markdown(_joined(data["text/markdown"]))
+        # an output has no attachments, and nbconvert makes no page of a reference to one
+        text = re.sub("attachment:", "attachment%3A", _joined(data["text/markdown"]), flags=re.I)
+        shown["text/markdown"] = clean_markdown(text)
     for kind in ("text/plain", "text/latex"):
         if kind in data and "text/plain" not in shown:
             shown["text/plain"] = _text(data[kind])
