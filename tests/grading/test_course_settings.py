@@ -23,7 +23,7 @@ from labsupport.cli import app
 from labsupport.errors import CourseError
 from labsupport.grading.demo import ON_TIME, submit
 from labsupport.grading.ledger import exporter, gradebook, settings
-from labsupport.grading.ledger.course_directory import course_api, init_course, last_error
+from labsupport.grading.ledger.course_directory import course_api, init_course, last_error, release
 from labsupport.grading.ledger.gradebook import db_url
 from labsupport.grading.ledger.settings import CONFIG, load_config
 from labsupport.grading.ledger.store import ResultStore, check_room, only_run
@@ -305,6 +305,23 @@ def test_another_graders_lock_file_can_be_held(course, monkeypatch):
         pass
     assert time.monotonic() - begin >= 0.5
     shutil.rmtree(course / ".labs")
+
+
+def test_what_is_released_the_group_may_release_again(course):
+    own = course / CONFIG
+    own.write_text(own.read_text() + "\nc.CourseDirectory.groupshared = True\n")
+    (course / "source" / "old.txt").write_text("")
+    (course / "source" / "old.txt").chmod(0o644)
+    old = os.umask(0o022)
+    try:
+        release(course)
+    finally:
+        os.umask(old)
+    found = [p for name in ("source", "release") for p in (course / name).rglob("*")]
+    assert len(found) == 5
+    assert all(path.stat().st_mode & 0o060 == 0o060 for path in found)
+    with only_run(course), pytest.raises(CourseError, match="is being graded by another run"):
+        release(course)  # it would change what is being graded
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from labsupport.course.build import CODE_STUB, TEXT_STUB, dump, source_notebook
 from labsupport.course.points_told import check_parts_told
 from labsupport.course.source import find_labs, read_lab
 from labsupport.errors import CourseError
+from labsupport.grading.ledger.lock import only_run
 from labsupport.grading.ledger.proof import proofs
 from labsupport.grading.ledger.released_points import points_follow
 from labsupport.grading.ledger.settings import CONFIG, check_name, load_config
@@ -75,7 +76,8 @@ def release(
     """Make ``source/`` from ``labs/`` and ``release/`` through nbgrader's generate_assignment.
 
     Returns the released notebooks. Raises CourseError with nbgrader's reason where it refuses, and
-    where a lab's own solution does not pass its judges and checks: nothing is released then.
+    where a lab's own solution does not pass its judges and checks, or while the course is being
+    graded: nothing is released then.
     """
     released = []
     folder = folder.resolve()
@@ -86,7 +88,7 @@ def release(
         check_parts_told(lab)
     with proofs(folder, sources) as proven:
         proven.wait()
-    with course_api(folder) as api:
+    with only_run(folder), course_api(folder) as api:
         for lab in labs:
             target = folder / "source" / lab.stem / f"{lab.stem}.ipynb"
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,8 @@ def share(course: Path) -> None:
     places = [course, *course.iterdir()]
     for name in ("autograded", "feedback", "submitted"):
         places += (course / name).glob("*")
-    places += (course / ".labs").rglob("*")
+    for name in (".labs", "labs", "release", "source"):
+        places += (course / name).rglob("*")
     for path in places:
         about = path.lstat()
         more = 0o2770 if stat.S_ISDIR(about.st_mode) else 0o660

@@ -9,6 +9,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import resource
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -115,6 +116,7 @@ class _Process:
 
 def _prove(pipe: Connection, path: Path, text: str) -> None:
     """The life of a proof's process. What the lab's cells print is told to nobody."""
+    resource.setrlimit(resource.RLIMIT_CPU, (PROOF_SECONDS, PROOF_SECONDS))  # whoever asked is gone
     os.environ["MPLBACKEND"] = "agg"
     silence = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
