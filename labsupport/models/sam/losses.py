@@ -71,7 +71,7 @@ def promptable_loss(
     *,
     pixel_loss: Callable[[Tensor, Tensor], Tensor] = focal_loss,
     weights: tuple[float, float, float] = (20.0, 1.0, 1.0),
-    every_score: bool = True,
+    every_score: bool = False,
 ) -> PromptableLoss:
     """The loss of n ambiguous prompts, whose candidates are judged by the best of them.
 
@@ -83,8 +83,8 @@ def promptable_loss(
             trainer also draws 112² pixels of each mask, and has no loss of the IoU: weights
             (20, 1, 0).
         weights: of the pixel loss, the dice loss and the squared error of the predicted IoU.
-        every_score: the predicted IoU of every candidate learns, each from its own mask; else
-            only the chosen one's. The paper does not say; SAM 2's released training can do both.
+        every_score: the predicted IoU of every candidate learns, each from its own mask, as SAM 2
+            is trained; else only the chosen one's, as SAM was by what SAM 2's code says of it.
 
     Of the masks only the chosen one, with the lowest 20 · focal + dice, gets a gradient. Raises
     ValueError for shapes that do not fit.
