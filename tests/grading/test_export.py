@@ -308,3 +308,32 @@ def test_the_whole_way_from_canvas_and_back(mini_path, tmp_path):
     assert "x plus factor" in richard and "x plus factor" not in jane
     nbgrader(course, "release_feedback", STEM)
     assert len(list((exchange / "mini" / "feedback").glob("*.html"))) == 2
+
+
+def test_two_of_one_name_from_moodle_and_back(template, tmp_path):
+    """The number that Moodle's download gives each tells them apart in its worksheet too."""
+    course = tmp_path / "mini"
+    init_course(course, template / "labs")
+    release(course)
+    lab = (template / "release" / STEM / f"{STEM}.ipynb").read_text(encoding="utf-8")
+    with zipfile.ZipFile(tmp_path / "download.zip", "w") as archive:
+        for number in ("901", "902"):
+            archive.writestr(f"Jane Doe_{number}_assignsubmission_file_/{STEM}.ipynb", lab)
+    (tmp_path / "map.csv").write_text("lms_id,student_id\n901,jane1\n902,jane2\n")
+    filed = labs("collect", course, tmp_path / "download.zip", "--map", tmp_path / "map.csv")
+    assert filed.exit_code == 0, filed.output
+    hand_in(course, STEM, "jane1", {}, by_hand=1.0)
+    hand_in(course, STEM, "jane2", {"scale": ("failed", "one: wrong")}, by_hand=1.0)
+    for student in ("jane1", "jane2"):
+        write_notebook(course, STEM, student)
+        with course_api(course) as api:
+            assert make_page(api, STEM, student) == ""
+    text = MOODLE.replace("Richard Roe", "Jane Doe").replace("richard@", "jane@")
+    (tmp_path / "worksheet.csv").write_text(text)
+    result = labs("export", course, "90", "--moodle", tmp_path / "worksheet.csv")
+    assert result.exit_code == 0, result.output
+    assert [row[4] for row in rows(course / "export" / f"{STEM}-moodle.csv")[1:]] == ["4.5", "2.5"]
+    with zipfile.ZipFile(course / "export" / f"{STEM}-feedback.zip") as archive:
+        for student, number in (("jane1", "901"), ("jane2", "902")):
+            name = f"Jane Doe_{number}_assignsubmission_file_/{STEM}.html"
+            assert archive.read(name) == page_path(course, STEM, student).read_bytes()
