@@ -29,6 +29,7 @@ from labsupport.course.readable import check_readable, with_named_box
 
 CONTRACT_MARK = "<!-- contract -->"  # stands for contract.md in a lab's source
 ASSERTION = "from labsupport.notebook.solved import solved; solved({})"
+PASSED = "from labsupport.notebook.solved import note; note({})"
 CODE_STUB = "# YOUR CODE HERE\nraise NotImplementedError"
 TEXT_STUB = "Your answer here."
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -138,6 +139,8 @@ def _cell(cell: LabCell, lab: Lab) -> NotebookNode:
     metadata: dict = {"labsupport": {"kind": cell.kind}}
     if cell.kind == "check":  # folded: it is run before it is read
         source = f"# @title Check of {cell.name}\n{source}"
+        if f'Check("{cell.name}"' not in source:  # which says by itself how it ended
+            source += f"\n{PASSED.format(repr(cell.name))}"
         metadata |= {"jupyter": {"source_hidden": True}, "cellView": "form"}
     if cell.name:
         metadata["labsupport"]["name"] = cell.name
