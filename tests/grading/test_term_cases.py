@@ -279,8 +279,10 @@ def test_an_exemption_comes_and_goes(course, run):
 def test_an_exemption_holds_when_all_is_run_again_and_before_there_is_anything(
     course, run, answers
 ):
-    exempt(course, "cleo", "90", "scale")
-    exempt(course, "ada", "90", "why")
+    (course / "exemptions.csv").write_text("lab;student;exercise\n90;ada;why\n")
+    with pytest.raises(CourseError, match="does not begin with the columns lab,student,exercise"):
+        run()
+    (course / "exemptions.csv").write_text("lab,student,exercise\n90,ada,why\n90,cleo,scale\n")
     submit(course, "dora", STEM, answers["right"], ON_TIME)
     exempt(course, "dora", "90", "why")
     rows, ran = run(again=True, jobs=1, students=["cleo", "dora", "ada"])

@@ -1,10 +1,18 @@
 """Records of a class: course directory, gradebook, grades.
 
-Rooms: ``course_directory`` (made, configured, released), ``grades`` (what ``labs grade`` does),
-``handed_in`` (what is not even opened), ``preprocessors`` (our steps in nbgrader's pipeline),
-``recording`` (grades into the gradebook, feedback pages), ``feedback`` (what such a page calls an
-exercise), ``gradebook`` (where it is), ``store`` (results that are done stay done). A name is
-imported when it is first used: nbgrader takes seconds.
+Rooms of the course: ``course_directory`` (made, configured, released), ``settings``, ``gradebook``
+(where it is), ``lock``, ``proof`` (that a lab can be graded), ``named`` (labs and students, as they
+are called), ``due_dates``, ``exempting``.
+
+Of a run: ``grades`` (what ``labs grade`` does), ``preprocessors`` (our steps in nbgrader's
+pipeline), ``submitted`` and ``exporter`` (how it reads), ``store`` (results that are done stay
+done), ``recording`` (grades into the gradebook), ``hand_grades`` (kept where nothing changed),
+``settling`` (what is worked out anew every time: ``penalties``, ``exemptions``),
+``released_points``, ``kept`` and ``troubles`` (notes that outlive a run).
+
+Of what comes out: ``standing`` (how every student stands, and why there is no grade), ``rows`` (the
+table), ``grades_csv``, ``feedback`` and ``formulas`` (a page), ``pages`` (is it current?),
+``page_makers``. A name is imported when it is first used: nbgrader takes seconds.
 """
 
 import lazy_loader

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from nbgrader.api import Comment, Grade, Gradebook, MissingEntry, SubmittedAssignment
 
+from labsupport.errors import CourseError
 from labsupport.grading.ledger.kept import Pair
 
 FILE = "exemptions.csv"
@@ -43,15 +44,24 @@ class Exemption:
 
 
 def read_exemptions(folder: Path) -> list[Exemption]:
-    """Who is exempt from what in a course, in the file's order."""
+    """Who is exempt from what in a course, in the file's order; a person may edit it.
+
+    Raises CourseError where it is no such table.
+    """
     path = folder / FILE
     if not path.exists():
         return []
     with path.open(encoding="utf-8-sig", newline="") as file:
-        return [
-            Exemption(*(str(line.get(name) or "").strip() for name in COLUMNS))
-            for line in csv.DictReader(file)
-        ]
+        table = csv.DictReader(file)
+        if not set(COLUMNS[:3]) <= set(table.fieldnames or ()):
+            raise CourseError(
+                f"{path} does not begin with the columns {','.join(COLUMNS)}, with commas between "
+                "them: mend that, then run again"
+            )
+        lines = [[(line.get(name) or "").strip() for name in COLUMNS] for line in table]
+    stems = sorted(place.stem for place in (folder / "labs").glob("[0-9][0-9]_*.py"))
+    whole = {stem[:2]: stem for stem in stems}
+    return [Exemption(whole.get(lab, lab), *rest) for lab, *rest in lines]
 
 
 def write_exemptions(folder: Path, exemptions: Iterable[Exemption]) -> None:

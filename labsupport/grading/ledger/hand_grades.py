@@ -22,19 +22,18 @@ def remember(folder: Path, gradebook: Gradebook, pair: Pair) -> None:
         return
     marks = _marks(folder, pair)
     given = {
-        grade.cell.name: marks[grade.cell.name]
+        grade.cell.name: marks.get(grade.cell.name, "")  # "": nobody knows what it was given for
         for grade in _grades(submission)
-        if grade.manual_score is not None
-        and not grade.needs_manual_grade
-        and grade.cell.name in marks
+        if grade.manual_score is not None and not grade.needs_manual_grade
     }
     known = read_kept(folder, pair).get("by_hand", {})  # of a run that was killed in between
     if given or known:
         keep(folder, pair, by_hand=given | known)
 
 
-def recall(folder: Path, gradebook: Gradebook, pair: Pair) -> list[str]:
-    """After it: what has not changed need not be graded again. Returns the cells that must be."""
+def recall(folder: Path, gradebook: Gradebook, pair: Pair, exempt: set[str]) -> list[str]:
+    """After it: what has not changed need not be graded again. Returns the cells that must be,
+    of those that count."""
     given = read_kept(folder, pair).get("by_hand")
     marks = _marks(folder, pair)
     if not given or not marks:
@@ -46,7 +45,7 @@ def recall(folder: Path, gradebook: Gradebook, pair: Pair) -> list[str]:
             continue
         if marks.get(name) == given[name]:
             grade.needs_manual_grade = False
-        elif grade.needs_manual_grade:
+        elif grade.needs_manual_grade and name not in exempt and grade.cell.max_score:
             changed.append(name)
     gradebook.db.commit()
     keep(folder, pair, by_hand=None)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from labsupport.errors import CourseError
+
 Pair = tuple[str, str]  # (assignment, student)
 
 
@@ -22,7 +24,10 @@ def read_kept(folder: Path, pair: Pair) -> dict[str, Any]:
 
 
 def keep(folder: Path, pair: Pair, **notes: Any) -> None:
-    """Change notes on a submission; None takes one away. Nothing is written where all are so."""
+    """Change notes on a submission; None takes one away. Nothing is written where all are so.
+
+    Raises CourseError (a full disk, say) and leaves them as they were.
+    """
     known = read_kept(folder, pair)
     wanted = {name: value for name, value in (known | notes).items() if value is not None}
     if wanted == known:
@@ -30,7 +35,13 @@ def keep(folder: Path, pair: Pair, **notes: Any) -> None:
     # torch comes with it: a run that changes nothing has no use for it
     from labsupport.data.files import write_whole
 
-    write_whole(_path(folder, pair), json.dumps(wanted, ensure_ascii=False, indent=1) + "\n")
+    try:
+        write_whole(_path(folder, pair), json.dumps(wanted, ensure_ascii=False, indent=1) + "\n")
+    except OSError as error:
+        raise CourseError(
+            f"{folder / '.labs' / 'kept'} cannot be written to: {error.strerror}; what is done "
+            "stays done: mend that, then run again to go on"
+        ) from error
 
 
 def _path(folder: Path, pair: Pair) -> Path:

@@ -82,7 +82,8 @@ def make_page(api: NbGraderAPI, assignment: str, student: str) -> str:
     if key:
         from labsupport.data.files import write_whole  # torch comes with it
 
-        write_whole(_note(Path(api.coursedir.root), assignment, student), key)
+        with contextlib.suppress(OSError):  # a full disk, say: the page is made again next time
+            write_whole(_note(Path(api.coursedir.root), assignment, student), key)
     return ""
 
 

@@ -38,7 +38,8 @@ class Settling:
         except MissingEntry:
             return []
         said = []
-        if changed := recall(self._folder, self.gradebook, pair):
+        exempt = self._exempt.get(pair, set())
+        if changed := recall(self._folder, self.gradebook, pair, exempt):
             names = ", ".join(name.partition("-")[2] for name in changed)
             said.append(
                 f"{len(changed)} graded by hand before and changed since, to be looked at again: "
@@ -46,7 +47,7 @@ class Settling:
             )
         if self._time_is_unknown(pair):
             submission.timestamp = None  # nbgrader keeps that of an earlier hand-in
-        leave_out(self.gradebook, submission, self._exempt.get(pair, set()))
+        leave_out(self.gradebook, submission, exempt)
         try:
             told = self._penalties.work_out(self.gradebook, pair)
         except Exception as error:
