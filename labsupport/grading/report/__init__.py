@@ -1,8 +1,9 @@
 """Reports on a graded class: what ``labs report`` says of students, exercises and grading.
 
 Rooms: ``command`` (write all, and what the terminal shows), ``data`` (results as the course has
-them), ``statistics``, ``mistakes`` (the commonest wrong answers), ``page`` (HTML), ``pictures``
-(SVG), ``tables`` (CSV). A name is imported when it is first used: matplotlib takes a while.
+them), ``account`` (what a graded notebook says of itself), ``statistics``, ``mistakes`` (the
+commonest wrong answers), ``page`` (HTML), ``pictures`` (SVG), ``tables`` (CSV). A name is imported
+when it is first used: matplotlib takes a while.
 """
 
 import lazy_loader

@@ -1,15 +1,8 @@
-"""Results of a lab as the course has them: the gradebook's points, the graded notebooks' verdicts.
+"""Results of a lab as a course has them: the gradebook's points, the notebooks' verdicts."""
 
-What stands in a notebook is checked for its form before it is used: another pipeline, or a
-student, may have written it.
-"""
-
-import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from nbgrader.api import Grade, Gradebook, MissingEntry
 
@@ -17,11 +10,11 @@ from labsupport.answers.text import one_line
 from labsupport.course.lab import Lab
 from labsupport.course.source import find_labs, read_lab
 from labsupport.errors import CourseError
-from labsupport.grading.judging.verdicts import STATUSES
 from labsupport.grading.ledger.course_directory import course_api, load_config
 from labsupport.grading.ledger.exemptions import exempt_cells
 from labsupport.grading.ledger.grades import submissions
 from labsupport.grading.ledger.standing import NOT_YET, Standing, standings
+from labsupport.grading.report.account import account_of, read_account
 from labsupport.grading.submission.reading import unreadable
 
 UNANSWERED = ("missing", "not reached")  # no answer, rather than a wrong one
@@ -152,15 +145,15 @@ def items_of(lab: Lab) -> list[Item]:
 
 def _run(folder: Path, gradebook: Gradebook, lab: Lab, one: Standing, exempt: set[str]) -> Run:
     run = Run(one.student)
-    about = _metadata(folder / "autograded" / one.student / lab.stem / f"{lab.stem}.ipynb")
+    about = account_of(folder / "autograded" / one.student / lab.stem / f"{lab.stem}.ipynb")
     if one.score is None or about is None:
         said = one.reason if one.state in ("unreadable", "failed") else ""
-        run.problem = said or unreadable(folder, lab.stem, one.student) or NOT_YET
+        run.problem = said or unreadable(folder, lab.stem, one.student) or one.reason or NOT_YET
         return run
     run.score, run.max_score, run.penalty = one.score, one.max_score, one.penalty
     run.late_hours, run.late, run.waiting = one.late_seconds / 3600, one.late_said, one.waiting
     grades = _grades(gradebook, lab.stem, one.student)
-    _read_metadata(run, about)
+    read_account(run, about)
     for item in items_of(lab):
         grade = grades.get(item.cell)
         if item.cell in exempt:
@@ -185,40 +178,3 @@ def _grades(gradebook: Gradebook, stem: str, student: str) -> dict[str, Grade]:
 def _is_blank(grade: Grade) -> bool:
     """Whether a written answer was left as it was: nbgrader itself gives it 0 points then."""
     return grade.manual_score is None and grade.auto_score == 0 and not grade.needs_manual_grade
-
-
-def _metadata(path: Path) -> dict | None:
-    """A graded notebook's own account of its grading; {} where it has none."""
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-        about = loaded.get("metadata", {}).get("labsupport_grading", {})
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return None
-    return about if isinstance(about, dict) else {}
-
-
-def _read_metadata(run: Run, about: dict) -> None:
-    for verdict in _list(about.get("verdicts")):
-        if isinstance(verdict, dict) and verdict.get("status") in STATUSES:
-            name = one_line(verdict.get("exercise", ""), 100)
-            run.verdicts[name] = (verdict["status"], one_line(verdict.get("message", "")))
-            run.hints[name] = one_line(verdict.get("hint", ""))
-    run.repairs = [one_line(r, 300) for r in _list(about.get("repairs"))]
-    provenance = about.get("provenance")
-    if not isinstance(provenance, dict):
-        return
-    seconds = provenance.get("seconds")
-    if isinstance(seconds, int | float) and math.isfinite(seconds):
-        run.seconds = float(seconds)
-    if isinstance(provenance.get("sandbox"), bool):
-        run.sandbox = provenance["sandbox"]
-    deaths = provenance.get("deaths")
-    run.deaths = [one_line(d, 200) for d in deaths.values()] if isinstance(deaths, dict) else []
-    names = ("labsupport", "nbgrader", "papermill", "torch", "python", "profile")
-    run.versions = ", ".join(
-        f"{name} {one_line(provenance[name], 40)}" for name in names if name in provenance
-    )
-
-
-def _list(value: Any) -> list:
-    return value if isinstance(value, list) else []
