@@ -32,6 +32,7 @@ def demo(
         if folder == top or top in folder.parents:
             raise LabError(f"{folder} is inside the checkout: a class lives outside of it")
         play.check_empty(folder)
+        stopping.at_once(f"remove {folder}, or name another folder, then run it again")
         sources = find_labs(top / "solutions", lab)
         console.print(f"[bold]1[/bold] course directory {folder}", soft_wrap=True)
         init_course(folder, top / "solutions", lab)

@@ -20,6 +20,7 @@ from labsupport.course.lab import Lab
 from labsupport.grading.audit.isolated import Limits, answer_isolated, answers_of, check_isolated
 from labsupport.grading.judging.lab_code import run_cells, solved_cells
 from labsupport.grading.running.sandbox.visible import command
+from labsupport.grading.running.scratch import scratch
 
 
 def sandboxed() -> bool:
@@ -32,7 +33,7 @@ class Jail:
     once, unforked, so that what they load late is loaded for all."""
 
     def __init__(self, lab: Lab, limits: Limits, warm: list[tuple[str, str]], sandbox: bool):
-        self._folder = tempfile.TemporaryDirectory(prefix="labs-audit-")
+        self._folder = tempfile.TemporaryDirectory(prefix="labs-audit-", dir=scratch())
         words = [sys.executable, "-m", __name__]
         if sandbox:
             words = command(Path(self._folder.name), list(lab.masks), __name__)

@@ -1,7 +1,7 @@
 """Processes that judge many answers, each as a student's would be judged."""
 
 import atexit
-import multiprocessing
+import multiprocessing.forkserver
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +14,7 @@ from labsupport.grading.audit.agreement import same
 from labsupport.grading.audit.isolated import Limits
 from labsupport.grading.audit.jailed import Jail, sandboxed
 from labsupport.grading.judging.verdicts import Cause, Challenge, Status, Verdict
+from labsupport.grading.workers.forks import deaf
 
 # The first seed stands for one student; who gets by it is asked with the others as well.
 SEEDS = ("audit", "audit-2", "audit-3", "audit-4")
@@ -66,6 +67,8 @@ def judge_all(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "labsupport.grading.judging.judge", "einops"])
+    with deaf():
+        multiprocessing.forkserver.ensure_running()
     about = (str(source), limits, sandbox and sandboxed())
     with ProcessPoolExecutor(workers, context, _prepare, about) as pool:
         try:

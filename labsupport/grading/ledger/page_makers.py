@@ -18,6 +18,7 @@ from nbgrader.apps.api import NbGraderAPI
 from labsupport.grading.ledger.course_directory import course_api
 from labsupport.grading.ledger.kept import Pair
 from labsupport.grading.ledger.pages import make_page, page_is_current
+from labsupport.grading.workers.forks import deaf
 
 FEW = 4  # pages; for so few, starting processes takes longer than it saves
 
@@ -63,7 +64,8 @@ class FeedbackPages:
             start = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._jobs, start, _begin, (self._folder,))
         for pair in self._asked[len(self._sent) :]:
-            self._sent.append(self._pool.submit(_make_there, *pair))
+            with deaf():  # the pool starts processes when it is given work
+                self._sent.append(self._pool.submit(_make_there, *pair))
 
 
 @contextlib.contextmanager
