@@ -357,3 +357,10 @@ def test_a_large_picture_cuts_no_text_and_a_cut_is_said():
     assert list(found.attachments.values()) == [{"image/png": large}]
     cut = clean_markdown("x" * (MAX_TEXT + 7))
     assert cut.endswith("*(cut here: 7 more characters)*")
+
+
+def test_references_without_end_end(solved, master):
+    solved.cells.append(new_markdown_cell("![a](attachment:b) " * 5000, id="mine"))
+    result, repairs = aligned(solved, master)
+    page(clean_markdown(cell(result, "mine").source), {})
+    assert "more than 1,000 pictures" in repairs[-1]

@@ -170,6 +170,7 @@ DAMAGE = {
     "attachments that are none": (_set("top", "attachments", [1]), "attachments"),
     "NaN": (_set("meta", "score", float("nan")), "NaN"),
     "Infinity": (_set("result", "metadata", {"x": float("inf")}), "Infinity"),
+    "a number too large": (PLAIN.replace(b'"nbformat": 4,', b'"x": 1e999, "nbformat": 4,'), "NaN"),
     "a control character": (PLAIN.replace(b"done\\n", b"do\tne\\n"), ""),
 }
 
@@ -228,6 +229,8 @@ NONE = {
     "a number": (b'"4711"', "the JSON in it is a text"),
     "other JSON": (b'{"paragraphs": []}', "without a list of cells"),
     "a pit": (b'{"cells": ' + b"[" * 200_000, "is nested too deeply"),
+    "a number without end": (b'{"cells": ' + b"9" * 5000 + b"}", "is no notebook"),
+    "comments without end": (b"<!-- a --> " * 3000, "is text"),
     "a pointer": (b"version https://git-lfs.github.com/spec/v1\noid x\n", "Git LFS"),
 }
 

@@ -103,6 +103,8 @@ def untouched(piece: Piece, released: NotebookNode) -> bool:
         return True
     if piece.type != "code" or released.cell_type != "code" or not piece.key:
         return False
+    if len(piece.key) > 3 * len(released.source) or piece.defines != defined_names(released.source):
+        return False
     trees = [tree_of(piece.source), tree_of(released.source)]
     return None not in trees and len({ast.dump(tree) for tree in trees if tree}) == 1
 

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import html
+import itertools
 import re
 import unicodedata
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ _DEFINED = re.compile(r" {0,3}\[[^\]\n]+\]:\s*<?\Z")
 _DATA = re.compile(r"data:(image/[\w.+-]+)(?:;[\w=.-]+)*;base64,([A-Za-z0-9+/=%]*)", re.I)
 _ALT = re.compile(r"\balt\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", re.I)
 _TITLE = re.compile(r">?(?:\s+(?:\"[^\"\n]*\"|'[^'\n]*'))?\s*\)")
+MOST = 1000  # pictures of one cell, and references to some, that are looked at
+MOST_NOTES = 5
 LOOK_BACK = 2000  # characters before a source in which its picture's syntax begins
 
 
@@ -62,7 +65,7 @@ def with_pictures(source: str, attachments: Any = None) -> Pictured:
         return found
     known = _known(attachments)
     done, out = 0, []
-    for match in _SOURCE.finditer(source):
+    for match in itertools.islice(_SOURCE.finditer(source), MOST):
         if match.start() < done:
             continue
         place = _place(source, match.start(), done)
@@ -82,14 +85,19 @@ def with_pictures(source: str, attachments: Any = None) -> Pictured:
             said = f"*(no picture here: the file has none named {_plain(named or '')})*"
             out.append(said if form != "definition" else "#")
         done = end
-    found.source = "".join([*out, source[done:]])
+    rest = source[done:]
+    found.notes = list(dict.fromkeys(found.notes))[:MOST_NOTES]
+    if len(_SOURCE.findall(rest)) > MOST:
+        found.notes.append(f"it refers to more than {MOST:,} pictures")
+        rest = re.sub("attachment:", "attachment%3A", rest, flags=re.I)
+    found.source = "".join([*out, rest])
     return found
 
 
 def _known(attachments: Any) -> dict[str, tuple[str, str]]:
     """(kind, base64) by every way in which a text may spell an attachment's name."""
     known: dict[str, tuple[str, str]] = {}
-    items = attachments.items() if isinstance(attachments, dict) else ()
+    items = list(attachments.items())[:MOST] if isinstance(attachments, dict) else []
     for name, bundle in items:
         picture = _best(bundle) if isinstance(name, str) and name else None
         if picture is None:
@@ -101,7 +109,7 @@ def _known(attachments: Any) -> dict[str, tuple[str, str]]:
             known.setdefault(quote(plain), picture)
             known.setdefault(quote(plain, safe="()!*'~,;:@&=+$/"), picture)
             known.setdefault(re.sub(r"([\\\[\]()_*])", r"\\\1", plain), picture)
-    return known
+    return dict(sorted(known.items(), key=lambda item: len(item[0]), reverse=True))
 
 
 def _best(bundle: Any) -> tuple[str, str] | None:
@@ -150,7 +158,7 @@ def _picture(
     if not source[at:].lower().startswith("attachment:"):
         return None, None, at
     begin = at + len("attachment:")
-    for name in sorted(known, key=len, reverse=True):
+    for name in known:  # the longest first
         after = source[begin + len(name) : begin + len(name) + 1]
         if source.startswith(name, begin) and after in ("", ")", ">", '"', "'", " ", "\t", "\n"):
             return known[name], None, begin + len(name)

@@ -4,12 +4,14 @@ the way is said. What is none says what it is instead, and what to ask the stude
 
 import codecs
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 from nbformat.notebooknode import NotebookNode
 
+from labsupport.answers.text import one_line
 from labsupport.errors import LabError
 from labsupport.grading.submission.handed_in import refusal, wrong_time
 from labsupport.grading.submission.mending import NoNotebook, mended
@@ -37,10 +39,10 @@ _OTHERS = (
     (b"{\\rtf", "an RTF document"),
     (b"version https://git-lfs", "a pointer of Git LFS and not the file it stands for"),
 )
-_HTML = re.compile(r"\s*(<!--.*?-->\s*)*<(!doctype html|html|head|body)\b", re.I | re.S)
+_HTML = re.compile(r"\s*(?:<!--(?:(?!-->).)*-->\s*)*<(!doctype html|html|head|body)\b", re.I | re.S)
 _CONFLICT = re.compile(r"^(<{7} |>{7} )", re.M)
 _PYTHON = re.compile(
-    r"^\s*(import \w|from \w[\w.]* import|def \w+\(|class \w+|# ?%%|#!.*python)", re.M
+    r"^[ \t]*(import \w|from \w[\w.]* import|def \w+\(|class \w+|# ?%%|#!.*python)", re.M
 )
 
 
@@ -147,7 +149,15 @@ def _saved(name: str) -> str:
 def _loaded(text: str, repairs: list[str]) -> Any:
     begin = text.lstrip("\0 \t\r\n\ufeff")
     numbers: list[str] = []
-    decoder = json.JSONDecoder(strict=False, parse_constant=numbers.append)
+
+    def number(text: str) -> float | None:
+        value = float(text)
+        if math.isfinite(value):
+            return value
+        numbers.append(text)  # 1e999, say
+        return None
+
+    decoder = json.JSONDecoder(strict=False, parse_constant=numbers.append, parse_float=number)
     try:
         loaded, end = decoder.raw_decode(begin)
         while isinstance(loaded, str) and loaded.lstrip()[:1] == "{":
@@ -156,6 +166,8 @@ def _loaded(text: str, repairs: list[str]) -> Any:
             repairs.append("the notebook stood in the file as a text inside JSON")
     except json.JSONDecodeError as error:
         raise Unreadable(_why(begin, error)) from None
+    except ValueError as error:  # a number of thousands of digits
+        raise Unreadable(f"is no notebook: {one_line(error, 80)}; {SAVE}") from None
     except RecursionError:
         raise Unreadable(f"is no notebook: it is nested too deeply; {SAVE}") from None
     if left := begin[end:].strip("\0 \t\r\n"):
@@ -168,7 +180,7 @@ def _loaded(text: str, repairs: list[str]) -> Any:
 
 
 def _why(text: str, error: json.JSONDecodeError) -> str:
-    if _HTML.match(text):
+    if _HTML.match(text[:5000]):
         return f"is a web page under a notebook's name (saved from the browser, say); {SAVE}"
     if _CONFLICT.search(text) and text.startswith("{"):
         return f"is damaged: a conflict of Git is unresolved in it; {AGAIN}"
