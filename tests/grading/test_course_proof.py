@@ -1,6 +1,8 @@
 """A lab whose own solution does not pass is neither released nor graded, and blames nobody."""
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -168,6 +170,18 @@ def test_release_refuses_in_one_line_and_once_proven_costs_nothing(course, monke
     path = course / "labs" / f"{STEM}.py"
     path.write_text(whole.replace("It has every kind", "It has each kind"), encoding="utf-8")
     release(course)  # prose proves nothing
+
+
+def test_a_script_that_releases_is_not_run_twice(course, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nfrom pathlib import Path\n"
+        "from labsupport.grading.ledger.course_directory import release\n"
+        "print('begun')\nprint(len(release(Path(sys.argv[1]))))\n"
+    )
+    words = [sys.executable, str(script), str(course)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "begun\n1\n", "")
 
 
 def test_a_proof_that_hangs_or_dies_is_a_failure(course, monkeypatch):

@@ -10,10 +10,12 @@ import json
 import multiprocessing
 import os
 import resource
+import sys
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 
 from labsupport.course.fingerprint import fingerprint_of
 from labsupport.course.source import parse_lab
@@ -91,7 +93,8 @@ class _Process:
         context = multiprocessing.get_context("forkserver")
         self._end, far_end = context.Pipe(duplex=False)
         self._process = context.Process(target=_prove, args=(far_end, path, text), daemon=True)
-        self._process.start()
+        with _without_main():
+            self._process.start()
         far_end.close()
         self._until = time.monotonic() + PROOF_SECONDS
 
@@ -112,6 +115,18 @@ class _Process:
         self._process.kill()
         self._process.join()
         self._end.close()
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """A process that is started in here does not run the caller's script once more: it has no use
+    for it, and a script that releases a course need not be written for that."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _prove(pipe: Connection, path: Path, text: str) -> None:
