@@ -355,6 +355,7 @@ def test_anonymous_participants_and_headings_in_another_language(tmp_path):
         ("doejane_4711_90210_lab-1.ipynb", "4711", "doejane_4711_90210_lab-1.html"),
         ("sub/doejane_LATE_4711_90210_my_lab.ipynb", "4711", "doejane_LATE_4711_90210_my_lab.html"),
         ("doejane_4711_90210_lab-1.ipynb", "4712", ""),  # a group's: sent by somebody else
+        ("शर्मापूजा_4711_90210_lab.ipynb", "4711", "शर्मापूजा_4711_90210_lab.html"),
         ("lab.ipynb", "4711", ""),
         ("", "4711", ""),
     ],

@@ -22,7 +22,7 @@ from nbgrader.apps.api import NbGraderAPI
 from labsupport.data.files import write_whole
 from labsupport.grading.ledger.pages import page_is_current, page_path
 
-_CANVAS = re.compile(r"(?:\w*?_)?(?:LATE_)?(?P<user>\d+)_(?P<upload>\d+)_.+")
+_CANVAS = re.compile(r"(?:.*?_)?(?:LATE_)?(?P<user>[0-9]+)_(?P<upload>[0-9]+)_.+")
 _MOODLE = re.compile(r"[^_]+_(?P<user>\d+)_assignsubmission_.*")
 _STAMP = (2000, 1, 1, 0, 0, 0)  # the same pages make the same file
 
