@@ -1,10 +1,10 @@
 """A lab's one source file, and the notebooks that are made of it.
 
 Rooms: `lab` (a lab as an object), `source` (reading one), `header` and `judge_cell` (two parts of
-it), `rules` (what it must obey), `points_told` (points that its prose names), `build` (the
-student's notebook), `solve` (the executed solution), `publication` (Colab badges),
-`conda_environment` (environment.yml), `fingerprint` (what a grade depends on). A name is imported
-when it is first used: nbgrader and papermill take seconds.
+it), `rules` (what it must obey), `points_told` (points that its prose names), `readable` (what can
+be read aloud), `build` (the student's notebook), `solve` (the executed solution), `publication`
+(Colab badges), `conda_environment` (environment.yml), `fingerprint` (what a grade depends on). A
+name is imported when it is first used: nbgrader and papermill take seconds.
 """
 
 import sys
