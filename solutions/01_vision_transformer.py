@@ -2401,15 +2401,17 @@ budget = count_parameters(VisionTransformer(**SMALL))
 
 threads = torch.get_num_threads()
 torch.set_num_threads(1)  # nets this small lose more by sharing their work than they gain
-records = data_scaling_run(
-    lambda: VisionTransformer(**SMALL).to(device),
-    lambda: cnn_with_parameters(budget, 40).to(device),
-    sizes=scale(smoke=(2,), cpu=(16, 256), gpu=(4, 16, 64, 256, 1024)),
-    seeds=scale(smoke=(SEED,), cpu=(SEED,), gpu=(SEED, SEED + 1, SEED + 2)),
-    steps=scale(smoke=2, cpu=STEPS, gpu=STEPS),
-    test_images=scale(smoke=80, cpu=1000, gpu=2000),
-)
-torch.set_num_threads(threads)
+try:
+    records = data_scaling_run(
+        lambda: VisionTransformer(**SMALL).to(device),
+        lambda: cnn_with_parameters(budget, 40).to(device),
+        sizes=scale(smoke=(2,), cpu=(16, 256), gpu=(4, 16, 64, 256, 1024)),
+        seeds=scale(smoke=(SEED,), cpu=(SEED,), gpu=(SEED, SEED + 1, SEED + 2)),
+        steps=scale(smoke=2, cpu=STEPS, gpu=STEPS),
+        test_images=scale(smoke=80, cpu=1000, gpu=2000),
+    )
+finally:  # where you interrupt it, too
+    torch.set_num_threads(threads)
 
 long_run = json.loads(data_path("results", "01_data_scaling.json").read_text())
 curves = {}

@@ -2928,15 +2928,17 @@ macs = {name: [] for name in layers}
 inputs = [torch.randn(1, n, DIM) for n in lengths]
 threads = torch.get_num_threads()
 torch.set_num_threads(1)
-with torch.no_grad():
-    for name, layer in layers.items():
-        macs[name] = [count_macs(layer, x) - 4 * x.shape[1] * DIM**2 for x in inputs]
-    for _ in range(scale(smoke=1, cpu=8, gpu=8)):
-        for i, x in enumerate(inputs):
-            for name, layer in layers.items():
-                took = median_seconds(lambda: layer(x), repeats=scale(smoke=3, cpu=21, gpu=21))
-                short[name][i] = min(short[name][i], took)
-torch.set_num_threads(threads)
+try:
+    with torch.no_grad():
+        for name, layer in layers.items():
+            macs[name] = [count_macs(layer, x) - 4 * x.shape[1] * DIM**2 for x in inputs]
+        for _ in range(scale(smoke=1, cpu=8, gpu=8)):
+            for i, x in enumerate(inputs):
+                for name, layer in layers.items():
+                    took = median_seconds(lambda: layer(x), repeats=scale(smoke=3, cpu=21, gpu=21))
+                    short[name][i] = min(short[name][i], took)
+finally:  # where you interrupt it, too
+    torch.set_num_threads(threads)
 
 
 def crossing(n, falling_behind, catching_up):

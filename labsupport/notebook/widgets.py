@@ -25,6 +25,14 @@ _STYLE = """<style>
 .jp-OutputArea-child:has(> * > .jupyter-widgets) + * + .jp-OutputArea-child { display: none; }
 </style>"""
 
+# JupyterLab and Notebook take arrows, Enter and letters pressed in a list for commands on cells:
+# an arrow leaves the list, a "d" twice deletes the cell. A control with this mark is let alone; it
+# can be set from the page only, so the picture does it when it appears beside its controls.
+_KEYS = (
+    "onload=\"this.closest('.jp-OutputArea-output')?.querySelectorAll('select, input, button')"
+    ".forEach(e => e.setAttribute('data-lm-suppress-shortcuts', ''))\""
+)
+
 
 class Drawn(NamedTuple):
     """A picture: its PNG, what it shows in words, and how wide it is laid out, in pixels."""
@@ -56,7 +64,7 @@ class Picture:
         self.shown = picture
         self.widget.value = (
             f'<img alt="{words}" width="{picture.width}" style="max-width:100%;height:auto" '
-            f'src="data:image/png;base64,{b64encode(picture.png).decode()}">'
+            f'{_KEYS} src="data:image/png;base64,{b64encode(picture.png).decode()}">'
             f'<p role="status" style="max-width:60em;line-height:1.4">{words}</p>'
         )
 
