@@ -73,7 +73,9 @@ def which_cases(findings: Sequence[Finding], places: Sequence[int]) -> str:
     if len(part) < 2 or not wrong:
         return ""
     if not right:
-        return f"Wrong in all {len(part)} cases" if len(wrong) > 1 else ""
+        first = next(f for f in part if f.status != "passed")
+        says_all = first.difference is None or first.difference.of_form
+        return "" if says_all or len(wrong) < 2 else f"Wrong in {_all(len(part))} cases"
     return f"Right: {_listed(right)}. Wrong: {_listed(wrong)}"
 
 
@@ -104,6 +106,10 @@ def _agrees(found: Finding, mistaken: Any, rules: Rules) -> bool:
         return rules.alike(found.value, mistaken)
     except Exception:  # what cannot be compared is not the same
         return False
+
+
+def _all(count: int) -> str:
+    return "both" if count == 2 else f"all {count}"
 
 
 def _listed(names: Sequence[str]) -> str:
