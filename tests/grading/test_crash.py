@@ -266,7 +266,7 @@ fill(leave=40_000)                 # room for a few results
 attempt()
 first = len(made)
 ballast.unlink()
-fill(leave=500_000)                # room for the results, not for all pages of feedback
+fill(leave=300_000)                # room for the results, not for all pages of feedback
 attempt()
 ballast.unlink()
 rows = attempt()

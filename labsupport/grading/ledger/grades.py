@@ -97,8 +97,11 @@ def grade_course(
                 elif feedback:
                     pages.make(pair)
             _settle_others(folder, accounts, pages if feedback else None, wanted, students, todo)
-            failed = progress(pages.wait(), desc="feedback", total=pages.count)
-            errors |= {pair: reason for pair, reason in failed if reason}
+            made = progress(pages.wait(), desc="feedback", total=pages.count)
+            for pair, reason in made if pages.count else ():
+                if reason:
+                    check_room(folder)
+                    errors[pair] = reason
         for _, student in errors:
             _register(api.gradebook, student)
     return read_rows(folder, todo, errors, notes)
