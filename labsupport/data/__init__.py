@@ -2,11 +2,12 @@
 
 Rooms to draw from: `singles` (images of one thing), `scenes` (several things, captions, masks),
 `pairs` (two things, lab 06), `rule_scenes` (a sign decides what a thing is, lab 03), `hues` (one
-thing in colours of its own, lab 07), `stickers` (captions for generation, labs 08 and 09), `public`
+thing in colours of its own, lab 07), `stickers` (captions for generation, labs 08 and 09),
+`click_scenes` and `clicks` (things on things, and what a click may mean, lab 04), `public`
 (torchvision's data sets), `batch` (what most of them return).
 Rooms behind them: `emoji` (the sprites), `concepts` (which things), `splits` (training and test,
-random streams), `captions`, `backgrounds`, `layout` (where things lie), `render` (pixels),
-`drawing` (all of that together), `arguments` (checks).
+random streams), `captions`, `backgrounds`, `layout` (where things lie), `nesting` (what is on
+what), `render` (pixels), `drawing` (all of that together), `arguments` (checks).
 Rooms beside them: `transforms` ([0, 1] to [-1, 1] and back), `augment` (random views), `locate`
 (where data files are), `results` (records of the long runs), `files` (files written whole).
 """

@@ -269,6 +269,21 @@ def test_published_integers_of_the_light_end():
     }
 
 
+@pytest.mark.parametrize("name, of_decoder", [("vit_b", 1e-5), ("efficientvit_xl0", 1e-6)])
+def test_eps_of_every_norm(name, of_decoder):
+    """They are too small to show in an output; 9 norms in the two-way transformer are others."""
+    with torch.device("meta"):
+        model = sam(name)
+    eps = {
+        k: m.eps
+        for k, m in model.named_modules()
+        if isinstance(m, torch.nn.LayerNorm | torch.nn.BatchNorm2d)
+    }
+    others = {k: v for k, v in eps.items() if k.startswith("mask_decoder.transformer.")}
+    assert len(others) == 9 and set(others.values()) == {of_decoder}
+    assert {v for k, v in eps.items() if k not in others} == {1e-6}
+
+
 def test_integers_of_a_toy_size():
     """The published code at 64 pixels: 16 x 16 tokens in windows of 4."""
     config = SamConfig(

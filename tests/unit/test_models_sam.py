@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from labsupport import models
 from labsupport.models.sam.automatic import segment_everything, stability_score
 from labsupport.models.sam.frame import masks_in_image, points_in_frame, size_in_frame
 from labsupport.models.sam.losses import (
@@ -158,6 +159,11 @@ def test_an_image_in_the_frame_and_back():
     torch.testing.assert_close(points, torch.tensor([[32.0, 19.0]]))
     logits = masks_in_image(torch.ones(1, 2, 16, 16), (30, 50), 64)
     torch.testing.assert_close(logits, torch.ones(1, 2, 30, 50))
+
+
+def test_every_name_of_the_room_is_there():
+    for name in models.sam.__all__:
+        assert getattr(models.sam, name) is not None
 
 
 def test_the_small_pair():
