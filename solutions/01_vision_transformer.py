@@ -860,8 +860,8 @@ maps.show_maps([positions, maps.similarity_mosaic(positions, (8, 8)),
                ["the table: a row a token", "similarity, a tile a position", "channel 2, 8 × 8",
                 "channel 2, resized to 12 × 12"],
                title="Near positions get similar vectors; the table can be resized like an image",
-               shared=False, alt="Of the table; of the similarities, where a tile is bright around "
-                                 "its own place; and of one channel, alike in both sizes.")
+               shared=False, alt="First the table; then the similarities, where a tile is bright "
+                                 "around its own place; then one channel, alike in both sizes.")
 
 # %% [markdown]
 # **What it shows.** In the second map, the tile at row $r$, column $c$ shows how similar (cosine)

@@ -98,11 +98,11 @@ filled = footprints.filled_tokens(drawn, 28)  # (28, 28)
 # %% experiment="footprints"
 footprints.show_footprints(picture, filled, window=7, token=6 * 28 + 19, captions=[
     "hears all, N² pairs", "hears its window", "across the old rims", "hears its group",
-    "hears a summary of all"], title="Five kinds of attention: whom the orange token hears")
+    "hears a summary of all"], title="Five kinds of attention: whom the framed token hears")
 
 # %% [markdown]
 # This is the picture to remember. Each panel shows one layer; bright is what the token in the
-# orange frame hears. The first panel is the attention of lab 01. The three in the middle hear
+# frame hears. The first panel is the attention of lab 01. The three in the middle hear
 # less; the last hears everything, but not everyone by name. What each of them costs, and how far
 # news travels when many layers are stacked, is what you measure below.
 
@@ -1050,7 +1050,7 @@ footprints.show_shift(picture, side=28, window=7,
                       title="Rolled instead of shifted: as many windows as before, all of one size")
 
 # %% [markdown]
-# But now the last windows of every row and column hold tokens that were never neighbours: orange
+# But now the last windows of every row and column hold tokens that were never neighbours: thick
 # lines mark where top meets bottom and left meets right. They must not hear each other, and this
 # is what the **mask** is for: $-100$ added to the score of a forbidden pair, $0$ to any other. Two
 # tokens of a window were neighbours before the roll if *both or neither* came round the rim, along

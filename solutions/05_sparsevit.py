@@ -101,7 +101,8 @@ def scenes_for(split, n, seed):
 gallery = scenes_for("test", 6, 1_000_000)
 shares = kept_windows.foreground_share(gallery.masks > 0, grid=8)  # of each of 8 x 8 windows
 kept_windows.show(gallery.images, {"windows that show something": shares > 0}, title=(
-    f"{(shares == 0).float().mean():.0%} of the windows show nothing but background"))
+    f"{(shares == 0).float().mean():.0%} of the windows show nothing but background"),
+    things=gallery.masks > 0)
 
 # %% [markdown]
 # This is the picture to remember. The network of this lab cuts an image of 128 × 128 pixels into
@@ -1395,7 +1396,8 @@ rows_of = {f"{name}, stage {stage + 1}": (score, stage)
 kept_windows.show(gallery.images, {
     name: kept_map(net, normalize(gallery.images), 0.6, score, stage)
     for name, (score, stage) in rows_of.items()},
-    title="The 40% of windows that are kept: in stage 2 the published score keeps background only")
+    title="The 40% of windows that are kept: in stage 2 the published score keeps background only",
+    things=gallery.masks > 0)
 
 # %% [markdown]
 # ## 7 · Why?
@@ -1460,7 +1462,7 @@ with torch.no_grad():
     kept_windows.show_heat(gallery.images[:4], {
         place[4:]: x[:4].abs().mean(-1) for place, x in pictures.items()},
         title="Mean |x|, bright is large: things shine at a stage's end, "
-              "background behind the norm")
+              "background behind the norm", things=gallery.masks[:4] > 0)
 
 # %% [markdown]
 # **What it shows.**

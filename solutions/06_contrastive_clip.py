@@ -1478,8 +1478,8 @@ retrieval.show_matrix(gallery.images, showcase["captions"], yours,
 
 # %% [markdown]
 # **Search.** Type a caption, get pictures: below, captions of pairs that *never occurred in
-# training*, each with the five best of 200 held-out images. A green frame means that the image
-# shows just these two things.
+# training*, each with the five best of 200 held-out images. A ✓ (and a green frame) means that
+# the image shows just these two things.
 
 # %% experiment="search"
 def tests(held_out, style, n=100):

@@ -2389,8 +2389,8 @@ pairs = [paint(shipped, one, still_noise, ratio) for ratio in steps_shown]
 reconstructions.show_rows({"visible": torch.cat([a for a, _ in pairs] + [one]),
                            "painted": torch.cat([b for _, b in pairs] + [one])},
                           title="15, 30, 50, 65, 75, 85, 95% hidden; at the right the original",
-                          alt=f"The image of {gallery.captions[1]}: fewer and fewer patches are visible, "
-                              "and what is painted of it keeps less and less of its shape.")
+                          alt=f"The image of {gallery.captions[1]}. What is painted is wrong a pixel by "
+                              f"{', '.join(f'{(b - one).square().mean().sqrt():.3f}' for _, b in pairs)}.")
 
 # %% [markdown]
 # ## 9 · Published and measured

@@ -13,7 +13,7 @@ from labsupport.notebook.plot.ending import finish
 from labsupport.notebook.plot.ending import show as show_figure
 from labsupport.notebook.plot.images import pixels, rows_below
 from labsupport.notebook.plot.style import EDGE, GREY, HEAT, MARKERS, PALETTE
-from labsupport.notebook.plot.words import counted, curves_in_words, entitled, listed, number
+from labsupport.notebook.plot.words import counted, curves_in_words, entitled, number
 
 DARK = 0.22  # brightness of a window that is left out
 
@@ -38,43 +38,56 @@ def draw(ax: Axes, image: Tensor, keep: Tensor) -> None:
     ax.set(xticks=[], yticks=[])
 
 
-def show(images: Tensor, rows: Mapping[str, Tensor], *, title: str = "") -> None:
+def show(
+    images: Tensor, rows: Mapping[str, Tensor], *, title: str = "", things: Tensor | None = None
+) -> None:
     """Draw `images` (n, 3, height, width) and below each the windows that `rows` keep: label ->
-    (n, rows, columns) of True and False; what is left out is dark."""
+    (n, rows, columns) of True and False; what is left out is dark. `things` (n, height, width) is
+    True where something is: how many of their windows are kept is said."""
     fig, axes = rows_below(images, _labels(rows), inches=1.75, margin=(1.4, 0.5))
     for line, keep in zip(axes, rows.values()):
         for ax, image, one in zip(line, images, keep):
             draw(ax, image, one)
-    said = "; ".join(
-        f"{label}: {listed(f'{one.float().mean():.0%}' for one in keep)} kept"
-        for label, keep in rows.items()
-    )
-    grid = "{} × {}".format(*next(iter(rows.values())).shape[1:])
+    said = []
+    for label, keep in rows.items():
+        kept = f"{label}: {keep.float().mean():.0%}"
+        if things is not None:
+            held = foreground_share(things, keep.shape[-1]) > 0
+            kept += f" of all, {keep[held].float().mean():.0%} of those with a thing"
+        said.append(kept)
     words = (
-        f"{counted(len(images), 'image')}, and below each its {grid} windows, those left out "
-        f"dark. {said}."
+        f"{counted(len(images), 'image')}, and below each its windows, those left out dark. "
+        f"Windows that are kept, by row: {'; '.join(said)}."
     )
     finish(fig, title, words)
 
 
-def show_heat(images: Tensor, rows: Mapping[str, Tensor], *, title: str = "") -> None:
+def show_heat(
+    images: Tensor, rows: Mapping[str, Tensor], *, title: str = "", things: Tensor | None = None
+) -> None:
     """Draw `images` and below each its maps of importance, label -> (n, rows, columns), every map
-    on its own scale."""
+    on its own scale. `things` (n, height, width) is True where something is: how much larger the
+    maps are there is said."""
     fig, axes = rows_below(images, _labels(rows), inches=1.75, margin=(2.6, 0.5))
     for line, maps in zip(axes, rows.values()):
         for ax, one in zip(line, maps):
             ax.imshow(one.detach().numpy(), cmap=HEAT)
-    said = "; ".join(f"{label}: {listed(map(_brightest, maps))}" for label, maps in rows.items())
+    said = [
+        f"{label} {number(one.min())} to {number(one.max())}"
+        + ("" if things is None else f", on things {_on_things(one, things):.2f} times the rest")
+        for label, one in rows.items()
+    ]
     words = (
-        f"{counted(len(images), 'image')}, and below each a map of importance a row, bright is "
-        f"large. The brightest window, row and column counted from 0: {said}."
+        f"{counted(len(images), 'image')}, and below each its maps of importance, bright is large: "
+        f"{'; '.join(said)}."
     )
     finish(fig, title, words)
 
 
-def _brightest(importance: Tensor) -> str:
-    row, column = divmod(int(importance.argmax()), importance.shape[1])
-    return f"{row}, {column} of {importance.shape[0]} × {importance.shape[1]}"
+def _on_things(maps: Tensor, things: Tensor) -> float:
+    """The mean of maps where mostly something is, over the mean elsewhere."""
+    there = foreground_share(things, maps.shape[-1]) > 0.5
+    return (maps[there].mean() / maps[~there].mean()).item()
 
 
 def curves(

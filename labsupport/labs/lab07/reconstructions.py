@@ -7,7 +7,7 @@ from torch import Tensor
 
 from labsupport.notebook.plot.ending import finish
 from labsupport.notebook.plot.images import draw_row, rows_of_axes
-from labsupport.notebook.plot.words import counted, listed
+from labsupport.notebook.plot.words import rows_of_images
 
 COVER = 0.82  # the grey that covers a hidden patch
 
@@ -32,7 +32,4 @@ def show_rows(
     fig, axes = rows_of_axes(list(rows), columns, inches=inches, margin=(1.5, 0.6), frames=False)
     for line, images in zip(axes, rows.values()):
         draw_row(line, images)
-    said = [f"{label}, {counted(len(images), 'image')}" for label, images in rows.items()]
-    finish(
-        fig, title, f"{alt} {counted(len(rows), 'row')} of images, from the top: {listed(said)}."
-    )
+    finish(fig, title, f"{alt} {rows_of_images(rows)}.")

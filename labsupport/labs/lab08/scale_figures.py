@@ -10,7 +10,14 @@ from torch import Tensor
 from labsupport.notebook.plot.ending import finish, show
 from labsupport.notebook.plot.images import pixels
 from labsupport.notebook.plot.style import BLUE, HEAT, ORANGE, RED, line_of
-from labsupport.notebook.plot.words import counted, curves_in_words, entitled, listed, number
+from labsupport.notebook.plot.words import (
+    counted,
+    curves_in_words,
+    entitled,
+    listed,
+    number,
+    rows_of_images,
+)
 
 
 def show_rows(
@@ -36,8 +43,7 @@ def show_rows(
         ax.text(apart * j + 0.5, -0.04, name, ha="center", va="bottom", fontsize=10)
     ax.set(xlim=(0, apart * columns - 0.1), ylim=(apart * len(rows) - 0.1, 0), aspect="equal")
     ax.axis("off")
-    said = listed(f"{label}, {counted(len(images), 'image')}" for label, images in rows.items())
-    words = f"{alt} {counted(len(rows), 'row')} of images, from the top: {said}."
+    words = f"{alt} {rows_of_images(rows)}."
     finish(fig, title, words + (f" Columns: {listed(titles)}." if titles else ""))
 
 

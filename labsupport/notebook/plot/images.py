@@ -5,6 +5,7 @@ returns nothing.
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,7 +38,9 @@ def show_images(
     fig, ax = plt.subplots(figsize=(inches * columns, 1.17 * inches * rows), layout="constrained")
     draw_sheet(ax, images, titles, columns)
     lines = f" in rows of {columns}" if rows > 1 else ""
-    said = f": {listed(titles)}" if titles else ""
+    runs = [(name, len(list(same))) for name, same in groupby(titles)]
+    said = listed(name if many == 1 else f"{many} times {name}" for name, many in runs)
+    said = f": {said}" if titles else ""
     finish(fig, title, f"{alt} {counted(len(images), 'picture')}{lines}{said}.")
 
 

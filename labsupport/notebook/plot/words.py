@@ -1,7 +1,7 @@
 """Figures in words: the sentences that a figure's numbers give."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 
@@ -53,12 +53,12 @@ def course(x: Sequence[float], y: Sequence[float], unit: str = "") -> str:
     told = f"goes from {point(first)} to {point(last)}"
     if last[1] != first[1]:
         told = told.replace("goes", "rises" if last[1] > first[1] else "falls", 1)
-    edge = max(first[1], last[1]), min(first[1], last[1])
-    if high[1] - edge[0] > 0.1 * span:
-        told += f", with its highest {point(high)}"
-    if edge[1] - low[1] > 0.1 * span:
-        told += f", with its lowest {point(low)}"
-    return told
+    inner = []
+    if high[1] - max(first[1], last[1]) > 0.1 * span:
+        inner.append(f"its highest {point(high)}")
+    if min(first[1], last[1]) - low[1] > 0.1 * span:
+        inner.append(f"its lowest {point(low)}")
+    return f"{told}, with {listed(inner)}" if inner else told
 
 
 def curves_in_words(
@@ -73,13 +73,14 @@ def curves_in_words(
     if xlabel or ylabel:
         told.append(f"Up: {ylabel or 'the value'}; across: {xlabel or 'the number'}.")
     said = [
-        f"{' '.join(label.split())} {course(*xy, unit)}".strip() for label, xy in curves.items()
+        f"{' '.join(label.split()) or 'it'} {course(*xy, unit)}" for label, xy in curves.items()
     ]
     lines = "; ".join(said)
     return " ".join([*told, f"{lines[:1].upper()}{lines[1:]}." if lines else ""]).strip()
 
 
-def extremes(values: Mapping[str, float], unit: str = "") -> str:
-    """The values by name, the largest first: "a 12.3, b 4"."""
-    ranked = sorted(values.items(), key=lambda item: -item[1])
-    return ", ".join(f"{' '.join(name.split())} {number(value)}{unit}" for name, value in ranked)
+def rows_of_images(rows: Mapping[str, Sized]) -> str:
+    """What stands in rows of images: "2 rows of 8 images, from the top: visible and painted"."""
+    lengths = {len(images) for images in rows.values()}
+    of = counted(lengths.pop(), "image") if len(lengths) == 1 else "images"
+    return f"{counted(len(rows), 'row')} of {of}, from the top: {listed(rows)}"
