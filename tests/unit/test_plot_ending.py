@@ -32,6 +32,7 @@ def notebook(monkeypatch):
     def display(one, metadata=None, raw=False):
         shown.append((one if raw else "figure", metadata or {}))
 
+    plt.close("all")  # what other tests left
     monkeypatch.setattr(matplotlib, "get_backend", lambda: "inline")
     monkeypatch.setattr(IPython.display, "display", display)
     yield shown
