@@ -17,6 +17,7 @@ from labsupport.grading.running import limits as watching
 from labsupport.grading.running.limits import RunLimits, Watch, WatchFailed
 from labsupport.grading.running.run import execute
 from labsupport.grading.running.sandbox.provisioner import SandboxKernelClient
+from labsupport.grading.running.tree import use_of
 from labsupport.grading.workers.task import perform
 
 needs_bubblewrap = pytest.mark.skipif(
@@ -203,3 +204,17 @@ def test_a_submission_whose_watch_failed_is_tried_once_more(mini_path, monkeypat
     monkeypatch.setattr(SandboxKernelClient, "lost_outputs", raises(AttributeError("events")))
     with pytest.raises(WatchFailed, match=r"the watch on a kernel failed \(AttributeError: events"):
         perform(task)
+
+
+def test_very_many_children_are_counted_and_not_looked_at(monkeypatch):
+    """While each was looked at, a fork bomb would go on."""
+
+    class Bomb:
+        pid = 1
+
+        def children(self, recursive):
+            return [None] * 5000
+
+    monkeypatch.setattr("labsupport.grading.running.tree._stat", lambda *about: 1 / 0)
+    use = use_of(Bomb(), most_tasks=200)
+    assert use.tasks == 5000 and use.wanted

@@ -43,7 +43,9 @@ def use_of(
         return None
     try:
         children = process.children(recursive=True)
-        pids = [process.pid, *(child.pid for child in children[:most_tasks])]
+        if len(children) > most_tasks:  # every look at each would give it time to make more
+            return Use(tasks=len(children), wanted=True)
+        pids = [process.pid, *(child.pid for child in children)]
         found = [_stat(pid) for pid in pids]
         if found[0] is not None and found[0].over:
             return None
