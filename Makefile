@@ -4,12 +4,14 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 COURSE ?=
+LABS   ?= 01
 CODE    = labsupport tests
 
 .PHONY: env demo test test-fast lint format lab bench build clean help
 
 help:
-	@echo "make demo [COURSE=DIR]  a whole class, from source to grades.csv"
+	@echo "make demo               one lab's class, from source to grades.csv"
+	@echo "                        (LABS=all: every lab's; COURSE=DIR: in DIR)"
 	@echo "make test               every test"
 	@echo "make lab                JupyterLab on a working copy of the notebooks"
 	@echo "make bench              benchmarks, side by side in one run"
@@ -30,7 +32,7 @@ $(READY): pyproject.toml
 	@touch $(READY)
 
 demo: $(READY)
-	$(BIN)/labs demo $(COURSE)
+	$(BIN)/labs demo $(COURSE) $(foreach lab,$(LABS),--lab $(lab))
 
 # two processes on two cores, one thread each: torch's threads would wait for one another
 test: $(READY)

@@ -13,18 +13,27 @@ from labsupport.cli.grade import prepare
 from labsupport.cli.grading_output import progress, say_where, show
 from labsupport.errors import LabError, SandboxError
 
+FIRST = "01"
+
 
 def demo(
     folder: Annotated[Path | None, typer.Argument(help="a new folder for the course")] = None,
-    lab: Annotated[list[str] | None, typer.Option(help="which labs; all of them if none")] = None,
+    lab: Annotated[
+        list[str] | None, typer.Option(help="which lab, or 'all'; several times")
+    ] = None,
 ):
-    """A whole class, from source to grades, on embedded data.    Example: labs demo /tmp/course"""
+    """A class, from source to grades, on embedded data.    Example: labs demo /tmp/course
+
+    Lab 01's class where no lab is named; all of them take many times as long.
+    """
     with one_line_errors():
         prepare()
+        wanted = None if "all" in (lab or []) else lab or [FIRST]
         from labsupport.course.source import find_labs
         from labsupport.grading import demo as play
         from labsupport.grading.ledger.course_directory import init_course, release
         from labsupport.grading.ledger.grades import export, grade_course, read_rows, submissions
+        from labsupport.grading.report.command import write_reports
         from labsupport.grading.running.sandbox.visible import bubblewrap
 
         top = root()
@@ -33,9 +42,9 @@ def demo(
             raise LabError(f"{folder} is inside the checkout: a class lives outside of it")
         play.check_empty(folder)
         stopping.at_once(f"remove {folder}, or name another folder, then run it again")
-        sources = find_labs(top / "solutions", lab)
+        sources = find_labs(top / "solutions", wanted)
         console.print(f"[bold]1[/bold] course directory {folder}", soft_wrap=True)
-        init_course(folder, top / "solutions", lab)
+        init_course(folder, top / "solutions", wanted)
         console.print("[bold]2[/bold] release through nbgrader")
         release(folder)
         count = 0
@@ -47,7 +56,9 @@ def demo(
             sandbox = bool(bubblewrap())
         except SandboxError as error:
             sandbox = False  # the demo's submissions are the course's own code
-            console.print(f"    {error}. The demo goes on without: it grades its own code.")
+            console.print(
+                f"    {error}. The demo grades its own code, so it goes on without.", soft_wrap=True
+            )
         stopping.at_once(f"what is done is kept: 'labs grade {folder}' goes on")
         begin = time.monotonic()
         rows = grade_course(folder, None, progress, sandbox, CORES)
@@ -62,3 +73,12 @@ def demo(
         export(folder)
         show(read_rows(folder, submissions(folder), errors))
         say_where(folder)
+        console.print(f"for example {_page(folder)}", soft_wrap=True)
+        for _, page in write_reports(folder):
+            console.print(f"report    {page}", soft_wrap=True)
+
+
+def _page(folder: Path) -> Path:
+    """A feedback page to look at: one that tells of a mistake, where there is one."""
+    pages = sorted((folder / "feedback").glob("*/*/*.html"))
+    return next((p for p in pages if p.parts[-3].startswith("trap-")), (pages or [folder])[0])
