@@ -2,10 +2,10 @@
 
 Rooms: ``application`` (the application, the console, how errors are shown), ``stopping`` (Ctrl-C),
 and one a command:
-``build``, ``start``, ``check``, ``collect``, ``grade``, ``report``, ``export``, ``demo``,
-``doctor``, ``audit``, ``experiment``, ``course`` (with its own commands). ``grading_output`` is
-what ``grade`` and ``demo`` both show. A command imports what it needs when it is run: help is
-there at once.
+``build``, ``bundle``, ``publish``, ``start``, ``check``, ``collect``, ``grade``, ``report``,
+``export``, ``demo``, ``doctor``, ``audit``, ``experiment``, ``course`` (with its own commands).
+``grading_output`` is what ``grade`` and ``demo`` both show. A command imports what it needs when
+it is run: help is there at once.
 """
 
 # ruff: noqa: E402
@@ -16,6 +16,7 @@ stopping.listen()  # before imports that take their time
 from labsupport.cli import (
     audit,
     build,
+    bundle,
     check,
     collect,
     course,
@@ -24,6 +25,7 @@ from labsupport.cli import (
     experiment,
     export,
     grade,
+    publish,
     report,
     start,
 )
@@ -33,7 +35,6 @@ __all__ = ["app"]
 
 for command in (  # in the order of the help
     build.build,
-    start.start,
     check.check,
     collect.collect,
     grade.grade,
@@ -43,6 +44,9 @@ for command in (  # in the order of the help
     doctor.doctor,
     audit.audit,
     experiment.experiment,
+    bundle.bundle,
+    publish.publish,
 ):
     app.command()(command)
+app.command(context_settings=start.SETTINGS)(start.start)
 app.add_typer(course.app, name="course")

@@ -81,7 +81,9 @@ def one_line_errors() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in INSTRUCTORS:
             raise
-        _fail(f"{error.name} is not installed: pip install 'labsupport[grading]'")
+        from labsupport.course.installing import how_to_install
+
+        _fail(f"{error.name} is not installed: {how_to_install('grading')}")
     except (LabError, FileNotFoundError, ValueError) as error:
         _fail(str(error))
     except OSError as error:

@@ -17,30 +17,30 @@ def build(
     with one_line_errors():
         from labsupport.course.build import build_notebook
         from labsupport.course.conda_environment import write_environment
-        from labsupport.course.publication import fill_readme, repository_of
+        from labsupport.course.publication import fill_readme, published_at
         from labsupport.course.solve import execute_solution, refresh_prose
         from labsupport.course.source import find_labs, read_lab
         from labsupport.grading.judging.examples import write_examples
 
         top = root()
-        repository = repository_of(top)
+        published = published_at(top)
         for path in find_labs(top / "solutions", labs):
             lab = read_lab(path)
-            built = build_notebook(lab, top / "notebooks", repository)
+            built = build_notebook(lab, top / "notebooks", published)
             console.print(
                 f"{built.relative_to(top)}: {len(lab.exercises)} exercises, {lab.points:g} points"
             )
             write_examples(lab, top / "data" / "checks")
             if execute:
                 begin = time.monotonic()
-                done = execute_solution(lab, path.with_suffix(".ipynb"), profile, repository)
+                done = execute_solution(lab, path.with_suffix(".ipynb"), profile, published)
                 console.print(
                     f"{done.relative_to(top)}: executed in {time.monotonic() - begin:.0f} s"
                 )
-            elif not refresh_prose(lab, path.with_suffix(".ipynb"), repository):
+            elif not refresh_prose(lab, path.with_suffix(".ipynb"), published):
                 console.print(
                     f"{path.with_suffix('.ipynb').name}: its code has changed since it was run; "
                     f"'labs build {lab.number} --execute' runs it"
                 )
-        fill_readme(top, repository, [p.stem for p in find_labs(top / "solutions")])
+        fill_readme(top, published, [p.stem for p in find_labs(top / "solutions")])
         write_environment(top)

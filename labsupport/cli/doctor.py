@@ -40,14 +40,14 @@ def doctor(
 def _machine() -> None:
     from importlib.util import find_spec
 
+    from labsupport.course.installing import how_to_install
     from labsupport.notebook.environment import report
 
     well = report()
     for name in ("nbgrader", "papermill", "jupytext", "jupyterlab", "distributed"):
         if find_spec(name) is None:
             console.print(
-                f"[ – ]  {name:<12} for instructors: pip install 'labsupport[grading]'",
-                markup=False,
+                f"[ – ]  {name:<12} for instructors: {how_to_install('grading')}", markup=False
             )
     if shutil.which("bwrap") is None:
         console.print(

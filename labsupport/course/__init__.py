@@ -3,7 +3,8 @@
 Rooms: `lab` (a lab as an object), `source` (reading one), `header` and `judge_cell` (two parts of
 it), `rules` (what it must obey), `points_told` (points that its prose names), `readable` (what can
 be read aloud), `build` (the student's notebook), `solve` (the executed solution), `publication`
-(Colab badges), `conda_environment` (environment.yml), `fingerprint` (what a grade depends on). A
+(the address, badges), `first_cells` (what finds the package), `installing`, `bundle` (the
+students' zip), `conda_environment` (environment.yml), `fingerprint` (what a grade depends on). A
 name is imported when it is first used: nbgrader and papermill take seconds.
 """
 

@@ -21,10 +21,11 @@ from nbgrader.preprocessors import (
 )
 from traitlets.config import Config
 
+from labsupport.course.first_cells import with_first_cells
 from labsupport.course.judge_cell import bound_names
 from labsupport.course.lab import BEGIN, END, KINDS, Lab, LabCell
 from labsupport.course.points_told import check_parts_told, points_text, with_points
-from labsupport.course.publication import colab_cells
+from labsupport.course.publication import Published
 from labsupport.course.readable import check_readable, with_named_box
 
 CONTRACT_MARK = "<!-- contract -->"  # stands for contract.md in a lab's source
@@ -32,6 +33,7 @@ ASSERTION = "from labsupport.notebook.solved import solved; solved({})"
 PASSED = "from labsupport.notebook.solved import note; note({})"
 CODE_STUB = "# YOUR CODE HERE\nraise NotImplementedError"
 TEXT_STUB = "Your answer here."
+NOWHERE = Published()
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
@@ -45,8 +47,12 @@ def nbgrader_settings() -> Config:
     return config
 
 
-def source_notebook(lab: Lab, repository: str = "") -> NotebookNode:
-    """The notebook nbgrader starts from: solutions in place, no judge, trap or alternative."""
+def source_notebook(lab: Lab, published: Published | None = None) -> NotebookNode:
+    """The notebook nbgrader starts from: solutions in place, no judge, trap or alternative.
+
+    What is handed out says where the course is ``published`` and finds the package; None leaves
+    those cells out, as grading does.
+    """
     notebook = new_notebook(
         metadata={
             "kernelspec": KERNELSPEC,
@@ -54,18 +60,18 @@ def source_notebook(lab: Lab, repository: str = "") -> NotebookNode:
             "labsupport": {"lab": lab.number, "title": lab.title},
         }
     )
-    cells = colab_cells(repository, lab.stem)
+    cells: list[NotebookNode] = []
     for cell in lab.cells:
         if KINDS[cell.kind]:
             cells += _question(cell, lab) if cell.kind == "question" else [_cell(cell, lab)]
-    notebook.cells = cells
+    notebook.cells = cells if published is None else with_first_cells(cells, published, lab.stem)
     nbformat.validate(notebook)
     return notebook
 
 
-def student_notebook(lab: Lab, repository: str = "") -> NotebookNode:
+def student_notebook(lab: Lab, published: Published | None = None) -> NotebookNode:
     """What students open: no solutions, no outputs, checksums as nbgrader computes them."""
-    notebook = source_notebook(lab, repository)
+    notebook = source_notebook(lab, published)
     config = nbgrader_settings()
     resources: dict = {}
     steps = (LockCells, ClearSolutions, ClearOutput, CheckCellMetadata, ComputeChecksums)
@@ -80,13 +86,13 @@ def dump(notebook: NotebookNode) -> str:
     return nbformat.writes(notebook, version=4).rstrip("\n") + "\n"
 
 
-def build_notebook(lab: Lab, notebooks: Path, repository: str = "") -> Path:
+def build_notebook(lab: Lab, notebooks: Path, published: Published = NOWHERE) -> Path:
     """Write the student's notebook and return its path. Rebuilding gives the same bytes."""
     check_parts_told(lab)
     check_readable(lab)
     path = notebooks / f"{lab.stem}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(dump(student_notebook(lab, repository)), encoding="utf-8")
+    path.write_text(dump(student_notebook(lab, published)), encoding="utf-8")
     return path
 
 

@@ -1,93 +1,127 @@
-"""Address of the published course, and what follows from it: Colab badges and the install line.
+"""Where the course is published, and what follows from it: badges, what installs the package.
 
-One address, ``repository`` under ``[tool.labsupport]`` in pyproject.toml; empty by default, and
-then there is neither badge nor install line.
+One address, under ``[tool.labsupport]`` in pyproject.toml, written by ``labs publish``; a wheel
+carries that file along. Empty as long as nobody has published: then there is no badge.
 """
 
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from nbformat.notebooknode import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell
+from labsupport.errors import LabError
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-_ADDRESS = re.compile(r"https://github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?/?$")
+CHECKOUT = Path(__file__).resolve().parents[2]
+IN_WHEEL = Path(__file__).with_name("pyproject.toml")
+ALLOWED = "allowed is https://github.com/OWNER/NAME, another git repository, or a wheel (.whl)"
+COLAB = "https://colab.research.google.com"
+_WEB = re.compile(r"https://[\w.-]+(:\d+)?(/[\w.~+%@-]+)+/?")
+_GITHUB = re.compile(r"https://github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?/?")
+_BRANCH = re.compile(r"[\w.-]+(/[\w.-]+)*")
+_SECTION = re.compile(r"(?ms)^\[tool\.labsupport\]\n.*?(?=^\[|\Z)")
 
 
-def repository_of(root: Path) -> str:
-    """The configured address, or "". Raises ValueError where it is not a GitHub address."""
+@dataclass(frozen=True)
+class Published:
+    """An address that has been checked: a repository with its branch, a wheel, or "" for none."""
+
+    address: str = ""
+    branch: str = "main"
+
+    def __post_init__(self) -> None:
+        if self.address and not _WEB.fullmatch(self.address):
+            raise LabError(f"{self.address!r} is no address to publish at: {ALLOWED}")
+        if not _BRANCH.fullmatch(self.branch):
+            raise LabError(f"{self.branch!r} is no name of a branch")
+
+    @property
+    def source(self) -> str:
+        """What pip installs the package from."""
+        if not self.address or self.address.endswith(".whl"):
+            return self.address
+        return f"git+{self.address.rstrip('/')}@{self.branch}"
+
+    @property
+    def slug(self) -> str:
+        """OWNER/NAME on GitHub, from where Colab opens notebooks; "" elsewhere."""
+        match = _GITHUB.fullmatch(self.address)
+        return match[1] if match and not self.address.endswith(".whl") else ""
+
+    def badge(self, stem: str) -> str:
+        """Markdown that opens a lab in Colab, or ""."""
+        if not self.slug:
+            return ""
+        where = f"{COLAB}/github/{self.slug}/blob/{self.branch}/notebooks/{stem}.ipynb"
+        return f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({where})"
+
+
+def published_at(root: Path) -> Published:
+    """What the pyproject.toml in ``root`` says. Raises LabError where it is no address."""
     path = root / "pyproject.toml"
     if not path.exists():
-        return ""
-    settings = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
-    address = settings.get("labsupport", {}).get("repository", "")
-    if address and not _ADDRESS.match(address):
-        raise ValueError(
-            f"{path}: repository = {address!r}: allowed is https://github.com/OWNER/NAME"
+        return Published()
+    tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+    said = tool.get("labsupport", {})
+    try:
+        return Published(said.get("repository", ""), said.get("branch", "main"))
+    except LabError as error:
+        raise LabError(f"{path}: {error}") from None
+
+
+def published_here() -> Published:
+    """Where this package says it is published: as a checkout, or installed from a wheel."""
+    return published_at(IN_WHEEL.parent if IN_WHEEL.exists() else CHECKOUT)
+
+
+def write_address(root: Path, published: Published) -> None:
+    """Write an address into the checkout's pyproject.toml; all else in it stays as it is."""
+    path = root / "pyproject.toml"
+    text = path.read_text(encoding="utf-8")
+    section = (
+        f'[tool.labsupport]\nrepository = "{published.address}"\nbranch = "{published.branch}"\n'
+    )
+    if found := _SECTION.search(text):
+        end = "\n" if found[0].endswith("\n\n") else ""
+        text = f"{text[: found.start()]}{section}{end}{text[found.end() :]}"
+    else:
+        text = f"{text.rstrip()}\n\n{section}"
+    path.write_text(text, encoding="utf-8")
+
+
+def readme_section(published: Published, stems: list[str]) -> str:
+    """What the README says of Colab: badges and the install line, or how they come about."""
+    if not published.address:
+        return (
+            "This copy has not been published, so there is no badge to click yet. Whoever "
+            "publishes it writes the address into every\nnotebook and into this page with "
+            "`labs publish https://github.com/OWNER/NAME`. Until then: `labs bundle` makes a zip "
+            "of the notebooks and\nthe package; upload a notebook to Colab, put the package "
+            "(`labsupport-*.whl`) into its files, and run the first cell."
         )
-    return address
+    install = f"```\npip install {requirement(published)}\n```"
+    badges = [f"- {stem}: {published.badge(stem)}" for stem in stems if published.slug]
+    by_hand = "Open a notebook and run its first cell: it installs the package. By hand:"
+    return "\n\n".join([*(["\n".join(badges)] if badges else []), by_hand, install])
 
 
-def install_requirement(repository: str) -> str:
-    """The requirement that installs labsupport from the repository."""
-    return f"labsupport @ git+https://github.com/{_slug(repository)}"
+def requirement(published: Published, extra: str = "") -> str:
+    """The requirement for a shell's command line that installs from a published address."""
+    return f"'labsupport{f'[{extra}]' if extra else ''} @ {published.source}'"
 
 
-def _slug(repository: str) -> str:
-    """OWNER/NAME of an address that :func:`repository_of` has let through."""
-    match = _ADDRESS.match(repository)
-    if match is None:
-        raise ValueError(f"{repository!r} is no GitHub address")
-    return match[1]
-
-
-def badge(repository: str, stem: str) -> str:
-    """Markdown of an Open-in-Colab badge for one lab."""
-    slug = _slug(repository)
-    colab = "https://colab.research.google.com"
-    return (
-        f"[![Open in Colab]({colab}/assets/colab-badge.svg)]"
-        f"({colab}/github/{slug}/blob/main/notebooks/{stem}.ipynb)"
-    )
-
-
-def colab_cells(repository: str, stem: str) -> list[NotebookNode]:
-    """The cells that begin a published notebook: badge, and installation where it is needed."""
-    if not repository:
-        return []
-    wanted = f'install -q "{install_requirement(repository)}"'
-    install = (
-        "try:\n    import labsupport\nexcept ModuleNotFoundError:\n"
-        f'    get_ipython().run_line_magic("pip", {wanted!r})'
-    )
-    locked = {"editable": False, "deletable": False}
-    return [
-        new_markdown_cell(badge(repository, stem), id="colab-badge", metadata=dict(locked)),
-        new_code_cell(install, id="colab-install", metadata=dict(locked)),
-    ]
-
-
-def fill_readme(root: Path, repository: str, stems: list[str]) -> None:
+def fill_readme(root: Path, published: Published, stems: list[str]) -> None:
     """Rewrite the README between its two ``colab`` markers."""
     path = root / "README.md"
     if not path.exists():
         return
-    if repository:
-        rows = "\n".join(f"- {stem}: {badge(repository, stem)}" for stem in stems)
-        body = f'```\npip install "{install_requirement(repository)}"\n```\n\n{rows}'
-    else:
-        body = (
-            "This copy of the course has no published address yet, so there is no badge to click: "
-            "set `repository` under\n`[tool.labsupport]` in `pyproject.toml` and run `make build`; "
-            "badges and the install line then appear here and in\nevery notebook."
-        )
     text = path.read_text(encoding="utf-8")
-    pattern = r"(<!-- colab -->\n).*?(\n<!-- /colab -->)"
+    body = readme_section(published, stems)
+    pattern = r"(<!-- colab -->\n).*?(<!-- /colab -->)"
     path.write_text(
-        re.sub(pattern, lambda m: m[1] + body + m[2], text, flags=re.S), encoding="utf-8"
+        re.sub(pattern, lambda m: f"{m[1]}{body}\n{m[2]}", text, flags=re.S), encoding="utf-8"
     )

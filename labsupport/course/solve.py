@@ -9,12 +9,14 @@ import papermill
 from nbformat.notebooknode import NotebookNode
 
 from labsupport.course.build import dump, source_notebook
+from labsupport.course.first_cells import KIND
 from labsupport.course.lab import BEGIN, END, Lab
+from labsupport.course.publication import Published
 
 
-def solved_notebook(lab: Lab, repository: str = "") -> NotebookNode:
+def solved_notebook(lab: Lab, published: Published | None = None) -> NotebookNode:
     """The lab with solutions and model answers in place, markers and graded lines removed."""
-    notebook = copy.deepcopy(source_notebook(lab, repository))
+    notebook = copy.deepcopy(source_notebook(lab, published))
     notebook.cells = [
         c for c in notebook.cells if c.metadata.get("labsupport", {}).get("kind") != "judge"
     ]
@@ -26,16 +28,17 @@ def solved_notebook(lab: Lab, repository: str = "") -> NotebookNode:
     return notebook
 
 
-def refresh_prose(lab: Lab, executed: Path, repository: str = "") -> bool:
-    """Bring an executed solution's prose up to date with its source, without running anything.
+def refresh_prose(lab: Lab, executed: Path, published: Published | None = None) -> bool:
+    """Bring an executed solution's prose up to date with its source, without running anything;
+    also where it is published, and the cell that finds the package, which does nothing here.
 
-    True where nothing but prose had changed since it was run. Otherwise the file is left as it is:
+    True where nothing else had changed since it was run. Otherwise the file is left as it is:
     its figures may be those of other code.
     """
     if not executed.exists():
         return False
     notebook = nbformat.read(executed, as_version=4)
-    wanted = solved_notebook(lab, repository)
+    wanted = solved_notebook(lab, published)
     if _code(notebook) != _code(wanted):
         return False
     done = {c.id: c for c in notebook.cells}
@@ -47,11 +50,19 @@ def refresh_prose(lab: Lab, executed: Path, repository: str = "") -> bool:
 
 
 def _code(notebook: NotebookNode) -> list[tuple[str, str]]:
-    return [(c.id, c.source) for c in notebook.cells if c.cell_type == "code"]
+    return [
+        (c.id, c.source)
+        for c in notebook.cells
+        if c.cell_type == "code" and c.metadata.get("labsupport", {}).get("kind") != KIND
+    ]
 
 
 def execute_solution(
-    lab: Lab, target: Path, profile: str = "cpu", repository: str = "", progress: bool = True
+    lab: Lab,
+    target: Path,
+    profile: str = "cpu",
+    published: Published | None = None,
+    progress: bool = True,
 ) -> Path:
     """Run the solved lab and write it with its figures to ``target``.
 
@@ -60,7 +71,7 @@ def execute_solution(
     """
     with tempfile.TemporaryDirectory(prefix="labs-solve-") as scratch:
         before, after = Path(scratch) / "solved.ipynb", Path(scratch) / "executed.ipynb"
-        before.write_text(dump(solved_notebook(lab, repository)), encoding="utf-8")
+        before.write_text(dump(solved_notebook(lab, published)), encoding="utf-8")
         executed = papermill.execute_notebook(
             str(before),
             str(after),

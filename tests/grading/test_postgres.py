@@ -30,7 +30,7 @@ FOUND = max(
 PROGRAMS = FOUND.parent if FOUND else None
 PASSWORD = "opensesame-7319"
 SCORES = {"perfect": 3.5, "adds": 1.5, "blank": 0, "crash": 2}
-pytest.importorskip("psycopg", reason="not installed: pip install 'labsupport[postgres]'")
+pytest.importorskip("psycopg", reason="not installed: pip install '.[postgres]'")
 pytestmark = [
     pytest.mark.skipif(
         PROGRAMS is None, reason="PostgreSQL is not installed: apt-get install postgresql"

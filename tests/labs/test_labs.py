@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from labsupport.course.build import BEGIN, END, dump, student_notebook
-from labsupport.course.publication import repository_of
+from labsupport.course.publication import published_at
 from labsupport.course.solve import execute_solution, solved_notebook
 from labsupport.course.source import find_labs, read_lab
 from labsupport.grading.judging.diagnosis import diagnosis_of
@@ -30,13 +30,13 @@ def marker(lab):
 
 
 def test_committed_notebook_equals_a_fresh_build(lab):
-    fresh = dump(student_notebook(lab, repository_of(ROOT)))
+    fresh = dump(student_notebook(lab, published_at(ROOT)))
     assert (ROOT / "notebooks" / f"{lab.stem}.ipynb").read_text() == fresh, "run: make build"
 
 
 def test_committed_solution_is_this_source_executed_without_errors(lab):
     executed = nbformat.read(ROOT / "solutions" / f"{lab.stem}.ipynb", as_version=4)
-    wanted = solved_notebook(lab, repository_of(ROOT))
+    wanted = solved_notebook(lab, published_at(ROOT))
     assert [c.source for c in executed.cells] == [c.source for c in wanted.cells], "run: make build"
     outputs = [o for c in executed.cells for o in c.get("outputs", [])]
     assert not [o for o in outputs if o.output_type == "error"]

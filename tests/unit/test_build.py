@@ -3,7 +3,6 @@
 import json
 
 import nbformat
-import pytest
 
 from labsupport.course.build import (
     CONTRACT_MARK,
@@ -12,11 +11,8 @@ from labsupport.course.build import (
     source_notebook,
     student_notebook,
 )
-from labsupport.course.publication import badge, fill_readme, repository_of
 from labsupport.course.solve import refresh_prose, solved_notebook
 from labsupport.course.source import read_lab
-
-ADDRESS = "https://github.com/someone/labs"
 
 
 def test_rebuild_is_byte_identical(mini, mini_path, tmp_path):
@@ -71,26 +67,6 @@ def test_solved_notebook_has_solutions_and_no_markers(mini):
     text = dump(solved_notebook(mini))
     assert "as_tensor(x) * factor" in text and "Rubric" in text
     assert "SOLUTION" not in text and "squared" not in text and "Graded here" not in text
-
-
-def test_colab_badge_only_with_an_address(mini, tmp_path):
-    assert "colab" not in dump(student_notebook(mini))
-    cells = student_notebook(mini, ADDRESS).cells
-    assert "someone/labs/blob/main/notebooks/90_mini.ipynb" in cells[0].source
-    assert "git+https://github.com/someone/labs" in cells[1].source
-    (tmp_path / "pyproject.toml").write_text('[tool.labsupport]\nrepository = "ftp://x"\n')
-    with pytest.raises(ValueError, match="allowed is https://github.com/OWNER/NAME"):
-        repository_of(tmp_path)
-
-
-def test_readme_section_follows_the_address(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- colab -->\nold\n<!-- /colab -->\nafter\n")
-    fill_readme(tmp_path, ADDRESS, ["90_mini"])
-    assert badge(ADDRESS, "90_mini") in readme.read_text() and "old" not in readme.read_text()
-    fill_readme(tmp_path, "", ["90_mini"])
-    text = readme.read_text()
-    assert "no published address" in text and text.startswith("before") and "after" in text
 
 
 def test_source_notebook_keeps_solutions_for_nbgrader(mini):

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SAWarning
 
 from labsupport.course.build import CODE_STUB, TEXT_STUB, dump, source_notebook
 from labsupport.course.points_told import check_parts_told
+from labsupport.course.publication import published_here
 from labsupport.course.source import find_labs, read_lab
 from labsupport.errors import CourseError
 from labsupport.grading.ledger.lock import only_run
@@ -84,6 +85,7 @@ def release(
     load_config(folder)  # is it a course at all?
     sources = find_labs(folder / "labs", wanted)
     labs = [read_lab(path) for path in sources]
+    published = published_here()
     for lab in labs:
         check_parts_told(lab)
     with proofs(folder, sources) as proven:
@@ -93,7 +95,7 @@ def release(
             target = folder / "source" / lab.stem / f"{lab.stem}.ipynb"
             target.parent.mkdir(parents=True, exist_ok=True)
             with points_follow(folder, lab, say):
-                target.write_text(dump(source_notebook(lab)), encoding="utf-8")
+                target.write_text(dump(source_notebook(lab, published)), encoding="utf-8")
                 result = api.generate_assignment(lab.stem, force=True)
                 if not result["success"]:
                     raise CourseError(f"nbgrader did not release {lab.stem}: {last_error(result)}")

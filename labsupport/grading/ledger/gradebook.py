@@ -7,6 +7,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
+from labsupport.course.installing import how_to_install
 from labsupport.errors import CourseError
 
 CONNECT_SECONDS = 10
@@ -50,7 +51,7 @@ def open_gradebook(url: str) -> None:
     except ModuleNotFoundError as error:
         raise CourseError(
             f"the gradebook {shown(url)} needs {error.name}, which is not installed: "
-            "pip install 'labsupport[postgres]', with postgresql+psycopg:// in the URL"
+            f"{how_to_install('postgres')}, with postgresql+psycopg:// in the URL"
         ) from None
     except DBAPIError as error:
         lines = str(error.orig).strip().splitlines() or ["no reason was given"]

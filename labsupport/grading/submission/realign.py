@@ -13,6 +13,7 @@ from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from labsupport.course.build import is_graded_line
+from labsupport.course.first_cells import is_first_cell
 from labsupport.grading.submission.cell_code import compiles, defined_names
 from labsupport.grading.submission.given_cells import Edit, edit_of
 from labsupport.grading.submission.late_answers import (
@@ -39,6 +40,7 @@ def realign(submitted: NotebookNode, master: NotebookNode) -> tuple[NotebookNode
     submission lacks come back as they were released.
     """
     pieces = [Piece(cell) for cell in submitted.cells[:MAX_CELLS]]
+    pieces = [piece for piece in pieces if not is_first_cell(piece.source)]  # no part of the lab
     found = _match(pieces, master)
     repairs = _order(pieces, master)
     beside = Beside(pieces, found, master)

@@ -134,8 +134,8 @@ def _see_that_workers_can_grade(client: Client) -> None:
     for address, error in found.items():
         if isinstance(error, Exception):
             raise CourseError(
-                f"worker {address} cannot grade: {error}: install the same labsupport[grading] "
-                "there"
+                f"worker {address} cannot grade: {error}: install the same labsupport there, "
+                "with its extra [grading]"
             )
 
 
