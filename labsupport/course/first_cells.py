@@ -25,6 +25,9 @@ def find_or_install(published):
         def _render_traceback_(self):
             return [str(self)]  # one line says it all
 
+    def is_here():  # a folder of that name is not the package
+        return getattr(importlib.util.find_spec("labsupport"), "origin", None)
+
     drive = "/content/drive/MyDrive/"
     places = ("", "../", drive, drive + "*/")
     wheels = [max(found) for p in places if (found := glob.glob(p + "labsupport-*.whl"))]
@@ -33,7 +36,7 @@ def find_or_install(published):
         f"that came with this notebook into {os.getcwd()} and run this cell again."
     )
     for source in filter(None, [published, *wheels]):
-        if importlib.util.find_spec("labsupport"):
+        if is_here():
             return
         print(f"Installing labsupport from {source}. This takes a minute or two.")
         pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", source]
@@ -43,7 +46,7 @@ def find_or_install(published):
         if done.returncode:
             said = done.stderr.strip() or "pip does not say why"
             problem = f"{source} could not be installed: {said.splitlines()[-1]}"
-    if not importlib.util.find_spec("labsupport"):
+    if not is_here():
         raise CannotGoOn(problem)
 
 

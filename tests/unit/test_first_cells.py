@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 
 import nbformat
 import pytest
@@ -34,14 +35,14 @@ def pip(monkeypatch, tmp_path):
     pip, there = Pip(), []
     pip.asked = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: there or None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: there[0] if there else None)
 
     def run(command, **about):
         assert command[:4] == [sys.executable, "-m", "pip", "install"]
         assert not {"--upgrade", "-U", "--force-reinstall"} & set(command)
         pip.asked.append(command[-1])
         if pip.works and pip.seen_afterwards:
-            there.append("labsupport")
+            there.append(ModuleSpec("labsupport", None, origin="a place"))
         error = "" if pip.works else "a long story\nERROR: no network\n"
         return subprocess.CompletedProcess(command, 0 if pip.works else 1, "", error)
 
@@ -86,6 +87,13 @@ def test_else_one_line_says_what_to_do(mini, pip, tmp_path):
     line = said(finder(mini, Published()))
     assert str(tmp_path) in line and "labsupport-....whl" in line and "\n" not in line
     assert pip.asked == []
+
+
+def test_a_folder_of_that_name_is_not_the_package(mini, pip, monkeypatch):
+    empty = ModuleSpec("labsupport", None)  # as for any folder without __init__.py
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: empty)
+    assert "restart the kernel" in said(finder(mini))
+    assert pip.asked == [GITHUB.source]
 
 
 def test_what_is_installed_and_not_seen_needs_a_new_kernel(mini, pip):
