@@ -4,14 +4,16 @@ The package is in no index, and a stranger could register its name there: ``pip 
 labsupport`` is never the answer.
 """
 
+import contextlib
 import json
 import shlex
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from labsupport.course.publication import CHECKOUT, published_here, requirement
 from labsupport.errors import LabError
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def how_to_install(extra: str = "") -> str:
@@ -20,12 +22,11 @@ def how_to_install(extra: str = "") -> str:
     if (CHECKOUT / "pyproject.toml").is_file() and (CHECKOUT / "solutions").is_dir():
         here = "." if CHECKOUT == Path.cwd() else str(CHECKOUT)
         return f"pip install -e {_quoted(here + wanted)}"
-    try:
-        published = published_here()
-    except LabError:
-        published = None
-    if published is not None and published.address:
-        return f"pip install {requirement(published, extra)}"
+    with contextlib.suppress(LabError, ModuleNotFoundError):  # a TOML reader, in Python 3.10
+        from labsupport.course.publication import published_here, requirement
+
+        if (published := published_here()).address:
+            return f"pip install {requirement(published, extra)}"
     if wheel := _wheel():
         return f"pip install {_quoted(str(wheel) + wanted)}"
     return f"pip install 'labsupport-....whl{wanted}', with the file that you were given"

@@ -1,6 +1,7 @@
 """The course's address: refused or written, and what README, badges and commands make of it."""
 
 import shutil
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -119,3 +120,10 @@ def test_the_name_alone_is_suggested_nowhere():
         for wrong in (f"pip install {name}[", f"pip install '{name}[", f"pip install {name} "):
             for tail in text.split(wrong)[1:]:
                 assert " @ " in tail.splitlines()[0], f"{page}: {wrong}{tail.splitlines()[0]}"
+
+
+def test_how_to_install_needs_nothing_that_a_student_lacks(monkeypatch, tmp_path):
+    monkeypatch.setattr(installing, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(installing, "_wheel", lambda: None)
+    monkeypatch.setitem(sys.modules, "labsupport.course.publication", None)  # no TOML reader
+    assert how_to_install("grading").startswith("pip install 'labsupport-....whl[grading]'")
