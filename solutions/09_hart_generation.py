@@ -1638,8 +1638,8 @@ def noise_and_target(x, noise, left):
 
 
 def joint_loss(wrong, residual, scales):
-    """A number: cross-entropies of all tokens, (batch, tokens), a scale of side p weighing p, plus a
-    tenth of the residual's loss."""
+    """The loss, a tensor without axes: cross-entropies of all tokens, (batch, tokens), a scale of
+    side p weighing p, plus a tenth of the residual's loss."""
     ### BEGIN SOLUTION
     means = [part.mean() for part in wrong.split([p * p for p in scales], dim=1)]
     codes = sum(p * mean for p, mean in zip(scales, means)) / sum(scales)
@@ -1661,12 +1661,12 @@ with Check("noise_and_target", read="section 7, the formulas") as check:
         "this is the noise, which HART asks for; here the velocity is asked for": [[0.0, 1], [1, 3]],
         "the velocity has the opposite sign: +√ᾱ noise − √(1−ᾱ) x": [[0.8, -0.6], [0.4, -3.0]]})
     check.signature(joint_loss, "wrong", "residual", "scales")
-    wrong = torch.tensor([[4.0, 1, 2, 3, 2], [2.0, 1, 0, 1, 2]])
+    wrong = torch.tensor([[5.0, 1, 2, 3, 2], [4.0, 1, 0, 1, 2]])
     found = joint_loss(wrong, torch.tensor(5.0), (1, 2))
-    check.values(found, 2.5, "joint_loss of scales 1 and 2 (means 3 and 1.5) and a residual loss of 5", otherwise={
-        "all tokens weigh the same, so that the largest scale is all that counts": 2.3,
-        "the residual weighs as much as the codes; a tenth is asked for": 7.0,
-        "the weights p do not add up to 1: divide by their sum": 6.5})
+    check.values(found, 3.0, "joint_loss of scales 1 and 2 (means 4.5 and 1.5) and a residual loss of 5", otherwise={
+        "all tokens weigh the same, so that the largest scale is all that counts": 2.6,
+        "the residual weighs as much as the codes; a tenth is asked for": 7.5,
+        "the weights p do not add up to 1: divide by their sum": 8.0})
     check.cases("09", globals())
 
 # %% judge="noise_and_target" points=3
