@@ -58,10 +58,10 @@ def save_picture(audits: list[LabAudit], path: Path) -> None:
             color=style.RED if survived else "black",
         )
     axes.set_yticks(range(len(rows)), [f"{audit.lab[:2]} {e.exercise}" for audit, e in rows])
-    axes.invert_yaxis()
     axes.set_xlabel("mutants of the solution")
     axes.margins(x=0.16)
     axes.set_xlim(left=0)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=len(PARTS), frameon=False, fontsize=9)
     figure.suptitle(_headline(audits), x=0.01, ha="left", fontsize=13)
@@ -75,6 +75,6 @@ def _headline(audits: list[LabAudit]) -> str:
     right = [a for audit in audits for e in audit.exercises for a in e.alternatives]
     accepted = len(right) - sum(e.refused for audit in audits for e in audit.exercises)
     return (
-        f"The judges caught {caught:,} of {mistakes:,} mistakes; judges and checks accepted "
+        f"The judges caught {caught:,} of {mistakes:,} mistakes;\njudges and checks accepted "
         f"{accepted:,} of {len(right):,} right answers"
     )
