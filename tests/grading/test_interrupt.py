@@ -23,6 +23,15 @@ PATIENCE = 60  # a watchdog's bound, not a speed
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def heard():
+    """Where the tests run in the background Ctrl-C is ignored, and so it would be by all that they
+    start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(mini_path, tmp_path_factory):
     """A course, graded: (folder, what is in its gradebook, its grades.csv)."""
