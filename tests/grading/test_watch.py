@@ -4,6 +4,7 @@ nobody is blamed."""
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
@@ -218,3 +219,17 @@ def test_very_many_children_are_counted_and_not_looked_at(monkeypatch):
     monkeypatch.setattr("labsupport.grading.running.tree._stat", lambda *about: 1 / 0)
     use = use_of(Bomb(), most_tasks=200)
     assert use.tasks == 5000 and use.wanted
+
+
+def test_a_closer_look_that_does_not_come_back_holds_up_nothing(monkeypatch):
+    """As at a process that forks without end: its other limits are looked at all the same."""
+    come_back = threading.Event()
+    monkeypatch.setattr(
+        "labsupport.grading.running.tree._proportional", lambda pid: come_back.wait() and 7
+    )
+    process = psutil.Process()
+    use = use_of(process, most_memory=1)
+    assert use.memory == 1 and use.tasks >= 1  # not known to be more
+    come_back.set()
+    known = until(lambda: (now := use_of(process, most_memory=1)).memory > 1 and now)
+    assert known.memory % 7 == 0

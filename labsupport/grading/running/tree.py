@@ -3,14 +3,17 @@
 import contextlib
 import math
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 
 from labsupport.errors import SandboxError
 
 TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+CLOSER_SECONDS = 1.0  # for a closer look at what processes share
 WANTS = "RD"  # states of a task that runs, could run, or waits for a disk
 
 
@@ -53,7 +56,8 @@ def use_of(
         memory = sum(of for of, _ in held)
         if memory > most_memory:
             # pages that a fork shares with its parent have been counted in both: look closer
-            memory = sum(map(_proportional, pids))
+            closer = _CloserLook.at(pids)
+            memory = int(most_memory) if closer is None else closer
     except psutil.NoSuchProcess as error:
         if _is_there(process):
             raise UnseenError(f"what a kernel uses cannot be seen: {error}") from error
@@ -127,6 +131,43 @@ def _proportional(pid: int) -> int:
         found = {}
     # where it cannot be read, all that it holds now: nothing, if it has just ended
     return sum(found.values()) * 1024 if found else _status(pid)[0]
+
+
+class _CloserLook:
+    """What processes hold, a shared page once: the sum of what each has of it.
+
+    It is read by a thread of its own, and waited for a moment only. Whoever asks for this of a
+    process that forks waits until it has, which in a fork bomb is for ever; and a watch that waits
+    sees no other limit passed.
+    """
+
+    _under_way: ClassVar[dict[int, "_CloserLook"]] = {}
+
+    def __init__(self, pids: list[int]) -> None:
+        self._pids, self._found = pids, 0
+        self._error: OSError | None = None
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def at(cls, pids: list[int]) -> int | None:
+        """Bytes; None where that cannot be said now."""
+        look = cls._under_way.get(pids[0])
+        if look is None:
+            look = cls._under_way[pids[0]] = cls(pids)
+        look._thread.join(CLOSER_SECONDS)
+        if look._thread.is_alive():
+            return None
+        cls._under_way.pop(pids[0], None)
+        if look._error is not None:
+            raise look._error
+        return look._found
+
+    def _read(self) -> None:
+        try:
+            self._found = sum(map(_proportional, self._pids))
+        except OSError as error:
+            self._error = error
 
 
 def _fields(path: str, names: tuple[str, ...]) -> dict[str, int]:
