@@ -39,11 +39,14 @@ class NoNotebook(LabError):
 def mended(loaded: Any) -> tuple[NotebookNode, list[str]]:
     """A JSON document as a valid notebook of nbformat 4.5, and what was repaired.
 
-    Raises NoNotebook for what has no cells.
+    Raises NoNotebook for what has no cells, and where the text of code is no text: then the work is
+    not in the file, and a grade of it would be none.
     """
     said: Counter[str] = Counter()
     document = _current(loaded, said)
     metadata = _metadata(document.get("metadata"), said)
+    if lost := sum(map(_has_lost_its_code, document["cells"])):
+        raise NoNotebook(f"{lost} of its cells of code hold something that is no text")
     cells = []
     for raw in document["cells"]:
         mine: Counter[str] = Counter()
@@ -176,6 +179,14 @@ def _cell(raw: Any, said: Counter) -> dict | None:
     if raw.keys() - _OWN_FIELDS[kind]:
         said[f"{{}} of {kind} with fields of another kind of cell"] += 1
     return cell
+
+
+def _has_lost_its_code(raw: Any) -> bool:
+    if not isinstance(raw, dict) or raw.get("cell_type") != "code":
+        return False
+    source = raw.get("source")
+    lines = source if isinstance(source, list) else [source]
+    return source is not None and not all(isinstance(line, str) for line in lines)
 
 
 def _source(raw: dict, said: Counter) -> str:
