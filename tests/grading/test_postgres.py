@@ -154,7 +154,7 @@ def test_a_server_that_cannot_be_had_is_one_line_before_anything_is_run(course, 
     for old, new, reason in (
         (f":{PASSWORD}@", ":wrong-8642@", "password authentication failed"),
         (url.split("@")[1], "127.0.0.1:9/gradebook", "[Cc]onnection refused"),
-        ("+psycopg:", "+psycopg2:", "needs psycopg2, which is not installed: pip install 'labsupp"),
+        ("+psycopg:", "+psycopg2:", "needs psycopg2, which is not installed: pip install"),
         ("postgresql+psycopg://", "postgres:", "is no URL of a database: it should look like pos"),
         ("/gradebook", "/other", 'database "other" does not exist'),
     ):
