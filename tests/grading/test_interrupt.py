@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,6 +22,14 @@ pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewra
 LINE = "labs: stopped; what is done is kept: run the same command again to go on"
 PATIENCE = 60  # a watchdog's bound, not a speed
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+@pytest.fixture
+def tmp_path():
+    """A folder with a short name: it is the temporary folder of commands, and a socket's path in it
+    has room for about a hundred characters."""
+    with tempfile.TemporaryDirectory(prefix="t") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="module", autouse=True)
