@@ -122,8 +122,10 @@ def _say() -> None:
 
 def _kill_family() -> None:
     """End all that this process has started, until there is nobody."""
-    until = time.monotonic() + KILL_SECONDS
-    while (alive := _family()) and time.monotonic() < until:
+    until, killed = time.monotonic() + KILL_SECONDS, set[int]()
+    # one whose parent dies first is nobody's child, and holds its folder until it has ended
+    while (alive := {*_family(), *filter(_lives, killed)}) and time.monotonic() < until:
+        killed |= alive
         for pid in alive:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
@@ -146,6 +148,13 @@ def _family() -> list[int]:
         todo += below
         found += [pid for pid in below if not _is_tracker(pid)]
     return found
+
+
+def _lives(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return words[0] not in "ZX"
+    return False
 
 
 def _is_tracker(pid: int) -> bool:
