@@ -11,6 +11,7 @@ may be in the middle of anything.
 """
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 UNWIND_SECONDS = 1.5  # for an orderly end
 KILL_SECONDS = 1.0  # until all that was started has ended
+PR_SET_CHILD_SUBREAPER = 36  # of prctl(2)
 GO_ON = "what is done is kept: run the same command again to go on"
 
 
@@ -103,6 +105,7 @@ def _wait(pipe: int) -> None:
 
 def _end(number: int) -> None:
     _say()
+    _be_silent()
     try:
         _kill_family()
         _remove_temporary()
@@ -120,16 +123,31 @@ def _say() -> None:
             os.write(2, f"{start}labs: stopped; {_Command.go_on}\n".encode())
 
 
+def _be_silent() -> None:
+    """Say no more: a worker that another thread is just starting would, when it finds us gone."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+
+
 def _kill_family() -> None:
     """End all that this process has started, until there is nobody."""
     until, killed = time.monotonic() + KILL_SECONDS, set[int]()
-    # one whose parent dies first is nobody's child, and holds its folder until it has ended
+    # one whose parent dies first holds its folder until it has ended, and would be nobody's child
+    _adopt()
     while (alive := {*_family(), *filter(_lives, killed)}) and time.monotonic() < until:
         killed |= alive
         for pid in alive:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
+
+
+def _adopt() -> None:
+    """Have those whose parents end become this process's children, where the system can (Linux)."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _family() -> list[int]:
@@ -140,8 +158,8 @@ def _family() -> list[int]:
     for place in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError):
             words = place.read_text(errors="replace").rpartition(")")[2].split()
-            if words[0] not in "ZX":
-                children.setdefault(int(words[1]), []).append(int(place.parent.name))
+            if _lives(pid := int(place.parent.name)):
+                children.setdefault(int(words[1]), []).append(pid)
     found, todo = [], [os.getpid()]
     while todo:
         below = children.get(todo.pop(), [])
@@ -151,7 +169,10 @@ def _family() -> list[int]:
 
 
 def _lives(pid: int) -> bool:
+    """Whether a process has not ended; its first thread may have, and the others hold its files."""
     with contextlib.suppress(OSError):
+        if len(os.listdir(f"/proc/{pid}/task")) > 1:
+            return True
         words = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         return words[0] not in "ZX"
     return False

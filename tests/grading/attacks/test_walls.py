@@ -81,6 +81,7 @@ def test_no_variable_of_the_instructors(seen):
         "MKL_NUM_THREADS",
         "LC_ALL",
         "TZ",
+        "TORCHDYNAMO_DISABLE",
     }
     own = {n for n in seen["environment"] if not n.startswith(("IPY", "JPY", "PYDEVD", "OPENBLAS"))}
     made_inside = {
