@@ -2,9 +2,9 @@
 
 Rooms: ``application`` (the application, the console, how errors are shown), ``stopping`` (Ctrl-C),
 and one a command:
-``build``, ``bundle``, ``publish``, ``start``, ``check``, ``collect``, ``grade``, ``report``,
-``export``, ``demo``, ``doctor``, ``audit``, ``experiment``, ``course`` (with its own commands).
-``grading_output`` is what ``grade`` and ``demo`` both show. A command imports what it needs when
+``build``, ``bundle``, ``publish``, ``site``, ``start``, ``check``, ``collect``, ``grade``,
+``report``, ``export``, ``demo``, ``doctor``, ``audit``, ``experiment``, ``course`` (with its own
+commands). ``grading_output`` is what ``grade`` and ``demo`` both show. A command imports what it needs when
 it is run: help is there at once.
 """
 
@@ -27,6 +27,7 @@ from labsupport.cli import (
     grade,
     publish,
     report,
+    site,
     start,
 )
 from labsupport.cli.application import app
@@ -46,6 +47,7 @@ for command in (  # in the order of the help
     experiment.experiment,
     bundle.bundle,
     publish.publish,
+    site.site,
 ):
     app.command()(command)
 app.command(context_settings=start.SETTINGS)(start.start)

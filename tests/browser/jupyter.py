@@ -1,5 +1,6 @@
 """A Jupyter server and a headless browser for the tests, and axe-core where it is installed."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -24,8 +25,10 @@ FLAGS = (
     "--disable-sync",
     "--window-size=1400,1600",
 )
-# axe-core comes from npm (`npm install axe-core`); AXE names its axe.min.js
-AXE = Path(os.environ.get("AXE", "node_modules/axe-core/axe.min.js"))
+# axe-core comes with axe-core-python; AXE names the axe.min.js of a newer one
+_SHIPPED = importlib.util.find_spec("axe_core_python")
+_FOUND = Path(_SHIPPED.origin).parent if _SHIPPED and _SHIPPED.origin else Path()
+AXE = Path(os.environ.get("AXE") or _FOUND / "axe.min.js")
 RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa")
 
 

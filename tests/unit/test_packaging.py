@@ -41,6 +41,8 @@ def project(root):
 def test_conda_environment_is_made_of_this(root):
     assert (root / "environment.yml").read_text() == environment_text(root), "run: labs build"
     listed = yaml.safe_load(environment_text(root))["dependencies"]
+    *listed, by_pip = listed
+    assert by_pip == {"pip": ["axe-core-python>=0.1"]}
     assert len(listed) == len(set(listed)) and "pytorch>=2.6" in listed
 
 
