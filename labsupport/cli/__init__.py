@@ -4,8 +4,8 @@ Rooms: ``application`` (the application, the console, how errors are shown), ``s
 and one a command:
 ``build``, ``bundle``, ``publish``, ``site``, ``start``, ``check``, ``collect``, ``grade``,
 ``report``, ``export``, ``demo``, ``doctor``, ``audit``, ``experiment``, ``course`` (with its own
-commands). ``grading_output`` is what ``grade`` and ``demo`` both show. A command imports what it needs when
-it is run: help is there at once.
+commands). ``grading_output`` is what ``grade`` and ``demo`` both show. A command imports what it
+needs when it is run: help is there at once.
 """
 
 # ruff: noqa: E402
