@@ -46,6 +46,8 @@ NETWORKS = {
         {"num_classes": 4, "dims": (16, 32, 64), "reductions": (1, 1, 1), "width": 48},
     ),
     "03_super_resolution": Entry("efficientvit.heads:SuperResolution", {"depth": 2}),
+    "04_sam_vit": Entry("sam.model:sam", {"name": "small_vit"}),
+    "04_sam_efficientvit": Entry("sam.model:sam", {"name": "small_efficientvit"}),
     "05_sparsevit": SPARSEVIT,
     "05_sparsevit_dense": SPARSEVIT,
     "06_clip": Entry("clip.model:small_clip"),

@@ -1,5 +1,5 @@
 """Lab 04: the long runs behind its figures.
 
 Rooms: `promptable` (the shipped nets), `evaluation` (what they can do), `speed` (of the published
-encoders at their real sizes), `candidates` (three masks against one).
+encoders at their real sizes).
 """

@@ -28,8 +28,8 @@ from labsupport.training.loop import History, fit, shuffled_batches
 SIZE, CONCEPTS, SCENES = 64, 40, 4000
 SEED = 0
 BATCH_SIZE, LR, WEIGHT_DECAY = 8, 2e-3, 0.05
-STEPS = {"teacher": 2100, "student": 900}
-DISTIL_STEPS, DISTIL_BATCH = 1000, 16
+STEPS = {"teacher": 850, "student": 200}
+DISTIL_STEPS, DISTIL_BATCH = 250, 16
 FINE_TUNE_LR = 1e-3
 CHECKPOINTS = {"teacher": "04_sam_vit", "student": "04_sam_efficientvit"}
 NETS = {"teacher": "small_vit", "student": "small_efficientvit"}
@@ -173,7 +173,7 @@ def main(root: Path) -> None:
     this = resume(root, __name__, settings())
 
     def keep(role: str, net: nn.Module, records: list[dict]) -> None:
-        this.ship(net, CHECKPOINTS[role], net=NETS[role], seed=str(SEED))
+        this.ship(net, CHECKPOINTS[role], size=NETS[role], seed=str(SEED))
         this.keep(records)
 
     def teacher() -> Sam:
