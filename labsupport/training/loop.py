@@ -8,7 +8,7 @@ from time import perf_counter
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm  # as text: a bar that is a widget is an error where it is opened again
 
 from labsupport.data.arguments import equally_many
 from labsupport.training.schedule import learning_rate_factor

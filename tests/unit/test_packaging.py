@@ -12,25 +12,10 @@ from packaging.version import Version
 
 from labsupport.course.conda_environment import environment_text
 from labsupport.course.publication import tomllib
+from tests.colab.first_run import versions
 
 # what a package is imported as, where that is not its name
 IMPORT_NAMES = {"PIL": "pillow", "yaml": "pyyaml", "dateutil": "python_dateutil", "zmq": "pyzmq"}
-
-# What students find in Colab's CPU runtime 2026.01 (Python 3.12). Installing labsupport there
-# must not replace any of it.
-COLAB = {
-    "torch": "2.9.0",
-    "torchvision": "0.24.0",
-    "numpy": "2.0.2",
-    "einops": "0.8.1",
-    "matplotlib": "3.10.0",
-    "pillow": "11.3.0",
-    "tqdm": "4.67.1",
-    "safetensors": "0.7.0",
-    "ipywidgets": "7.7.1",
-    "rich": "13.9.4",
-    "typer": "0.21.1",
-}
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +43,14 @@ def test_every_import_is_declared(project, root):
 
 
 def test_colab_keeps_its_own_versions(project):
+    """Installing replaces nothing of what Colab comes with; tests/colab/first_run.py tries it."""
+    colab = versions()
+    assert {"torch", "numpy", "ipywidgets", "ipython"} <= colab.keys()
     for requirement in map(Requirement, project["dependencies"]):
         bounds = {s.operator for s in requirement.specifier}
         assert bounds == {">="}, f"{requirement}: lower bounds only"
-        if requirement.name in COLAB:
-            assert Version(COLAB[requirement.name]) in requirement.specifier
+        if requirement.name in colab:
+            assert Version(colab[requirement.name]) in requirement.specifier
     # ipykernel and IPython are pinned by Colab itself, so the student's side must not ask for them
     names = {Requirement(r).name for r in project["dependencies"]}
     assert not names & {"ipykernel", "ipython", "jupyterlab", "nbgrader", "notebook"}

@@ -43,6 +43,16 @@ def test_training_learns_and_reports_every_step():
     assert history.seconds > 0
 
 
+def test_the_bar_is_text_where_there_are_widgets(capsys, monkeypatch):
+    """A bar that is a widget is an error where the notebook is opened again."""
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda *about, **more: shown.append(about))
+    monkeypatch.setattr("tqdm.notebook.display", lambda *about, **more: shown.append(about))
+    train(model(), steps=3, progress="a title")
+    told = capsys.readouterr()
+    assert "a title: 100%" in told.err and told.out == "" and not shown
+
+
 def test_training_repeats_with_its_seed_and_differs_with_another():
     first, again, other = (train(model(dropout=0.5), seed=s, steps=5).loss for s in (3, 3, 4))
     assert first == again
