@@ -3,12 +3,16 @@
 import torch
 
 from labsupport.data import pairs
+from labsupport.data.click_scenes import click_scenes
+from labsupport.data.clicks import clicks
 from labsupport.data.rule_scenes import rule_scenes
 from labsupport.labs.lab01 import diagrams
 from labsupport.labs.lab01 import widgets as lab01_widgets
 from labsupport.labs.lab02 import cost_figures, cost_widget, footprints
 from labsupport.labs.lab03 import diagrams as blueprints
 from labsupport.labs.lab03 import resolution_widget
+from labsupport.labs.lab04 import click_widget
+from labsupport.labs.lab04 import figures as clicked
 from labsupport.labs.lab05 import kept_windows, sparsity_widget
 from labsupport.labs.lab06 import retrieval, search_widget
 from labsupport.labs.lab07 import mask_widget, reconstructions
@@ -32,6 +36,8 @@ FILLED[:2, :3] = True
 KEEP = some(2, 2, 2) > 0.5
 FIVE = {f"series {i}": [i + 1.0, 9.0 - i, 3.0 + i] for i in range(5)}
 PAIRS = pairs.pair_scenes(6, seed=1)
+NESTED = click_scenes(2, 32, concepts=["key", "sun", "doughnut", "star"], seed=1)
+STRIPS = torch.arange(8).expand(3, 8, 8) < torch.tensor([2, 4, 6]).view(3, 1, 1)
 VECTORS = torch.nn.functional.normalize(some(6, 4), dim=1)
 RUNS = {name: {0.5: [40.0 + i, 50.0]} for i, name in enumerate(("first", "second", "third"))}
 RECORDS = [
@@ -107,6 +113,16 @@ FIGURES = {
     "lab06.retrieval.show_shares": lambda: retrieval.show_shares(
         {net: {"seen": 0.9, "unseen": 0.5} for net in ("yours", "shipped", "other")}, 0.1
     ),
+    "lab04.figures.show_meanings": lambda: clicked.show_meanings(
+        NESTED, clicks(NESTED, 1, seed=2), [0, 1]
+    ),
+    "lab04.figures.show_answers": lambda: clicked.show_answers(
+        BATCH[0], [(2.0, 3.0), (6.0, 1.0)], [1, 0], STRIPS, [0.4, 0.9, 0.2], (1.0, 1.0, 7.0, 5.0)
+    ),
+    "lab04.figures.show_segments": lambda: clicked.show_segments(
+        BATCH, {"found": [STRIPS, STRIPS[:1]]}
+    ),
+    "lab04.figures.show_stairs": lambda: clicked.show_stairs(some(6, 6) - 0.5, 48),
     "lab07.reconstructions.show_rows": lambda: reconstructions.show_rows({"visible": BATCH}),
     "lab08.scale_figures.show_rows": lambda: scale_figures.show_rows({"codes": BATCH}, "ab"),
     "lab08.scale_figures.show_losses": lambda: scale_figures.show_losses(FIVE),
@@ -182,6 +198,9 @@ WIDGETS = {
         {"centred": keeps, "magnitude": keeps},
         lambda a, b: 2 - a - b,
         start=(0.0, 0.5),
+    ),
+    "lab04.click_widget.click_explorer": lambda: click_widget.click_explorer(
+        BATCH, lambda number, points, labels, boxes: (STRIPS, some(3)), [(4, 4)] * 2
     ),
     "lab06.search_widget.search_explorer": lambda: search_widget.search_explorer(
         encode, VECTORS, PAIRS, start=PAIRS.captions[0], best=3

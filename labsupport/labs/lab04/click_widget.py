@@ -1,0 +1,88 @@
+"""A widget: click on a scene, in or out, or put a box; masks with their scores appear."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labsupport.labs.lab04.figures import draw_answers
+from labsupport.notebook.widgets import (
+    Drawn,
+    Message,
+    Picture,
+    Playable,
+    choice,
+    column,
+    drawn,
+    row,
+    whole_number,
+)
+
+# number of the image, points (1, k, 2), labels (1, k), boxes (1, 4) or None each, to masks
+# (m, height, width), bool, and their scores (m,)
+Answer = Callable[[int, Tensor | None, Tensor | None, Tensor | None], tuple[Tensor, Tensor]]
+
+
+def click_explorer(images: Tensor, answer: Answer, starts: Sequence[tuple[int, int]]) -> Playable:
+    """Set points in or out of what is meant, or the corners of a box, and see the masks.
+
+    `images` (n, 3, side, side) in [0, 1]; a scene begins with the click of `starts` on it. Arrow
+    keys step the point through the fields of x and y, a button (Enter presses it) sets it.
+    """
+    import ipywidgets
+
+    side = images.shape[-1]
+    which = choice("scene", [(f"scene {i + 1}", i) for i in range(len(images))])
+    x = whole_number("x", 0, side - 1, starts[0][0])
+    y = whole_number("y", 0, side - 1, starts[0][1])
+    buttons = {
+        name: ipywidgets.Button(description=name)
+        for name in ("in", "out", "corner of a box", "start anew")
+    }
+    message = Message()
+    state: dict[str, Any] = {"points": [starts[0]], "labels": [1], "corners": []}
+
+    def render() -> Drawn:
+        points, labels, corners = state["points"], state["labels"], state["corners"]
+        box = None
+        if len(corners) == 2:
+            (a, b), (c, d) = corners
+            box = [min(a, c), min(b, d), max(a, c) + 1, max(b, d) + 1]
+        masks, scores = torch.zeros(0, side, side, dtype=torch.bool), torch.zeros(0)
+        if points or box:
+            masks, scores = answer(
+                which.value,
+                torch.tensor([points]).float() if points else None,
+                torch.tensor([labels]) if points else None,
+                torch.tensor([box]).float() if box else None,
+            )
+        image = images[which.value]
+        return drawn(*draw_answers(image, points, labels, masks, scores.tolist(), box))
+
+    picture = Picture(render())
+
+    def act(name: str) -> None:
+        place = (x.value, y.value)
+        message.say()
+        if name == "start anew":
+            state.update(points=[], labels=[], corners=[])
+        elif name == "corner of a box":
+            state["corners"] = [*state["corners"], place] if len(state["corners"]) < 2 else [place]
+            if len(state["corners"]) == 1:
+                message.say("One corner is set; move the point and set the one across from it.")
+        else:
+            state["points"] = [*state["points"], place]
+            state["labels"] = [*state["labels"], int(name == "in")]
+        picture.show(render())
+
+    def new_scene(_: Any) -> None:
+        x.value, y.value = starts[which.value]
+        state.update(points=[starts[which.value]], labels=[1], corners=[])
+        picture.show(render())
+
+    for name, button in buttons.items():
+        button.on_click(lambda _, name=name: act(name))
+    which.observe(new_scene, "value")
+    controls = row(which, x, y, *buttons.values())
+    return Playable(column(controls, message.widget, picture.widget), picture.shown)
