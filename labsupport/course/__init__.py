@@ -4,8 +4,9 @@ Rooms: `lab` (a lab as an object), `source` (reading one), `header` and `judge_c
 it), `rules` (what it must obey), `points_told` (points that its prose names), `readable` (what can
 be read aloud), `build` (the student's notebook), `solve` (the executed solution), `publication`
 (the address, badges), `first_cells` (what finds the package), `installing`, `bundle` (the
-students' zip), `conda_environment` (environment.yml), `fingerprint` (what a grade depends on). A
-name is imported when it is first used: nbgrader and papermill take seconds.
+students' zip), `site` (the course as web pages), `conda_environment` (environment.yml),
+`fingerprint` (what a grade depends on). A name is imported when it is first used: nbgrader and
+papermill take seconds.
 """
 
 import sys

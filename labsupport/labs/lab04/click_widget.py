@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from labsupport.labs.lab04.figures import draw_answers
@@ -28,7 +29,7 @@ def click_explorer(images: Tensor, answer: Answer, starts: Sequence[tuple[int, i
     """Set points in or out of what is meant, or the corners of a box, and see the masks.
 
     `images` (n, 3, side, side) in [0, 1]; a scene begins with the click of `starts` on it. Arrow
-    keys step the point through the fields of x and y, a button (Enter presses it) sets it.
+    keys step a ring through the fields of x and y, a button (Enter presses it) sets a point there.
     """
     import ipywidgets
 
@@ -43,23 +44,39 @@ def click_explorer(images: Tensor, answer: Answer, starts: Sequence[tuple[int, i
     message = Message()
     state: dict[str, Any] = {"points": [starts[0]], "labels": [1], "corners": []}
 
-    def render() -> Drawn:
+    def find() -> None:
+        """Ask for the masks of what is set."""
         points, labels, corners = state["points"], state["labels"], state["corners"]
         box = None
         if len(corners) == 2:
             (a, b), (c, d) = corners
             box = [min(a, c), min(b, d), max(a, c) + 1, max(b, d) + 1]
-        masks, scores = torch.zeros(0, side, side, dtype=torch.bool), torch.zeros(0)
+        state["box"] = box
+        state["found"] = torch.zeros(0, side, side, dtype=torch.bool), torch.zeros(0)
         if points or box:
-            masks, scores = answer(
+            state["found"] = answer(
                 which.value,
                 torch.tensor([points]).float() if points else None,
                 torch.tensor([labels]) if points else None,
                 torch.tensor([box]).float() if box else None,
             )
-        image = images[which.value]
-        return drawn(*draw_answers(image, points, labels, masks, scores.tolist(), box))
 
+    def render() -> Drawn:
+        fig = Figure(dpi=80, layout="constrained")
+        masks, scores = state["found"]
+        words = draw_answers(
+            fig,
+            images[which.value],
+            state["points"],
+            state["labels"],
+            masks,
+            scores.tolist(),
+            state["box"],
+            marker=(x.value, y.value),
+        )
+        return drawn(fig, words)
+
+    find()
     picture = Picture(render())
 
     def act(name: str) -> None:
@@ -74,15 +91,23 @@ def click_explorer(images: Tensor, answer: Answer, starts: Sequence[tuple[int, i
         else:
             state["points"] = [*state["points"], place]
             state["labels"] = [*state["labels"], int(name == "in")]
+        find()
+        picture.show(render())
+
+    def move(_: Any) -> None:
         picture.show(render())
 
     def new_scene(_: Any) -> None:
-        x.value, y.value = starts[which.value]
+        message.say()
         state.update(points=[starts[which.value]], labels=[1], corners=[])
+        find()
+        x.value, y.value = starts[which.value]
         picture.show(render())
 
     for name, button in buttons.items():
         button.on_click(lambda _, name=name: act(name))
     which.observe(new_scene, "value")
+    x.observe(move, "value")
+    y.observe(move, "value")
     controls = row(which, x, y, *buttons.values())
     return Playable(column(controls, message.widget, picture.widget), picture.shown)

@@ -81,31 +81,35 @@ def show_meanings(
 
 
 def draw_answers(
+    fig: Figure,
     image: Tensor,
     points: Sequence[Sequence[float]],
     labels: Sequence[int],
     masks: Tensor,
     scores: Sequence[float],
     box: Sequence[float] | None = None,
-    fig: Figure | None = None,
-) -> tuple[Figure, str]:
-    """A figure of a prompt and of the masks (m, height, width), bool, that answer it; its words.
+    marker: Sequence[float] | None = None,
+) -> str:
+    """Draw a prompt and the masks (m, height, width), bool, that answer it, into `fig`.
 
-    Drawn into `fig`, or into a new one that no notebook shows by itself.
+    `marker` (x, y) is a place where nothing is set yet, a ring. Returns the figure in words.
     """
-    fig = fig or Figure(dpi=80, layout="constrained")
     fig.set_size_inches(2.5 * (len(masks) + 1), 2.95)
     line = np.atleast_1d(fig.subplots(1, len(masks) + 1))
     draw_mask(line[0], image)
     draw_prompt(line[0], points, labels, box)
     line[0].set_title("the prompt", fontsize=12)
+    if marker is not None:
+        for colour, width in (("black", 3.4), ("white", 1.6)):
+            line[0].plot(*marker, "o", markersize=15, mfc="none", markeredgecolor=colour, mew=width)
     best = int(np.argmax(scores)) if len(scores) else 0
     for i, (ax, mask, score) in enumerate(zip(line[1:], masks, scores, strict=True)):
         draw_mask(ax, image, mask)
         draw_prompt(ax, points, labels, box)
         ax.set_title(f"score {score:.2f}" + (", best" if i == best and len(masks) > 1 else ""))
     said = [f"{share_of(m)} with score {s:.2f}" for m, s in zip(masks, scores, strict=True)]
-    return fig, f"{prompt_in_words(points, labels, box)} Masks: {listed(said) or 'none'}."
+    words = f"{prompt_in_words(points, labels, box)} Masks: {listed(said) or 'none'}."
+    return words if marker is None else "{} The ring is at ({:.0f}, {:.0f}).".format(words, *marker)
 
 
 def show_answers(
@@ -120,8 +124,7 @@ def show_answers(
 ) -> None:
     """Show what `draw_answers` draws."""
     fig = plt.figure(layout="constrained")
-    _, words = draw_answers(image, points, labels, masks, scores, box, fig)
-    finish(fig, title, words)
+    finish(fig, title, draw_answers(fig, image, points, labels, masks, scores, box))
 
 
 def share_of(mask: Tensor) -> str:
