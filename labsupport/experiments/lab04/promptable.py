@@ -28,8 +28,8 @@ from labsupport.training.loop import History, fit, shuffled_batches
 SIZE, CONCEPTS, SCENES = 64, 40, 4000
 SEED = 0
 BATCH_SIZE, LR, WEIGHT_DECAY = 8, 2e-3, 0.05
-STEPS = {"teacher": 850, "student": 200}
-DISTIL_STEPS, DISTIL_BATCH = 250, 16
+STEPS = {"teacher": 5000, "student": 1500}
+DISTIL_STEPS, DISTIL_BATCH = 1500, 16
 FINE_TUNE_LR = 1e-3
 CHECKPOINTS = {"teacher": "04_sam_vit", "student": "04_sam_efficientvit"}
 NETS = {"teacher": "small_vit", "student": "small_efficientvit"}
