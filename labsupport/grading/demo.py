@@ -76,7 +76,7 @@ def solve(
         elif kind == "answer":
             answer = lab.one("question", name).source.split(BEGIN, 1)[1]
             cell.source = answer.replace(END, "").strip()
-        elif kind in ("experiment", "given") and cell.cell_type == "code":
+        elif kind in ("experiment", "given", "widget") and cell.cell_type == "code":
             cell.outputs = copy.deepcopy((outputs or {}).get(cell.id, []))
     return notebook
 

@@ -100,6 +100,14 @@ def new_browser(profile: Path):
     return driver
 
 
+def look(browser, width, dark=False, height=1000):
+    """As on a screen ``width`` pixels wide, of a reader who prefers a light or a dark theme."""
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [theme]})
+
+
 def wait_for(browser, script, seconds=60):
     until = time.monotonic() + seconds
     while time.monotonic() < until:

@@ -6,7 +6,7 @@ import shutil
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from nbgrader.api import Gradebook
 
 from labsupport.grading.ledger.course_directory import course_api, init_course, release
@@ -150,6 +150,26 @@ def test_a_page_needs_no_network(course):
     assert not {"script", "link", "iframe"} & set(found.tags)
     assert found.tags.count("math") == 2 and "mfrac" in found.tags
     assert "from $5 to $6." in found.text and "a 1 < b" in found.text
+
+
+def test_a_page_can_be_read_aloud_and_by_keyboard(course):
+    """One first heading, names of rows, links that say where they go, words for a picture."""
+    hand_in(course, STEM, "a", {}, by_hand=1.0)
+    shown = new_code_cell("draw()")
+    shown.outputs = [
+        new_output("display_data", {"image/png": DOT}, metadata={"image/png": {"alt": 'A "dot"'}}),
+        new_output("display_data", {"image/png": DOT}),
+        new_output("display_data", {"text/html": "<table></table>"}),
+    ]
+    mine = new_markdown_cell("# Mine\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n$$x$$")
+    write_notebook(course, STEM, "a", extra=[shown, mine])
+    grade_by_hand(course, "a", 0.5, "Half of it.")
+    found = page(course, "a")
+    assert found.tags.count("h1") == 1 and "comment on why, written" in found.text
+    assert found.attributes.count(("th", "scope", "row")) == 3
+    told = [a[2] for a in found.attributes if a[:2] == ("img", "alt")]
+    assert told == ['A "dot"', "A picture that has no description"]
+    assert [a[0] for a in found.attributes if a[1] == "tabindex"][-3:] == ["div", "div", "math"]
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ import datetime
 import html.parser
 import re
 import shutil
+from itertools import combinations
 
 import nbformat
 import pytest
+from matplotlib.text import Text
 from nbgrader.api import Gradebook
 from typer.testing import CliRunner
 
@@ -15,6 +17,7 @@ from labsupport.cli import app
 from labsupport.errors import CourseError
 from labsupport.grading.ledger.course_directory import init_course, release
 from labsupport.grading.ledger.standing import LATE_FILE, NOT_YET
+from labsupport.grading.report import pictures
 from labsupport.grading.report.command import summary, write_reports
 from labsupport.grading.report.data import read_results
 from labsupport.grading.report.mistakes import mistakes
@@ -28,6 +31,7 @@ from labsupport.grading.report.statistics import (
     reliability,
 )
 from labsupport.grading.report.tables import text
+from labsupport.notebook.plot.style import LEAST_LINE, LEAST_TEXT, contrast
 from tests.grading.simulate import hand_in
 
 STEM = "90_mini"
@@ -408,6 +412,23 @@ def test_pictures_say_in_words_what_they_show(course):
         "most frequent score is about 4.5, with 3 students."
     )
     assert "scale: 3 of 5 with full points, discrimination -" in exercises
+
+
+def test_pictures_tell_nothing_by_colour_alone_and_nothing_faintly(course, monkeypatch):
+    figures = []
+    monkeypatch.setattr(pictures, "_source", lambda figure: figures.append(figure) or "")
+    for index, status in enumerate(("failed", "error", "timeout", "missing", "tampered")):
+        hand_in(course, STEM, f"s{index}", {"scale": (status, "no")}, by_hand=index / 4)
+    (results,) = read_results(course)
+    render(results, item_statistics(results), "c", NOW)
+    assert len(figures) == 2
+    for figure in figures:
+        for shown in figure.findobj(Text):
+            assert contrast(shown.get_color(), "white") >= LEAST_TEXT, shown.get_text()
+    bars = [b for group in figures[1].axes[0].containers for b in group]
+    assert bars and all(contrast(b.get_edgecolor(), "white") >= LEAST_LINE for b in bars)
+    for (one, ours, hatch, _), (two, theirs, other, _) in combinations(pictures.OUTCOMES, 2):
+        assert hatch != other or contrast(ours, theirs) >= LEAST_LINE, (one, two)
 
 
 def test_same_results_same_page(course):

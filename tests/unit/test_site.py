@@ -65,6 +65,7 @@ def test_results_and_search_are_there(sites):
     page = (sites[True] / "results.html").read_text(encoding="utf-8")
     results = re.sub("<[^>]*>", "", page)
     assert "labs experiment 01 data_scaling" in results and "Show all 30 records" in results
+    assert (sites[True] / "search.html").read_text(encoding="utf-8").count("<h1>Search</h1>") == 1
     assert "patchifi" in (sites[True] / "searchindex.js").read_text(encoding="utf-8")
 
 

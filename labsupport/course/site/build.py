@@ -25,6 +25,9 @@ FOLDED = (
 LEFT_OUT = (
     "This copy has no solutions: what an exercise asks, and the figures that a solved lab shows."
 )
+SEARCH = (  # the theme's has no heading before there are results
+    '{% extends "!search.html" %}\n{% block content %}<h1>Search</h1>{{ super() }}{% endblock %}\n'
+)
 SETTINGS = {
     "project": TITLE,
     "html_title": TITLE,
@@ -32,6 +35,7 @@ SETTINGS = {
     "extensions": ["myst_nb", "labsupport.course.site.formulas"],
     "html_theme": "furo",
     "html_static_path": ["_static"],
+    "templates_path": ["_templates"],
     "html_css_files": ["site.css"],
     "html_math_renderer": "mathml",
     "html_copy_source": False,
@@ -81,6 +85,8 @@ def build_site(
         for page in pages:
             nbformat.write(page.notebook, source / f"{page.stem}.ipynb")
         shutil.copy(CSS, static / CSS.name)
+        (source / "_templates").mkdir()
+        (source / "_templates" / "search.html").write_text(SEARCH, encoding="utf-8")
         titles = {page.stem: page.title for page in pages}
         (source / "results.md").write_text(results_page(root, titles), encoding="utf-8")
         (source / "index.md").write_text(_index(pages, solutions), encoding="utf-8")

@@ -25,7 +25,17 @@ _ATTACHMENT = "attachment:"
 
 
 class Renderer(IPythonRenderer):
-    """nbconvert's, with formulas as MathML and without a way to fail on a picture."""
+    """nbconvert's, with formulas as MathML and without a way to fail on a picture.
+
+    The page has its own first heading, so a notebook's go one lower; what scrolls sideways can be
+    reached by keyboard.
+    """
+
+    def heading(self, text: str, level: int, **attrs: Any) -> str:
+        return super().heading(text, min(level + 1, 6), **attrs)
+
+    def table(self, text: str) -> str:
+        return f'<div class="wide" tabindex="0"><table>\n{text}</table></div>\n'
 
     def block_math(self, body: str) -> str:
         return mathml(body, display=True)
@@ -89,6 +99,8 @@ def mathml(formula: str, display: bool = False) -> str:
             # a student wrote between them must come out as text
             node.text, node.tail = _text(node.text), _text(node.tail)
             node.attrib = {n: _text(v) or "" for n, v in node.attrib.items() if n in _ATTRIBUTES}
+        if display:
+            element.set("tabindex", "0")  # a wide one scrolls
         return ElementTree.tostring(element, encoding="unicode", short_empty_elements=False)
     except Exception:  # its parser raises whatever it stumbles over, on what a student wrote
         return f"<code>{escape(mark + formula + mark)}</code>"

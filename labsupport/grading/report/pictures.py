@@ -14,17 +14,18 @@ from labsupport.notebook.plot import style
 
 WIDTHS = (0.25, 0.5, 1, 2, 5, 10, 20, 50)  # of a histogram's bars, in points
 LOW = 0.2  # below this an item does not tell good work from poor
-# label, colour, hatch (for a print without colours), statuses
+INK = "#1b1f24"  # of letters and edges: stands out from white and from every colour below
+# label, colour, hatch (nothing is told by colour alone), statuses
 OUTCOMES = (
     ("full points", style.BLUE, "", ("passed",)),
-    ("part of the points", style.SKY, "", ("part",)),
-    ("wrong answer", style.ORANGE, "", ("failed",)),
-    ("error", style.RED, "//", ("error",)),
+    ("part of the points", style.SKY, "//", ("part",)),
+    ("wrong answer", style.ORANGE, "\\\\", ("failed",)),
+    ("error", style.RED, "xx", ("error",)),
     ("stopped or died", style.PURPLE, "..", ("timeout", "crashed", "out of memory")),
     ("not to be trusted", "black", "", ("tampered",)),
     ("not answered", "#DDDDDD", "", ("missing", "not reached")),
-    ("waits for a person", "white", "xx", ("waits",)),
-    ("exempt", "#F3EFE0", "", ("exempt",)),
+    ("waits for a person", "white", "||", ("waits",)),
+    ("exempt", "#F3EFE0", "--", ("exempt",)),
 )
 
 
@@ -63,7 +64,7 @@ def score_picture(scores: list[float], most: float, about: Description) -> Pictu
         textcoords="offset points",
         va="top",
         ha="right" if left else "left",
-        color=style.RED,
+        color=INK,
         fontsize=11,
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
     )
@@ -100,7 +101,8 @@ def item_picture(results: LabResults, about: list[ItemStatistics]) -> Picture | 
                 color=colour,
                 hatch=hatch,
                 height=0.72,
-                edgecolor="#666666" if colour == "white" else "white",
+                edgecolor=INK,
+                linewidth=0.7,
                 label=label,
             )
             start = [a + b for a, b in zip(start, shares, strict=True)]

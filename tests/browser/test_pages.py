@@ -1,0 +1,153 @@
+"""Pages that people open without Jupyter, for every reader: feedback, class report, site."""
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
+
+from labsupport.course.site.build import build_site
+from labsupport.grading.ledger.course_directory import course_api, init_course, release
+from labsupport.grading.ledger.pages import make_page, page_path
+from labsupport.grading.report.command import write_reports
+from labsupport.grading.submission.sanitise import clean_markdown, clean_outputs
+from tests.browser.jupyter import AXE, BROWSER, DRIVER, look, new_browser, violations
+from tests.grading.simulate import hand_in, write_notebook
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
+    pytest.mark.skipif(
+        not (DRIVER and BROWSER), reason="chromium and its chromedriver are not installed"
+    ),
+]
+STEM = "90_mini"
+DOT = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5Erk"
+    "Jggg=="
+)
+WIDE = "<tr>" + "<td>a_long_name_of_something</td>" * 9 + "</tr>"
+COLOURS = "".join(f"\x1b[{code}m{code} \x1b[0m" for code in (*range(31, 37), *range(91, 97), 1))
+TRACE = [f"{COLOURS}\x1b[38;5;28mgreen\x1b[39m", "\x1b[31mValueError\x1b[0m: no"]
+OUTPUTS = [
+    {"text/html": f"<table><thead><tr><th>x</th></tr></thead>{WIDE}</table>"},
+    {"text/html": "<p style='background-color: #ffffcc'>mine</p>"},
+    {"text/html": "<details><summary>Figure in words</summary>A dot.</details>"},
+    {"image/png": DOT},
+    {"image/svg+xml": "<svg xmlns='http://www.w3.org/2000/svg'/>"},
+    {"text/latex": f"$${'x + ' * 60}y$$"},
+    {"text/plain": "array" * 60},
+]
+CODE = '''import torch  # a comment
+@torch.no_grad()
+class Net(torch.nn.Module):
+    """What it does."""
+    def forward(self, x: int = 0x1F) -> None:
+        return not x in [None, True, 1.5, print(f"{x:.2f}\\n"), r"\\d"] and lambda: %s
+''' % ("x + " * 60 + "x")
+WORDS = f"""# Mine
+| {"a_long_name_of_something | " * 9}
+|{"---|" * 9}
+| {"1 | " * 9}
+
+$$ {"x + " * 60}y $$ and `{"a_long_name" * 20}` and [here](https://example.org)
+
+<table><tr>{WIDE}</tr></table>
+
+    {"written " * 60}
+"""
+
+
+@pytest.fixture(scope="module")
+def pages(mini_path, root, tmp_path_factory):
+    """Addresses by name: a class of two and a site of one lab, each made once."""
+    folder = tmp_path_factory.mktemp("pages")
+    course = folder / "course"
+    init_course(course, mini_path.parent)
+    release(course)
+    wrong = ("failed", "one case: the values differ")
+    hand_in(course, STEM, "right", {}, by_hand=0.5)
+    hand_in(
+        course, STEM, "a", {"twice": wrong}, late_hours=9, penalty=1, repairs=["a cell was gone"]
+    )
+    cell = new_code_cell(CODE)
+    cell.outputs = clean_outputs(
+        [
+            *(new_output("display_data", data) for data in OUTPUTS),
+            new_output("stream", name="stderr", text="a warning"),
+            new_output("error", ename="ValueError", evalue="no", traceback=TRACE),
+        ]
+    )
+    extra = [cell, new_markdown_cell(clean_markdown(WORDS))]
+    write_notebook(course, STEM, "a", extra=extra)
+    with course_api(course) as api:
+        assert make_page(api, STEM, "a") == ""
+    ((_, report),) = write_reports(course)
+    for name, solutions in (("solved", True), ("public", False)):
+        assert build_site(root, folder / name, ["06"], solutions) == []
+    places = {
+        "feedback": page_path(course, STEM, "a"),
+        "report": report,
+        "site": folder / "solved" / "index.html",
+        "lab": folder / "solved" / "06_contrastive_clip.html",
+        "lab without solutions": folder / "public" / "06_contrastive_clip.html",
+        "results": folder / "solved" / "results.html",
+        "search": folder / "solved" / "search.html",
+    }
+    return {name: f"file://{path}" for name, path in places.items()}
+
+
+PAGES = ("feedback", "report", "site", "lab", "lab without solutions", "results", "search")
+# what is on a page without solutions is on the other too, and looking takes ten seconds
+SEEN = [
+    (name, dark) for name in PAGES for dark in (False, True) if (name, dark) != (PAGES[4], True)
+]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    driver = new_browser(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(params=PAGES)
+def page(request, pages, browser):
+    """A page in a browser of 320 pixels: a desktop's text at four times its size."""
+    look(browser, 320)
+    browser.get(pages[request.param] + ("?q=image" if request.param == "search" else ""))
+    return browser
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed; AXE names its file")
+@pytest.mark.parametrize("page, dark", SEEN, indirect=["page"])
+def test_axe_finds_nothing_in_either_theme(page, dark):
+    look(page, 320, dark)
+    paper = page.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (paper == "rgb(255, 255, 255)") is not dark
+    assert violations(page, "html") == []
+
+
+def test_a_narrow_page_scrolls_one_way_only(page):
+    """What is wider scrolls in itself, and by keyboard."""
+    assert page.execute_script("return document.documentElement.scrollWidth") <= 320
+    unreached = page.execute_script(
+        "return [...document.querySelectorAll('main *, article *')].filter(e =>"
+        " ['auto', 'scroll'].includes(getComputedStyle(e).overflowX)"
+        " && e.scrollWidth > e.clientWidth + 1 && e.tabIndex < 0 && e.tagName !== 'TABLE')"
+        ".map(e => e.outerHTML.slice(0, 100))"
+    )
+    assert unreached == []
+
+
+def test_a_page_says_its_language_and_has_one_main_part_and_headings_in_order(page):
+    language, mains, levels = page.execute_script(
+        "return [document.documentElement.lang,"
+        " document.querySelectorAll('main, [role=main]').length,"
+        " [...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].map(h => +h.tagName[1])]"
+    )
+    assert language == "en" and mains == 1
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert [pair for pair in zip(levels, levels[1:]) if pair[1] > pair[0] + 1] == []
+
+
+def test_every_picture_says_what_it_shows_or_that_nobody_said(page):
+    told = page.execute_script("return [...document.querySelectorAll('main img')].map(i => i.alt)")
+    assert [alt for alt in told if len(alt) < 20] == []
