@@ -81,6 +81,24 @@ class Sum(nn.Module):
         return self.linear(x) + self.network(x)
 
 
+@torch.no_grad()
+def start_linear(into: nn.Module, out: nn.Module, images: Tensor) -> None:
+    """Let the convolutions `into` latents and `out` of them be the principal components of patches
+    of `images` (n, 3, size, size), scaled to latents of unit variance."""
+    assert isinstance(into, nn.Conv2d) and isinstance(out, nn.ConvTranspose2d)
+    side, dim = into.kernel_size[0], into.out_channels
+    patches = F.unfold(images, side, stride=side).mT.flatten(0, 1)  # (n, 3 * side²)
+    mean = patches.mean(dim=0)
+    values, vectors = torch.linalg.eigh((patches - mean).T.cov())
+    axes = vectors[:, -dim:].flip(1)  # (3 * side², dim), the largest first
+    scale = values[-dim:].mean().sqrt()
+    weight, bias = (axes / scale).T.view_as(into.weight), -mean @ axes / scale
+    into.load_state_dict({"weight": weight, "bias": bias})
+    # the bias has one number a colour: the mean over a patch's pixels
+    weight, bias = (axes * scale).T.view_as(out.weight), mean.view(3, -1).mean(dim=1)
+    out.load_state_dict({"weight": weight, "bias": bias})
+
+
 def new_tokenizer(config: HartConfig) -> "HybridTokenizer":
     """An untrained tokenizer of these sizes."""
     return HybridTokenizer(
@@ -125,22 +143,10 @@ class HybridTokenizer(nn.Module):
             decoder(patch, dim, widths, blocks),
         )
 
-    @torch.no_grad()
     def start_from(self, images: Tensor) -> None:
-        """Let the linear paths be the principal components of patches of `images` (n, 3, size,
-        size), scaled to latents of unit variance: the best linear tokenizer there is."""
-        into, out = self.encoder.linear, self.decoder.linear
-        side = into.kernel_size[0]
-        patches = F.unfold(images, side, stride=side).mT.flatten(0, 1)  # (n, 3 * side²)
-        mean = patches.mean(dim=0)
-        values, vectors = torch.linalg.eigh((patches - mean).T.cov())
-        axes = vectors[:, -self.dim :].flip(1)  # (3 * side², dim), the largest first
-        scale = values[-self.dim :].mean().sqrt()
-        weight, bias = (axes / scale).T.view_as(into.weight), -mean @ axes / scale
-        into.load_state_dict({"weight": weight, "bias": bias})
-        # the bias has one number a colour: the mean over a patch's pixels
-        weight, bias = (axes * scale).T.view_as(out.weight), mean.view(3, -1).mean(dim=1)
-        out.load_state_dict({"weight": weight, "bias": bias})
+        """Let the linear paths be the best linear tokenizer of `images` that there is; see
+        `start_linear`."""
+        start_linear(self.encoder.linear, self.decoder.linear, images)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
