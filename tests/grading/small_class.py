@@ -125,6 +125,18 @@ def sandboxes(processes: list[psutil.Process]) -> list[psutil.Process]:
     return [p for p in processes if _name(p) == "bwrap" and _name(p.parent()) != "bwrap"]
 
 
+def workers(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """The worker processes among these: forks of the fork server."""
+    return [p for p in processes if _is_forked(p) and _is_forked(p.parent())]
+
+
+def _is_forked(process: psutil.Process | None) -> bool:
+    try:
+        return process is not None and any("forkserver" in word for word in process.cmdline())
+    except psutil.Error:
+        return False
+
+
 def zygote(sandbox: psutil.Process) -> psutil.Process | None:
     below = [p for p in sandbox.children(recursive=True) if _name(p) != "bwrap"]
     return below[0] if below else None

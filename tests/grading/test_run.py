@@ -12,17 +12,30 @@ from papermill.engines import NotebookExecutionManager
 
 from labsupport.grading.running.engine import LimitedClient, RunLimits
 from labsupport.grading.running.run import INJECTED, MAX_DEATHS, execute
-from labsupport.grading.running.sandbox.warm import WarmSandbox
+from labsupport.grading.running.sandbox.warm import WarmProcess, WarmSandbox, can_fork_kernels
 
 needs_bubblewrap = pytest.mark.skipif(
     shutil.which("bwrap") is None, reason="bubblewrap is not installed"
 )
 
 
-@pytest.fixture(scope="module", params=["local", pytest.param("sandbox", marks=needs_bubblewrap)])
+needs_linux = pytest.mark.skipif(not can_fork_kernels(), reason="no warm kernels on this system")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "local",
+        pytest.param("free", marks=needs_linux),
+        pytest.param("sandbox", marks=needs_bubblewrap),
+    ],
+)
 def kernels(request):
     if request.param == "local":
         yield None
+    elif request.param == "free":
+        with WarmProcess() as process:
+            yield process
     else:
         with WarmSandbox(["models/vit.py"]) as sandbox:
             yield sandbox

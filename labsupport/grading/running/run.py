@@ -1,7 +1,7 @@
 """Execution of a notebook of untrusted code, up to its outputs. Knows nothing of gradebooks.
 
-Execution is papermill's, in a kernel of its own: a sandboxed one, or a plain local process in a
-scratch directory. A cell that fails, or takes too long, does not stop the ones after it; where
+Execution is papermill's, in a kernel of its own: a fork of a warm process, sandboxed or not, or a
+plain local process. A cell that fails, or takes too long, does not stop the ones after it; where
 the kernel dies, the cells after that run in a fresh one, without the cell in which it died.
 """
 
@@ -28,7 +28,7 @@ from labsupport.grading.running.limits import Death, RunLimits
 from labsupport.grading.running.scratch import scratch
 
 if TYPE_CHECKING:
-    from labsupport.grading.running.sandbox.warm import WarmSandbox
+    from labsupport.grading.running.sandbox.asking import KernelSource
 
 INJECTED = "injected-parameters"
 _OURS = (SandboxError, OSError, psutil.Error, MemoryError)
@@ -65,12 +65,13 @@ def execute(
     notebook: NotebookNode,
     parameters: dict | None = None,
     limits: RunLimits | None = None,
-    sandbox: "WarmSandbox | None" = None,
+    sandbox: "KernelSource | None" = None,
 ) -> Execution:
     """Run every cell with papermill; ``parameters`` override those of the parameters cell.
 
-    Without a ``sandbox`` the code runs with this process's rights. Errors of the notebook's code
-    are outputs, not exceptions.
+    Kernels come from ``sandbox``, which may be a warm process without walls; without one each is a
+    plain process, which takes seconds to start. Without walls the code runs with this process's
+    rights. Errors of the notebook's code are outputs, not exceptions.
     """
     limits = limits or RunLimits()
     begin = time.monotonic()

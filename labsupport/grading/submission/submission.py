@@ -21,7 +21,7 @@ from labsupport.grading.judging.judge import AnswerKey
 from labsupport.grading.judging.verdicts import Verdict
 from labsupport.grading.running.limits import RunLimits
 from labsupport.grading.running.run import execute
-from labsupport.grading.running.sandbox.warm import WarmSandbox
+from labsupport.grading.running.sandbox.asking import KernelSource
 from labsupport.grading.submission.causes import Causes
 from labsupport.grading.submission.passive import passive_cells
 from labsupport.grading.submission.questions import SKIPPED, verdict_of, with_questions
@@ -50,7 +50,7 @@ def grade_submission(
     mended: Sequence[str] = (),
     profile: str = "smoke",
     limits: RunLimits | None = None,
-    sandbox: WarmSandbox | None = None,
+    sandbox: KernelSource | None = None,
     demonstrations: bool = False,
 ) -> Graded:
     """Grade a notebook as it was handed in, in whatever state.
@@ -58,7 +58,8 @@ def grade_submission(
     It is first brought into the form of the released lab. ``seed`` decides the inputs, so it is
     secret and differs by student; ``mended`` is what reading its file has repaired. Given cells
     that only draw are run where ``demonstrations`` are asked for; otherwise, and for what takes
-    long, the submission's own outputs are kept. The graded notebook carries no live script.
+    long, the submission's own outputs are kept. Kernels come from ``sandbox``, as
+    ``running.run.execute`` has it. The graded notebook carries no live script.
     """
     handed_in, repairs = realign(submitted, _released(key))
     repairs = [*mended, *repairs]
@@ -155,7 +156,7 @@ def _stream(text: str) -> NotebookNode:
 
 
 def _provenance(
-    key: AnswerKey, seed: str, profile: str, limits: RunLimits, sandbox: WarmSandbox | None
+    key: AnswerKey, seed: str, profile: str, limits: RunLimits, sandbox: KernelSource | None
 ) -> dict:
     """What this grade was made of, the same on every machine. The seed is a secret: its hash
     tells two seeds apart and gives none away."""
@@ -163,7 +164,7 @@ def _provenance(
         "lab": fingerprint(key.lab),
         "seed": hashlib.sha256(f"labs-seed/{seed}".encode()).hexdigest()[:16],
         "profile": profile,
-        "sandbox": sandbox is not None,
+        "sandbox": sandbox is not None and sandbox.walled,
         "cell_seconds": limits.cell_seconds,
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -29,9 +29,11 @@ from dask.distributed import (
 from tqdm import tqdm
 
 from labsupport.errors import CourseError, LabError
+from labsupport.grading.running.sandbox.asking import Place
 from labsupport.grading.running.scratch import scratch
 from labsupport.grading.workers.forks import prepare_workers
 from labsupport.grading.workers.task import GradingTask, perform, took_too_long, versions
+from labsupport.grading.workers.warmth import Needs, end_all_but, needs_of, warmed
 
 Label = TypeVar("Label")
 RETRIES = 1  # of a task that fails: a full disk, a sandbox that does not start; maybe elsewhere
@@ -83,16 +85,19 @@ def perform_all(
     todo, here = iter(tasks), versions()
     sent: dict[Future, tuple[Label, GradingTask]] = {}
     alone: list[tuple[Label, GradingTask]] = []
-    with _client(jobs, scheduler) as client:
+    with _warmth(scheduler), _client(jobs, scheduler) as client:
         if scheduler:
             _see_that_workers_can_grade(client)
         # not all at once: the scheduler may live in this process, and holds what it is sent
         most = max(2 * sum(client.nthreads().values()), LEAST_SENT if scheduler else 0)
         while True:
             for label, task in islice(todo, most - len(sent)):
-                sent[_send(client, task, here)] = label, task
+                place = None if scheduler else _warmed(task)
+                sent[_send(client, task, here, place)] = label, task
             if not sent:
                 break
+            if not scheduler:
+                end_all_but({_needs(task) for _, task in sent.values()})
             for future in _next_done(client, list(sent), scheduler, say):
                 label, task = sent.pop(future)
                 outcome = _outcome(future, scheduler)
@@ -102,17 +107,41 @@ def perform_all(
                 else:
                     yield label, outcome
         for label, task in alone:
-            future = _send(client, task, here, "alone")
+            future = _send(client, task, here, None if scheduler else _warmed(task), "alone")
             _next_done(client, [future], scheduler, say)
             yield label, _outcome(future, scheduler)
 
 
-def _send(client: Client, task: GradingTask, here: dict[str, str], how: str = "grade") -> Future:
+def _send(
+    client: Client, task: GradingTask, here: dict[str, str], place: Place | None, how: str = "grade"
+) -> Future:
     key = f"{how}-{task.fingerprint}"
-    return client.submit(_on_worker, task, here, key=key, retries=RETRIES)
+    return client.submit(_on_worker, task, here, place, key=key, retries=RETRIES)
 
 
-def _on_worker(task: GradingTask, wanted: dict[str, str]) -> str | Unfit:
+@contextlib.contextmanager
+def _warmth(scheduler: str) -> Iterator[None]:
+    """What was warmed for this machine's workers ends with them."""
+    try:
+        yield
+    finally:
+        if not scheduler:
+            end_all_but(())
+
+
+def _needs(task: GradingTask) -> Needs:
+    return needs_of(task.stem, task.lab, task.sandbox)
+
+
+def _warmed(task: GradingTask) -> Place | None:
+    """The warm process of this machine for a task; without one a worker starts its own, and says
+    what is wrong."""
+    with contextlib.suppress(LabError, OSError):
+        return warmed(_needs(task))
+    return None
+
+
+def _on_worker(task: GradingTask, wanted: dict[str, str], place: Place | None) -> str | Unfit:
     worker, found = get_worker(), versions()
     for name, version in wanted.items():
         if found.get(name) != version:
@@ -125,7 +154,7 @@ def _on_worker(task: GradingTask, wanted: dict[str, str]) -> str | Unfit:
             f"{worker.address} has {worker.state.nthreads} threads, and grading changes "
             "its process: start it with --nthreads 1, and --nworkers for several"
         )
-    return perform(task)
+    return perform(task, place)
 
 
 def _see_that_workers_can_grade(client: Client) -> None:

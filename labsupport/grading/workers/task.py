@@ -19,11 +19,11 @@ from labsupport.course.build import dump, student_notebook
 from labsupport.course.fingerprint import fingerprint_of
 from labsupport.course.source import parse_lab
 from labsupport.errors import SandboxError
-from labsupport.grading.submission.drawing_names import imported_names
+from labsupport.grading.workers.warmth import kernels_for, needs_of
 
 if TYPE_CHECKING:
     from labsupport.grading.judging.judge import AnswerKey
-    from labsupport.grading.running.sandbox.warm import WarmSandbox
+    from labsupport.grading.running.sandbox.asking import Place
 
 # Parts of the package on which no grade depends: a change to them has nothing graded again.
 GRADES_NOTHING = (
@@ -72,17 +72,18 @@ def versions() -> dict[str, str]:
     return {"labsupport": f"{number}+{content.hexdigest()[:12]}"} | found
 
 
-def perform(task: GradingTask) -> str:
-    """Grade and return the graded notebook as JSON; its metadata hold the verdicts.
+def perform(task: GradingTask, place: "Place | None" = None) -> str:
+    """Grade and return the graded notebook as JSON; its metadata hold the verdicts. ``place``: a
+    warm process for the task's lab on this machine, if there is one.
 
     What goes wrong outside of the submission is tried once more: a kernel that did not start, or
     a sandbox that died, which takes the submission's kernel along and is no fault of its. Raises
     whatever went wrong the second time.
     """
     try:
-        return _grade(task)
+        return _grade(task, place)
     except Exception:
-        return _grade(task)
+        return _grade(task, place)
 
 
 def took_too_long(graded: str) -> bool:
@@ -94,7 +95,7 @@ def took_too_long(graded: str) -> bool:
         return False
 
 
-def _grade(task: GradingTask) -> str:
+def _grade(task: GradingTask, place: "Place | None") -> str:
     import torch
 
     from labsupport.grading.running.limits import RunLimits
@@ -102,8 +103,8 @@ def _grade(task: GradingTask) -> str:
     from labsupport.grading.submission.submission import grade_submission
 
     torch.set_num_threads(1)  # many small tensors: threads would cost more than they bring
-    # the sandbox warms while we make the key
-    sandbox = _sandbox(*_sandboxed(task.stem, task.lab)) if task.sandbox else None
+    # it warms while we make the key
+    kernels = kernels_for(needs_of(task.stem, task.lab, task.sandbox), place)
     key = answer_key(task.stem, task.lab)
     submitted, mended = read_submission(task.submitted)
     graded = grade_submission(
@@ -113,10 +114,10 @@ def _grade(task: GradingTask) -> str:
         seed=task.seed,
         profile=task.profile,
         limits=RunLimits(cell_seconds=task.cell_seconds),
-        sandbox=sandbox,
+        sandbox=kernels,
         demonstrations=task.demonstrations,
     )
-    if sandbox is not None and sandbox.lost():
+    if kernels is not None and kernels.lost():
         raise SandboxError("the sandbox died while a submission was graded")
     graded.notebook.metadata["labsupport_grading"]["fingerprint"] = task.fingerprint
     # half a character, which JSON can spell and no file can hold, becomes a question mark
@@ -135,30 +136,3 @@ def answer_key(stem: str, source: str) -> "AnswerKey":
 def released_notebook(stem: str, source: str) -> NotebookNode:
     """The student's notebook of a lab's source, made once for a class; not to be changed."""
     return student_notebook(parse_lab(source, Path(f"{stem}.py")))
-
-
-@lru_cache(maxsize=16)
-def _sandboxed(stem: str, source: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(the files that a lab's sandbox masks, what its warm process imports): the sandbox sees no
-    lab, so it is told what the given cells import."""
-    lab = parse_lab(source, Path(f"{stem}.py"))
-    hidden = [f"labsupport.{name.removesuffix('.py').replace('/', '.')}" for name in lab.masks]
-    found = {name for cell in lab.of("given") for _, name in imported_names(cell.source)}
-    imported = sorted(n for n in found if not f"{n}.".startswith(tuple(f"{h}." for h in hidden)))
-    return tuple(lab.masks), tuple(imported)
-
-
-_sandboxes: dict[tuple, "WarmSandbox"] = {}
-
-
-def _sandbox(masks: tuple[str, ...], imported: tuple[str, ...]) -> "WarmSandbox":
-    """This process's warm sandbox for a lab; a dead one is replaced."""
-    from labsupport.grading.running.sandbox.warm import WarmSandbox
-
-    known = _sandboxes.get((masks, imported))
-    if known is not None and known.lost():
-        known.close()
-        known = None
-    if known is None:
-        known = _sandboxes[masks, imported] = WarmSandbox(list(masks), imported=imported)
-    return known

@@ -8,6 +8,7 @@ kernel through libc, for Python offers unshare only from 3.12 on and mount not a
 import ctypes
 import os
 import resource
+import signal
 from dataclasses import dataclass
 
 from labsupport.grading.running.sandbox.syscalls import refuse_system_calls
@@ -19,7 +20,7 @@ CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 SOCKETS = "/run/kernel"  # where a kernel finds its own sockets
-PR_SET_NO_NEW_PRIVS = 38
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 _CAPABILITY_VERSION_3 = 0x20080522
 MIB = 1024 * 1024
 
@@ -83,20 +84,36 @@ def seal_sockets() -> None:
 
 def own_limits(limits: KernelLimits) -> None:
     """Resource limits, then no capabilities, no way to new ones, and fewer system calls."""
-    with open("/proc/self/statm") as file:
-        taken = int(file.read().split()[0]) * resource.getpagesize()
-    for what, most in (
-        (resource.RLIMIT_AS, taken + limits.memory_mb * MIB),
-        (resource.RLIMIT_NPROC, limits.processes),
-        (resource.RLIMIT_NOFILE, limits.open_files),
-        (resource.RLIMIT_FSIZE, limits.scratch_mb * MIB),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(what, (most, most))
+    own_resources(limits)
+    _limit(resource.RLIMIT_NPROC, limits.processes)
     _call(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     _call(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
     refuse_system_calls()
+
+
+def own_resources(limits: KernelLimits) -> None:
+    """Resource limits that need no namespace: that of processes would count all of the user's."""
+    with open("/proc/self/statm") as file:
+        taken = int(file.read().split()[0]) * resource.getpagesize()
+    _limit(resource.RLIMIT_AS, taken + limits.memory_mb * MIB)
+    _limit(resource.RLIMIT_NOFILE, limits.open_files)
+    _limit(resource.RLIMIT_FSIZE, limits.scratch_mb * MIB)
+    _limit(resource.RLIMIT_CORE, 0)
+
+
+def end_with(parent: int) -> None:
+    """Have this process killed when its parent ends, which may have happened already."""
+    _call(_libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _limit(what: int, most: int) -> None:
+    _, hard = resource.getrlimit(what)
+    if hard != resource.RLIM_INFINITY:  # it may be less already
+        most = min(most, hard)
+    resource.setrlimit(what, (most, most))
 
 
 def _tmpfs(place: str, megabytes: int) -> None:

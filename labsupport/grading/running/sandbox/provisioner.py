@@ -1,10 +1,10 @@
-"""A jupyter_client kernel provisioner whose kernels come warm out of a sandbox."""
+"""A jupyter_client kernel provisioner whose kernels are forks of a warm process, in a sandbox or
+without."""
 
 import asyncio
 import contextlib
 import os
-import signal
-from functools import lru_cache
+from functools import lru_cache, partial
 from queue import Empty
 from typing import Any
 
@@ -18,7 +18,8 @@ from jupyter_client.provisioning import KernelProvisionerBase
 from labsupport.grading.running.clock import Clock
 from labsupport.grading.running.kernels import kernel_process
 from labsupport.grading.running.limits import MESSAGE_MB, MIB
-from labsupport.grading.running.sandbox.warm import JailedKernel, WarmSandbox
+from labsupport.grading.running.sandbox.asking import KernelSource
+from labsupport.grading.running.sandbox.kernel import JailedKernel
 from labsupport.grading.running.tree import use_of
 
 NAME = "labs-sandbox"
@@ -97,15 +98,15 @@ async def _heard(get, asked: str, kind: str, seconds: float) -> dict | None:
 
 
 class SandboxKernelManager(AsyncKernelManager):
-    """A kernel manager whose kernels come from ``sandbox``, a :class:`WarmSandbox`. ``killed``:
+    """A kernel manager whose kernels come from ``source``, a :class:`KernelSource`. ``killed``:
     the last of them was killed by something outside of it, before it was to end."""
 
     killed = False
 
-    def __init__(self, sandbox: WarmSandbox, **options: Any):
+    def __init__(self, source: KernelSource, **options: Any):
         super().__init__(context=_context(os.getpid()), **options)
         self.client_factory = SandboxKernelClient
-        self.sandbox = sandbox
+        self.source = source
         self.cache_ports = False
 
     def client(self, **options: Any) -> Any:  # a SandboxKernelClient
@@ -118,7 +119,7 @@ class SandboxKernelManager(AsyncKernelManager):
 
 
 class SandboxProvisioner(KernelProvisionerBase):
-    """Registered as ``labs-sandbox``; its kernel manager says which sandbox to ask."""
+    """Registered as ``labs-sandbox``; its kernel manager says which warm process to ask."""
 
     kernel: JailedKernel | None = None
 
@@ -128,7 +129,7 @@ class SandboxProvisioner(KernelProvisionerBase):
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         manager: Any = self.parent
-        folder = manager.sandbox.new_folder()
+        folder = manager.source.new_folder()
         manager.transport, manager.ip = "ipc", str(folder / "s")
         for index, name in enumerate(("shell", "iopub", "stdin", "hb", "control"), 1):
             setattr(manager, f"{name}_port", index)
@@ -141,7 +142,9 @@ class SandboxProvisioner(KernelProvisionerBase):
         info: dict[str, Any] = dict(self.connection_info)
         info["key"] = info["key"].decode()
         loop = asyncio.get_running_loop()
-        self.kernel = await loop.run_in_executor(None, manager.sandbox.kernel, self._folder, info)
+        work = str(kwargs.get("cwd") or "")
+        ask = partial(manager.source.kernel, self._folder, info, work)
+        self.kernel = await loop.run_in_executor(None, ask)
         return self.connection_info
 
     async def poll(self) -> int | None:
@@ -160,10 +163,11 @@ class SandboxProvisioner(KernelProvisionerBase):
             self.kernel.signal(signum)
 
     async def kill(self, restart: bool = False) -> None:
-        await self.send_signal(signal.SIGKILL)
+        if self.kernel is not None:
+            self.kernel.kill()
 
     async def terminate(self, restart: bool = False) -> None:
-        await self.send_signal(signal.SIGKILL)  # what runs inside has nothing to save
+        await self.kill(restart)  # what runs inside has nothing to save
 
     async def cleanup(self, restart: bool = False) -> None:
         self._end()

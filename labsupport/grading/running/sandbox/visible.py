@@ -19,6 +19,14 @@ PASSED_ON = ("LANG", "LC_ALL", "TZ", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 # `torch.compile` gives the function as it is. Compiling works where there is a C++ compiler, takes
 # processor time that is not the student's, and gives the same numbers but for the last digits.
 UNCOMPILED = {"TORCHDYNAMO_DISABLE": "1"}
+# How a kernel works, sandboxed or not, so that grades are the same.
+ALONE = {
+    # read when matplotlib is imported, which is before there is a kernel to set it
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    # one thread a kernel: workers share the cores, and sums come out the same on any machine
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
 # Folders of the package that no notebook uses and that hold what labs ask for, whatever the lab.
 NEVER_SEEN = ("experiments",)
 
@@ -133,17 +141,13 @@ def _environment() -> dict[str, str]:
     return {
         **known,
         **UNCOMPILED,
+        **ALONE,
         "PATH": f"{sys.prefix}/bin:/usr/bin:/bin",
         "PYTHONPATH": parent,
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOME": "/tmp",
         "MPLCONFIGDIR": "/tmp/matplotlib",
-        # read when matplotlib is imported, which is before there is a kernel to set it
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "LABSUPPORT_DATA": _data(),
-        # one thread a kernel: workers share the cores, and sums come out the same on any machine
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
     }
 
 

@@ -1,7 +1,7 @@
 """Process inside the sandbox that has imported what a lab needs, and forks a kernel on demand.
 
 Importing torch takes seconds and a fork takes milliseconds. What the zygote does before a fork
-is in ``warmup``.
+is in ``warmup``. Where there is no sandbox it does the same, and its kernels have no jail.
 """
 
 import contextlib
@@ -11,25 +11,37 @@ import signal
 import socket
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 
 from labsupport.grading.running.sandbox.jail import (
     SOCKETS,
     KernelLimits,
+    end_with,
     own_files,
     own_limits,
     own_namespaces,
+    own_resources,
     seal_sockets,
 )
 from labsupport.grading.running.sandbox.warmup import StartedThread, warm_up
 
 CONTROL = "zygote.sock"
+FREE = "--free"  # and a process that it ends with, first: no sandbox, kernels without a jail
 
 
-def main(run: str, imported: list[str]) -> None:
-    """Serve requests, one JSON object a connection: ``{"id", "connection", "limits"}``.
+def main(run: str, arguments: list[str]) -> None:
+    """Serve requests, one JSON object a connection: ``{"id", "connection", "limits", "workdir"}``.
 
-    ``imported`` is what this lab's kernels import; what starts a thread is left to them."""
+    ``arguments`` are what this lab's kernels import, after ``FREE`` and the process that starts
+    this one where there is no sandbox; what starts a thread is left to the kernels."""
+    first = 2 if arguments[:1] == [FREE] else 0
+    imported = arguments[first:]
+    become_kernel = _enter
+    if first:
+        end_with(int(arguments[1]))
+        sys.path[:] = [path for path in sys.path if path != run]  # -m put it there
+        become_kernel = partial(_enter_free, os.getpid())
     try:
         warm_up(imported)
     except StartedThread as error:
@@ -37,7 +49,9 @@ def main(run: str, imported: list[str]) -> None:
             raise
         print(f"zygote: {error}", file=sys.stderr, flush=True)
         rest = [name for name in imported if name != error.name]
-        os.execv(sys.executable, [sys.executable, "-m", __spec__.name, run, *rest])
+        os.execv(
+            sys.executable, [sys.executable, "-m", __spec__.name, run, *arguments[:first], *rest]
+        )
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
     server = socket.socket(socket.AF_UNIX)
     server.bind(f"{run}/{CONTROL}")
@@ -47,7 +61,7 @@ def main(run: str, imported: list[str]) -> None:
         line = client.makefile().readline()
         if line and os.fork() == 0:
             server.close()
-            _enter(json.loads(line), run, client)
+            become_kernel(json.loads(line), run, client)
         client.close()
 
 
@@ -76,6 +90,25 @@ def _enter(request: dict, run: str, client: socket.socket) -> None:
         os._exit(1)
 
 
+def _enter_free(zygote: int, request: dict, run: str, client: socket.socket) -> None:
+    """Become a kernel without a jail, in a session of its own; never returns."""
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        end_with(zygote)
+        os.setsid()
+        client.close()
+        os.chdir(request["workdir"])
+        connection = Path(run, request["id"], "connection.json")
+        connection.write_text(json.dumps(request["connection"]))
+        _say_ready(f"{run}/{request['id']}/ready.sock")
+        own_resources(KernelLimits(**request["limits"]))
+        _kernel(str(connection), None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
 def _say_ready(path: str) -> None:
     # by connecting from here, the outside learns our process id as it sees it
     with socket.socket(socket.AF_UNIX) as ready:
@@ -98,14 +131,16 @@ def _keep_door(door: socket.socket, client: socket.socket) -> None:
     os._exit(0)
 
 
-def _seal(door: socket.socket) -> None:
+def _seal(door: socket.socket | None) -> None:
+    if door is None:
+        return
     door.sendall(b"1")
     if not door.recv(1):
         raise OSError("the sockets' folder could not be made read-only")
     door.close()
 
 
-def _kernel(connection_file: str, door: socket.socket) -> None:
+def _kernel(connection_file: str, door: socket.socket | None) -> None:
     from ipykernel.kernelapp import IPKernelApp
 
     # standard error is a file outside, which all kernels share: it must not come in
