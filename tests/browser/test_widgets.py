@@ -131,6 +131,48 @@ def test_every_widget_is_moved_by_tab_and_arrows(page):
         assert now != before, before
 
 
+def test_a_picture_takes_clicks_drags_and_enter(page):
+    """In, out, a box; and by keyboard in the fields that step the ring."""
+    (widget,) = [
+        w
+        for w in page.find_elements("css selector", f"{WIDGET}.widget-vbox")
+        if "clicks, x and y" in told(page, w)
+    ]
+    picture = widget.find_element("css selector", "img")
+    # the first of four panels, in shares of the picture from its middle
+    wide, high = picture.size["width"], picture.size["height"]
+
+    def at(x, y):
+        page.execute_script("arguments[0].scrollIntoView()", widget)
+        time.sleep(1)  # the notebook lays its cells out anew after it was scrolled
+        here = widget.find_element("css selector", "img")
+        until = time.monotonic() + 20
+        while here.size["height"] < high - 1 and time.monotonic() < until:  # it is put there anew
+            time.sleep(0.1)
+        return ActionChains(page).move_to_element_with_offset(
+            here, round((x - 0.5) * wide), round((y - 0.5) * high)
+        )
+
+    def words_after(action):
+        before = told(page, widget)
+        action.perform()
+        until = time.monotonic() + 20
+        while time.monotonic() < until and told(page, widget) == before:
+            time.sleep(0.1)
+        return told(page, widget)
+
+    assert words_after(at(0.1, 0.5).click()).count(" in") == 2
+    assert " out" in words_after(at(0.15, 0.6).context_click())
+    drag = at(0.05, 0.35).click_and_hold().move_by_offset(round(0.12 * wide), round(0.35 * high))
+    assert "a box from" in words_after(drag.release())
+    (x,) = [i for i in widget.find_elements("css selector", "input[type=number]")][:1]
+    page.execute_script("arguments[0].focus()", x)
+    words = words_after(ActionChains(page).send_keys(Keys.ENTER))
+    assert words.count(" in") == 3 and words.count(" out") == 1
+    shifted = ActionChains(page).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT)
+    assert words_after(shifted).count(" out") == 2
+
+
 def told(page, widget):
     return page.execute_script("return arguments[0].querySelector('img').alt", widget)
 

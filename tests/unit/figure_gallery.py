@@ -119,6 +119,9 @@ FIGURES = {
     "lab04.figures.show_answers": lambda: clicked.show_answers(
         BATCH[0], [(2.0, 3.0), (6.0, 1.0)], [1, 0], STRIPS, [0.4, 0.9, 0.2], (1.0, 1.0, 7.0, 5.0)
     ),
+    "lab04.figures.show_named": lambda: clicked.show_named(
+        BATCH[0], {"a cat": STRIPS[0], "a dog": STRIPS[1]}
+    ),
     "lab04.figures.show_segments": lambda: clicked.show_segments(
         BATCH, {"found": [STRIPS, STRIPS[:1]]}
     ),

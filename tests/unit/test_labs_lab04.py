@@ -17,7 +17,7 @@ from labsupport.labs.lab04.figures import (
     show_segments,
     show_stairs,
 )
-from tests.unit.widgets import alerts, control, said
+from tests.unit.widgets import alerts, control, parts, said
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +101,13 @@ def test_the_widget_asks_what_was_set():
     control(shown.widget, "corner of a box").click()
     assert asked[-1][1] is None and asked[-1][3].tolist() == [[2, 3, 7, 8]]
     assert alerts(shown.widget) == ""
+    mouse = parts(shown.widget, "Pointer")[0]
+    mouse.event = {"kind": "box", "from": [5, 6], "to": [1, 0], "number": 1}
+    assert asked[-1][3].tolist() == [[1, 0, 6, 7]]
+    mouse.event = {"kind": "out", "from": [7, 1], "to": None, "number": 2}
+    assert asked[-1][1].tolist() == [[[7, 1]]] and asked[-1][2].tolist() == [[0]]
+    mouse.event = {"kind": "in", "from": None, "to": None, "number": 3}  # where the ring is
+    assert asked[-1][1].tolist() == [[[7, 1], [2, 3]]] and asked[-1][2].tolist() == [[0, 1]]
     control(shown.widget, "scene").value = 1
     assert asked[-1][0] == 1 and asked[-1][3] is None and asked[-1][1].tolist() == [[[1, 1]]]
     assert (x.value, y.value) == (1, 1)

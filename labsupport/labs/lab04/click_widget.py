@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from labsupport.labs.lab04.figures import draw_answers
+from labsupport.notebook.pointer import Place, panels_of, pointer
 from labsupport.notebook.widgets import (
     Drawn,
     Message,
@@ -26,10 +27,12 @@ Answer = Callable[[int, Tensor | None, Tensor | None, Tensor | None], tuple[Tens
 
 
 def click_explorer(images: Tensor, answer: Answer, starts: Sequence[tuple[int, int]]) -> Playable:
-    """Set points in or out of what is meant, or the corners of a box, and see the masks.
+    """Set points in or out of what is meant, or a box, and see the masks.
 
-    `images` (n, 3, side, side) in [0, 1]; a scene begins with the click of `starts` on it. Arrow
-    keys step a ring through the fields of x and y, a button (Enter presses it) sets a point there.
+    `images` (n, 3, side, side) in [0, 1]; a scene begins with the click of `starts` on it. By
+    mouse: a click is in, one with the right button or Shift is out, a drag is a box. By keyboard:
+    arrow keys step a ring through the fields of x and y, Enter sets a point there that is in,
+    Shift and Enter one that is out; buttons do the same, and set the corners of a box.
     """
     import ipywidgets
 
@@ -74,10 +77,30 @@ def click_explorer(images: Tensor, answer: Answer, starts: Sequence[tuple[int, i
             state["box"],
             marker=(x.value, y.value),
         )
-        return drawn(fig, words)
+        picture = drawn(fig, words)
+        mouse.panels = panels_of(fig)
+        return picture
 
+    def pointed(kind: str, start: Place | None, end: Place | None) -> None:
+        message.say()
+        if kind == "box":
+            state["corners"] = [start, end]
+            show()
+        else:
+            set_point(start or (x.value, y.value), int(kind == "in"))
+
+    mouse = pointer(side, pointed)
     find()
     picture = Picture(render())
+
+    def show() -> None:
+        find()
+        picture.show(render())
+
+    def set_point(place: Place, label: int) -> None:
+        state["points"] = [*state["points"], place]
+        state["labels"] = [*state["labels"], label]
+        show()
 
     def act(name: str) -> None:
         place = (x.value, y.value)
@@ -87,12 +110,10 @@ def click_explorer(images: Tensor, answer: Answer, starts: Sequence[tuple[int, i
         elif name == "corner of a box":
             state["corners"] = [*state["corners"], place] if len(state["corners"]) < 2 else [place]
             if len(state["corners"]) == 1:
-                message.say("One corner is set; move the point and set the one across from it.")
+                message.say("One corner is set; move the ring and set the one across from it.")
         else:
-            state["points"] = [*state["points"], place]
-            state["labels"] = [*state["labels"], int(name == "in")]
-        find()
-        picture.show(render())
+            return set_point(place, int(name == "in"))
+        show()
 
     def move(_: Any) -> None:
         picture.show(render())
@@ -110,4 +131,4 @@ def click_explorer(images: Tensor, answer: Answer, starts: Sequence[tuple[int, i
     x.observe(move, "value")
     y.observe(move, "value")
     controls = row(which, x, y, *buttons.values())
-    return Playable(column(controls, message.widget, picture.widget), picture.shown)
+    return Playable(column(controls, message.widget, picture.widget, mouse), picture.shown)

@@ -127,6 +127,19 @@ def show_answers(
     finish(fig, title, draw_answers(fig, image, points, labels, masks, scores, box))
 
 
+def show_named(image: Tensor, masks: Mapping[str, Tensor], *, title: str = "") -> None:
+    """Show `image` and the mask (height, width), bool, that was found for each name."""
+    fig, axes = plt.subplots(
+        1, len(masks) + 1, figsize=(2.5 * (len(masks) + 1), 2.95), layout="constrained"
+    )
+    draw_mask(axes[0], image)
+    for ax, (name, mask) in zip(axes[1:], masks.items(), strict=True):
+        draw_mask(ax, image, mask)
+        ax.set_title(f"“{name}”", fontsize=12)
+    said = [f"“{name}” {share_of(mask)}" for name, mask in masks.items()]
+    finish(fig, title, f"An image, and what is found for each name: {listed(said)}.")
+
+
 def share_of(mask: Tensor) -> str:
     """How much of the image a mask (height, width) is, and around which point."""
     if not mask.any():
