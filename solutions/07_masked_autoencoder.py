@@ -2166,7 +2166,7 @@ charts.Table(["labels", "steps", "pretrained", "from scratch", "gain", "seeds"],
 # fine-tuning, because 500 steps from scratch are already better than 100 pretrained ones. A step of
 # pretraining is the cheaper one, 8.5 against 22.7 M MACs an image forwards (sections 3 and 4), but
 # 1,500 of them still cost as much as 560 of the others. The sum comes out right where one
-# pretrained encoder serves many tasks, or where fine-tuning has to be short. That is how such encoders are used: lab 04's image encoder began as an MAE.
+# pretrained encoder serves many tasks, or where fine-tuning has to be short. That is how such encoders are used: SAM's image encoder (lab 04) began as an MAE.
 
 # %% experiment="natural_colours"
 in_colour = json.loads(data_path("results", "07_natural_colours.json").read_text())
@@ -2454,7 +2454,7 @@ charts.Table(["claim", "published", "measured here", "why they differ"], [
 # linear probe is weaker than that of contrastive methods (lab 06) and its fine-tuning stronger:
 # what is in the encoder is there, but not in straight lines.
 #
-# **Where this course goes.** Segment Anything (lab 04) starts from an MAE. Lab 08 also predicts
+# **Where this course goes.** Segment Anything (lab 04) was trained from an MAE on. Lab 08 also predicts
 # images from parts of them, and calls it *generation*.
 #
 # **To try.**
