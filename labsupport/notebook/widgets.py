@@ -1,6 +1,7 @@
 """Widgets to play with an idea, for everyone: by mouse or keyboard, seen or listened to.
 
-Made of ipywidgets only (7.7 or newer), so they run in JupyterLab, Notebook and Colab. Controls are
+Made of ipywidgets (7.7 or newer), so they run in JupyterLab, Notebook and Colab; clicks on the
+picture are heard by a `pointer`, and whatever it does a control does too. Controls are
 those that a screen reader names and reads (a list, a number, a line of text; sliders are neither),
 the picture is said in words, and where no widget can be shown its still picture is.
 """
