@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from labsupport.data.stickers import tokenize
-from labsupport.models.vilau.attention import padded_mask, positions_of
+from labsupport.models.vilau.attention import padded_mask
 from labsupport.models.vilau.sequence import fill, mix, states_before
 from labsupport.models.vilau.words import (
     DESCRIBE,
@@ -76,7 +76,6 @@ def test_rows_are_padded_behind_or_in_front():
     assert front.real[1].int().tolist() == [0] * 4 + [1] * 6
     assert front.words[1, 4:].tolist() == behind.words[1, :6].tolist()
     assert behind.labels[1, 6:].tolist() == [IGNORE] * 4
-    assert positions_of(front.real)[1].tolist() == [0, 0, 0, 0, 0, 1, 2, 3, 4, 5]
     mask = padded_mask(front.real)[1]
     assert mask[4:, 4:].equal(torch.ones(6, 6).tril().bool()) and not mask[4:, :4].any()
     assert mask.any(dim=1).all()  # a row that may look nowhere gives no number

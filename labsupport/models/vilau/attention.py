@@ -2,7 +2,8 @@
 
 H. Touvron et al., "LLaMA" (2023), section 2.2. HART's own (`labsupport.models.hart.attention`)
 differs: it sets the length of queries and keys; and there all sequences of a batch are equally
-long. Here one may be padded, so that positions and mask can be a sequence's own.
+long. Here one may be padded, so that a mask can be a sequence's own. Positions need not be: turned
+queries and keys only know how far they stand apart, so padding in front moves nothing.
 """
 
 import torch
@@ -32,8 +33,8 @@ class CausalAttention(nn.Module):
         cache: Cache | None = None,
     ) -> Tensor:
         """x are the tokens that are not in `cache`, which they are put into. `angles` are theirs,
-        (tokens, head_dim / 2) or (batch, tokens, head_dim / 2); None for no positions. `mask`,
-        (batch, tokens, all tokens), is True where one may look; None for the plain causal one."""
+        (tokens, head_dim / 2); None for no positions. `mask`, (batch, tokens, all tokens), is True
+        where one may look; None for the plain causal one."""
         q, k, v = split_heads(self.qkv(x), self.heads)
         if angles is not None:
             q, k = rotate(q, angles), rotate(k, angles)
@@ -64,8 +65,3 @@ def padded_mask(real: Tensor) -> Tensor:
     causal = causal_mask(real.shape[1], real.device)
     alone = torch.eye(real.shape[1], dtype=torch.bool, device=real.device)
     return causal & real[:, None, :] | alone
-
-
-def positions_of(real: Tensor) -> Tensor:
-    """(batch, tokens): the number of every token among the real ones of its sequence, from 0."""
-    return (real.cumsum(dim=1) - 1).clamp(min=0)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from labsupport.models.hart.attention import Cache
 from labsupport.models.hart.heads import Prediction
-from labsupport.models.vilau.attention import padded_mask, positions_of
+from labsupport.models.vilau.attention import padded_mask
 from labsupport.models.vilau.config import VilaUConfig
 from labsupport.models.vilau.depth import DepthTransformer
 from labsupport.models.vilau.sequence import Mixed, fill, mix, states_before
@@ -72,7 +72,7 @@ class VilaU(nn.Module):
         x = self.inputs(mixed.words, features)
         if mixed.real.all():
             return self.trunk(x, cache=cache)
-        return self.trunk(x, positions_of(mixed.real), padded_mask(mixed.real), cache)
+        return self.trunk(x, padded_mask(mixed.real), cache)
 
     def forward(
         self, mixed: Mixed, images: Tensor | None = None

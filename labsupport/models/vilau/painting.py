@@ -11,7 +11,7 @@ from torch import Tensor
 from labsupport.data.transforms import to_unit
 from labsupport.models.hart.attention import Cache
 from labsupport.models.hart.sampling import Draws, choose
-from labsupport.models.vilau.attention import padded_mask, positions_of
+from labsupport.models.vilau.attention import padded_mask
 from labsupport.models.vilau.model import VilaU
 from labsupport.models.vilau.sequence import mix
 from labsupport.models.vilau.words import IGNORE, IMAGE_START, START
@@ -104,8 +104,7 @@ def _step(model: VilaU, x: Tensor, real: Tensor, cache: list[Cache]) -> Tensor:
     new = x.shape[1]
     if real.all():
         return model.trunk(x, cache=cache)[:, -1]
-    positions = positions_of(real)[:, -new:]
-    return model.trunk(x, positions, padded_mask(real)[:, -new:], cache)[:, -1]
+    return model.trunk(x, padded_mask(real)[:, -new:], cache)[:, -1]
 
 
 def paint(model: VilaU, captions: Sequence[Sequence[int]], *args, **options) -> Tensor:

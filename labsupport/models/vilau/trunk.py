@@ -51,19 +51,14 @@ class Trunk(nn.Module):
         return [Cache() for _ in self.blocks]
 
     def forward(
-        self,
-        x: Tensor,
-        positions: Tensor | None = None,
-        mask: Tensor | None = None,
-        cache: list[Cache] | None = None,
+        self, x: Tensor, mask: Tensor | None = None, cache: list[Cache] | None = None
     ) -> Tensor:
-        """x are the tokens not in `cache`. `positions` (batch, tokens) are theirs, by default one
-        after another from the cache's end; `mask` as `CausalAttention` takes it."""
+        """x are the tokens not in `cache`, which they stand behind; `mask` as `CausalAttention`
+        takes it."""
         held = cache[0].length if cache else 0
-        if positions is None:
-            positions = torch.arange(held, held + x.shape[1], device=x.device)
+        positions = torch.arange(held, held + x.shape[1], device=x.device)
         rates = frequencies(self.head_dim // 2, TEXT_BASE).to(x.device)
-        angles = (positions[..., None] * rates).to(x.dtype)  # (…, tokens, head_dim / 2)
+        angles = (positions[:, None] * rates).to(x.dtype)  # (tokens, head_dim / 2)
         for i, block in enumerate(self.blocks):
             x = block(x, angles, mask, cache[i] if cache else None)
         return self.norm(x)
