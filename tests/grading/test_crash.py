@@ -25,6 +25,7 @@ from small_class import (
     sandboxes,
     tasks,
     until,
+    workers,
     zygote,
 )
 
