@@ -1,14 +1,18 @@
 """Pages that people open without Jupyter, for every reader: feedback, class report, site."""
 
+import nbformat
 import pytest
+from nbconvert.exporters import HTMLExporter
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from labsupport.course.site.build import build_site
+from labsupport.course.source import find_labs
 from labsupport.grading.ledger.course_directory import course_api, init_course, release
 from labsupport.grading.ledger.pages import make_page, page_path
 from labsupport.grading.report.command import write_reports
 from labsupport.grading.submission.sanitise import clean_markdown, clean_outputs
 from tests.browser.jupyter import AXE, BROWSER, DRIVER, look, new_browser, violations
+from tests.conftest import ROOT
 from tests.grading.simulate import hand_in, write_notebook
 
 pytestmark = [
@@ -19,6 +23,8 @@ pytestmark = [
     ),
 ]
 STEM = "90_mini"
+VIEW = "application/vnd.jupyter.widget-view+json"
+STATE = "application/vnd.jupyter.widget-state+json"
 DOT = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5Erk"
     "Jggg=="
@@ -57,7 +63,7 @@ $$ {"x + " * 60}y $$ and `{"a_long_name" * 20}` and [here](https://example.org)
 
 @pytest.fixture(scope="module")
 def pages(mini_path, root, tmp_path_factory):
-    """Addresses by name: a class of two and a site of one lab, each made once."""
+    """Addresses by name: a class of two, the site and an export, each made once."""
     folder = tmp_path_factory.mktemp("pages")
     course = folder / "course"
     init_course(course, mini_path.parent)
@@ -80,13 +86,16 @@ def pages(mini_path, root, tmp_path_factory):
     with course_api(course) as api:
         assert make_page(api, STEM, "a") == ""
     ((_, report),) = write_reports(course)
-    for name, solutions in (("solved", True), ("public", False)):
-        assert build_site(root, folder / name, ["06"], solutions) == []
+    assert build_site(root, folder / "solved") == []
+    assert build_site(root, folder / "public", ["06"], solutions=False) == []
     places = {
         "feedback": page_path(course, STEM, "a"),
         "report": report,
+        "exported": _exported(root, folder / "exported.html"),
+        "exported with state": _exported(root, folder / "state.html", state=True),
         "site": folder / "solved" / "index.html",
         "lab": folder / "solved" / "06_contrastive_clip.html",
+        **{lab.stem: folder / "solved" / f"{lab.stem}.html" for lab in LABS},
         "lab without solutions": folder / "public" / "06_contrastive_clip.html",
         "results": folder / "solved" / "results.html",
         "search": folder / "solved" / "search.html",
@@ -94,6 +103,21 @@ def pages(mini_path, root, tmp_path_factory):
     return {name: f"file://{path}" for name, path in places.items()}
 
 
+def _exported(root, path, state=False):
+    """The cells of a lab that show widgets, exported by nbconvert; with the widgets' ``state``, as
+    some editors save it. No network, so nothing there to make a widget of it."""
+    notebook = nbformat.read(root / "solutions" / "01_vision_transformer.ipynb", as_version=4)
+    notebook.cells = [c for c in notebook.cells if c.metadata.labsupport.get("kind") == "widget"]
+    if state:
+        outputs = [o for cell in notebook.cells for o in cell.outputs if VIEW in o.data]
+        model = {"model_name": "LayoutModel", "model_module": "@jupyter-widgets/base", "state": {}}
+        states = {o.data[VIEW]["model_id"]: model for o in outputs}
+        notebook.metadata["widgets"] = {STATE: {"version_major": 2, "state": states}}
+    path.write_text(HTMLExporter().from_notebook_node(notebook)[0], encoding="utf-8")
+    return path
+
+
+LABS = find_labs(ROOT / "solutions")
 PAGES = ("feedback", "report", "site", "lab", "lab without solutions", "results", "search")
 # what is on a page without solutions is on the other too, and looking takes ten seconds
 SEEN = [
@@ -123,6 +147,29 @@ def test_axe_finds_nothing_in_either_theme(page, dark):
     paper = page.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (paper == "rgb(255, 255, 255)") is not dark
     assert violations(page, "html") == []
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed; AXE names its file")
+@pytest.mark.parametrize("page", [path.stem for path in LABS], indirect=True)
+def test_axe_finds_nothing_in_what_a_lab_says(page):
+    """Without code, formulas and menus: they are alike in all labs, and take long to look at."""
+    page.execute_script(
+        "document.querySelectorAll('pre, math, svg, .sidebar-drawer, .toc-drawer')"
+        ".forEach(e => e.remove())"
+    )
+    assert violations(page, "html") == []
+
+
+@pytest.mark.parametrize("page", ["exported", "exported with state"], indirect=True)
+def test_an_exported_widget_is_its_still_and_its_words(page):
+    shown = page.execute_script(
+        "return [...document.querySelectorAll('.jp-OutputArea')].map(o => [o.innerText,"
+        " [...o.querySelectorAll('img')].map(i => i.offsetHeight), o.querySelectorAll('summary')"
+        ".length])"
+    )
+    assert len(shown) == 2
+    for text, heights, words in shown:
+        assert "Error" not in text and len(heights) == words == 1 and heights[0] > 50
 
 
 def test_a_narrow_page_scrolls_one_way_only(page):
