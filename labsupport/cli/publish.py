@@ -19,7 +19,7 @@ def publish(
     """
     with one_line_errors():
         from labsupport.course.build import build_notebook
-        from labsupport.course.publication import Published, fill_readme, write_address
+        from labsupport.course.publication import NO_BADGE, Published, fill_readme, write_address
         from labsupport.course.solve import refresh_prose
         from labsupport.course.source import find_labs, read_lab
 
@@ -40,6 +40,8 @@ def publish(
             console.print("The address is taken back.")
             return
         console.print(f"pyproject.toml, README.md and {len(labs)} notebooks say {url} now.")
+        if not published.slug:
+            console.print(NO_BADGE)
         console.print(
             "Put the wheel there: 'labs bundle' makes a zip with it."
             if url.endswith(".whl")

@@ -20,6 +20,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 IN_WHEEL = Path(__file__).with_name("pyproject.toml")
 ALLOWED = "allowed is https://github.com/OWNER/NAME, another git repository, or a wheel (.whl)"
 COLAB = "https://colab.research.google.com"
+NO_BADGE = "Colab opens notebooks from github.com only, so there is no badge: upload a notebook."
 _WEB = re.compile(r"https://[\w.-]+(:\d+)?(/[\w.~+%@-]+)+/?")
 _GITHUB = re.compile(r"https://github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?/?")
 _BRANCH = re.compile(r"[\w.-]+(/[\w.-]+)*")
@@ -36,6 +37,12 @@ class Published:
     def __post_init__(self) -> None:
         if self.address and not _WEB.fullmatch(self.address):
             raise LabError(f"{self.address!r} is no address to publish at: {ALLOWED}")
+        on_github = self.address.startswith("https://github.com/")
+        if on_github and not self.address.endswith(".whl") and not self.slug:
+            raise LabError(
+                f"{self.address!r} is no repository of GitHub's: give https://github.com/OWNER/NAME"
+                ", and a branch with --branch"
+            )
         if not _BRANCH.fullmatch(self.branch):
             raise LabError(f"{self.branch!r} is no name of a branch")
 
@@ -106,7 +113,7 @@ def readme_section(published: Published, stems: list[str]) -> str:
     install = f"```\npip install {requirement(published)}\n```"
     badges = [f"- {stem}: {published.badge(stem)}" for stem in stems if published.slug]
     by_hand = "Open a notebook and run its first cell: it installs the package. By hand:"
-    return "\n\n".join([*(["\n".join(badges)] if badges else []), by_hand, install])
+    return "\n\n".join(["\n".join(badges) if badges else NO_BADGE, by_hand, install])
 
 
 def requirement(published: Published, extra: str = "") -> str:

@@ -18,6 +18,11 @@ ADDRESS = "https://github.com/someone/labs"
 WHEEL = "https://example.org/vit/labsupport-0.1.0-py3-none-any.whl"
 
 
+def flat(output):
+    """What a command said, wherever its lines were broken."""
+    return " ".join(output.split())
+
+
 @pytest.fixture
 def copy(tmp_path, mini_path, monkeypatch):
     """A checkout with the small lab only."""
@@ -50,8 +55,45 @@ def test_publish_writes_address_badges_and_cells(copy):
 def test_a_wheel_has_no_badge(copy):
     result = run.invoke(app, ["publish", WHEEL])
     assert result.exit_code == 0 and "labs bundle" in result.output
+    assert "there is no badge: upload a notebook" in flat(result.output)
     notebook = (copy / "notebooks" / "90_mini.ipynb").read_text()
     assert f'find_or_install(\\"{WHEEL}\\")' in notebook and "colab-badge" not in notebook
+
+
+def test_elsewhere_than_on_github_it_is_said_why_there_is_no_badge(copy):
+    """Colab takes notebooks from GitHub's addresses only."""
+    result = run.invoke(app, ["publish", "https://gitlab.com/someone/labs", "--branch", "term"])
+    assert result.exit_code == 0 and "from github.com only, so there is no badge" in result.output
+    notebook = (copy / "notebooks" / "90_mini.ipynb").read_text()
+    assert "git+https://gitlab.com/someone/labs@term" in notebook and "colab-badge" not in notebook
+    readme = (copy / "README.md").read_text()
+    inside = readme.split("<!-- colab -->\n")[1].split("\n<!-- /colab -->")[0]
+    assert "upload a notebook" in inside and "colab.research" not in inside
+    assert "no badge" not in run.invoke(app, ["publish", ADDRESS]).output
+
+
+@pytest.mark.parametrize(
+    "address, branch, where",
+    [
+        (ADDRESS, "main", "someone/labs/blob/main"),
+        (f"{ADDRESS}.git", "term-2026", "someone/labs/blob/term-2026"),
+        (f"{ADDRESS}/", "main", "someone/labs/blob/main"),
+    ],
+)
+def test_a_badge_leads_to_the_notebook_on_its_branch(address, branch, where):
+    link = Published(address, branch).badge("01_vit").rpartition("](")[2]
+    place = f"https://colab.research.google.com/github/{where}/notebooks/01_vit.ipynb"
+    assert link == f"{place})"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [f"{ADDRESS}/tree/main", "https://github.com/someone", f"{ADDRESS}/blob/main/x.ipynb"],
+)
+def test_a_page_of_githubs_is_no_repository(address):
+    with pytest.raises(LabError, match="give https://github.com/OWNER/NAME, and a branch"):
+        Published(address)
+    assert Published(f"{ADDRESS}/releases/download/v1/labsupport-1-py3-none-any.whl").slug == ""
 
 
 def test_a_builders_address_stays_after_a_build(copy):

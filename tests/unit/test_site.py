@@ -7,7 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from labsupport.cli import app
-from labsupport.course.site.build import OURS, build_site, put
+from labsupport.course.publication import Published
+from labsupport.course.site.build import OURS, build_site, colab_address, put
+from labsupport.course.site.lab_page import lab_page
 from labsupport.errors import CourseError
 
 STEM = "01_vision_transformer"
@@ -51,6 +53,20 @@ def test_solutions_are_folded_and_figures_have_their_words(sites):
     alts = re.findall(r'<img [^>]*?alt="([^"]*)"', page)
     assert len(alts) > 20 and all(alts) and "No description" not in page
     assert page.count("<h1>") == 1 and 'class="head"' in page
+
+
+def test_each_lab_opens_in_colab_from_where_it_is_published(root, tmp_path):
+    published = Published("https://github.com/someone/labs", "term")
+    where = "https://colab.research.google.com/github/someone/labs/blob/term/notebooks"
+    assert colab_address(published, STEM) == f"{where}/{STEM}.ipynb"
+    assert colab_address(Published("https://gitlab.com/someone/labs"), STEM) == ""
+    (tmp_path / "static").mkdir()
+    executed = root / "solutions" / f"{STEM}.ipynb"
+    student = root / "notebooks" / f"{STEM}.ipynb"
+    for address in (colab_address(published, STEM), ""):
+        page = lab_page(executed, student, tmp_path / "static", address)
+        link = f'<a href="{address}">Open in Colab</a>'
+        assert (link in page.notebook.cells[0].source) is bool(address)
 
 
 def test_a_site_needs_no_network(sites):

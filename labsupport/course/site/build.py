@@ -77,7 +77,7 @@ def build_site(
                 path.with_suffix(".ipynb"),
                 root / "notebooks" / f"{path.stem}.ipynb",
                 static,
-                _colab(published, path.stem),
+                colab_address(published, path.stem),
                 solutions,
             )
             for path in find_labs(root / "solutions", labs)
@@ -164,6 +164,7 @@ def _decoration(picture: str) -> str:
     return f'{before} alt="{rest[rest.index(chr(34)) :]}' if found else ""
 
 
-def _colab(published: Published, stem: str) -> str:
+def colab_address(published: Published, stem: str) -> str:
+    """Where Colab opens a lab, "" where it does not."""
     badge = published.badge(stem)  # [![...](image)](address)
     return badge.rpartition("](")[2].rstrip(")") if badge else ""
