@@ -9,14 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nbconvert.exporters import HTMLExporter
+from jinja2 import Environment
+from nbconvert.exporters import HTMLExporter, TemplateExporter
+from nbconvert.filters.widgetsdatatypefilter import WidgetsDataTypeFilter
 from nbformat.notebooknode import NotebookNode
 from nbgrader.api import Gradebook, MissingEntry
 from traitlets.config import Config
 
 from labsupport.answers.text import one_line
 from labsupport.grading.ledger.exemptions import exempt_cells
-from labsupport.grading.ledger.formulas import formulas_in, markdown
+from labsupport.grading.ledger.formulas import formulas_in
+from labsupport.grading.ledger.rendering import (
+    CompiledTemplates,
+    KeptHighlight,
+    kept_markdown,
+    may_lack_alt,
+)
 from labsupport.grading.ledger.rubric import without_rubrics
 from labsupport.grading.ledger.standing import seconds_late
 
@@ -87,7 +95,34 @@ class FeedbackExporter(HTMLExporter):
         super().__init__(config=ours, **kwargs)
 
     def from_notebook_node(self, nb: NotebookNode, resources: Any = None, **kwargs: Any) -> Any:
-        return super().from_notebook_node(without_rubrics(nb), resources, **kwargs)
+        """As the base class does it, but for its last step, which reads the page anew: it gives
+        words to pictures that have none, and marks places of Jupyter's own templates. Where no
+        picture lacks them there is nothing to do on a page of ours, and it takes longer than all
+        else."""
+        shown = without_rubrics(nb)
+        if self.template_name == TEMPLATE:
+            page = self._unread(shown, self._init_resources(resources), **kwargs)
+            if not may_lack_alt(page[0]):
+                return page
+        return super().from_notebook_node(shown, resources, **kwargs)
+
+    def _unread(self, nb: NotebookNode, resources: Any, **kwargs: Any) -> tuple[str, Any]:
+        language = nb.metadata.get("language_info", {})
+        lexer = language.get("pygments_lexer", language.get("name"))
+        known = WidgetsDataTypeFilter(
+            notebook_metadata=self._nb_metadata, parent=self, resources=resources
+        )
+        highlight = self.filters.get(
+            "highlight_code", KeptHighlight(pygments_lexer=lexer, parent=self)
+        )
+        self.register_filter("filter_data_type", known)
+        self.register_filter("highlight_code", highlight)
+        return TemplateExporter.from_notebook_node(self, nb, resources, **kwargs)
+
+    def _create_environment(self) -> Environment:
+        environment = super()._create_environment()
+        environment.bytecode_cache = CompiledTemplates()
+        return environment
 
     def default_filters(self) -> Iterator[tuple[str, Any]]:
         yield from super().default_filters()
@@ -99,7 +134,7 @@ class FeedbackExporter(HTMLExporter):
 
     def our_markdown(self, source: str, cell: NotebookNode | None = None) -> str:
         attachments = cell.get("attachments", {}) if cell else {}
-        return markdown(source, attachments, **self.lexer_options)
+        return kept_markdown(source, attachments, self.lexer_options)
 
     def summary(self, notebook: NotebookNode, resources: Any) -> Summary:
         """What the page's head says, out of the graded notebook and the gradebook."""

@@ -22,7 +22,12 @@ from traitlets.config import Config
 from labsupport.grading.ledger.course_directory import last_error
 from labsupport.grading.ledger.exemptions import exempt_cells
 
-_MAKERS = ("feedback.py", "formulas.py", "templates/labs_feedback")  # what a page looks like
+_MAKERS = (
+    "feedback.py",
+    "formulas.py",
+    "rendering.py",
+    "templates/labs_feedback",
+)  # what a page looks like
 _SECTIONS = ("FeedbackExporter", "GenerateFeedback", "HTMLExporter", "TemplateExporter")
 _RELEASED = ("timestamp.txt", "submission_secret.txt")  # an empty time is none, to nbgrader too
 _PACKAGES = ("nbgrader", "nbconvert", "latex2mathml", "mistune")
