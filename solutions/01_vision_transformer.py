@@ -572,10 +572,9 @@ class PatchEmbedding(nn.Module):
 
 def linear_to_conv(linear, patch_size, in_channels):
     conv = nn.Conv2d(in_channels, linear.out_features, patch_size, stride=patch_size)
-    for d in range(linear.out_features):
-        for i in range(linear.in_features):
-            c, rest = divmod(i, patch_size**2)
-            conv.weight.data[d, c, rest // patch_size, rest % patch_size] = linear.weight.data[d, i]
+    for i in range(linear.in_features):
+        c, rest = divmod(i, patch_size**2)
+        conv.weight.data[:, c, rest // patch_size, rest % patch_size] = linear.weight.data[:, i]
     conv.bias.data = linear.bias.data.clone()
     return conv
 
