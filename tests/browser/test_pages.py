@@ -184,6 +184,15 @@ def test_a_narrow_page_scrolls_one_way_only(page):
     assert unreached == []
 
 
+@pytest.mark.parametrize("page", ["feedback"], indirect=True)
+def test_words_of_an_outputs_table_stay_whole(page):
+    """A wide one scrolls; in the student's own text there is nothing to scroll a table in."""
+    heights = page.execute_script(
+        "return [...document.querySelectorAll('.wide td')].map(cell => cell.offsetHeight)"
+    )
+    assert len(heights) == 18 and max(heights) < 50
+
+
 def test_a_page_says_its_language_and_has_one_main_part_and_headings_in_order(page):
     language, mains, levels = page.execute_script(
         "return [document.documentElement.lang,"
