@@ -95,6 +95,18 @@ def test_each_depth_takes_some_of_what_is_left():
     assert all(late < 0.8 * early for early, late in zip(errors, errors[1:], strict=False))
 
 
+def test_how_few_may_choose_a_code_can_be_said():
+    """The published bound is one vector a batch; a smaller one leaves rare codes where they are."""
+    vectors = torch.cat([torch.zeros(19, 4), torch.ones(1, 4)])
+    for least, kept in ((1.0, False), (0.5, True)):
+        book = ResidualQuantizer(2, 4, 1, least=least).codebook
+        book.counts.copy_(torch.tensor([19.0, 0.9]))
+        book.sums.copy_(torch.tensor([0.0, 0.9])[:, None] * torch.ones(2, 4))
+        book.update(vectors, torch.tensor([0] * 19 + [1]))
+        torch.testing.assert_close(book.counts[1].item(), 0.901 if kept else 1.0)
+    assert new_tower(SMALL).quantizer.codebook.least == SMALL.least
+
+
 def test_a_depth_of_none_is_refused():
     with pytest.raises(ValueError, match="depth=0"):
         ResidualQuantizer(9, 4, 0)

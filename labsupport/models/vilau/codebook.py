@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 DECAY, EPS = 0.99, 1e-5
+LEAST = 1.0  # vectors of a batch that have to choose a code, or it starts again
 NOISE = 0.01  # of copies, where there are fewer vectors than codes; length, in units of the latent
 
 
@@ -26,9 +27,11 @@ class RunningCodebook(nn.Module):
     counts: Tensor
     sums: Tensor
 
-    def __init__(self, codes: int, dim: int, decay: float = DECAY, eps: float = EPS):
+    def __init__(
+        self, codes: int, dim: int, decay: float = DECAY, eps: float = EPS, least: float = LEAST
+    ):
         super().__init__()
-        self.decay, self.eps = decay, eps
+        self.decay, self.eps, self.least = decay, eps, least
         self.register_buffer("vectors", torch.randn(codes, dim))
         self.register_buffer("counts", torch.zeros(codes))
         self.register_buffer("sums", self.vectors.clone())
@@ -48,10 +51,10 @@ class RunningCodebook(nn.Module):
         """Move towards the `values` (n, dim) that chose the codes `indices` (n,).
 
         Count and sum of every code go 1 − decay of the way to this batch's. A code whose running
-        count is below 1 starts again, at a value of the batch drawn at random, with a count of 1:
-        before the first update, with counts of 0, all do. Laplace smoothing then divides by
-        N (count + eps) / (N + codes · eps), N the sum of counts: never by 0. Random numbers are
-        the global generator's.
+        count is below `least` starts again, at a value of the batch drawn at random, with a count
+        of 1: at the first update, with counts of 0 before, nearly all do. Laplace smoothing then
+        divides by N (count + eps) / (N + codes · eps), N the sum of counts: never by 0. Random
+        numbers are the global generator's.
         """
         chosen = torch.zeros_like(self.counts).index_add_(
             0, indices, torch.ones_like(indices, dtype=self.counts.dtype)
@@ -59,7 +62,7 @@ class RunningCodebook(nn.Module):
         total = torch.zeros_like(self.sums).index_add_(0, indices, values.to(self.sums))
         self.counts.mul_(self.decay).add_(chosen, alpha=1 - self.decay)
         self.sums.mul_(self.decay).add_(total, alpha=1 - self.decay)
-        dead = self.counts < 1
+        dead = self.counts < self.least
         self.sums.copy_(torch.where(dead[:, None], self.fresh(values), self.sums))
         self.counts.masked_fill_(dead, 1.0)
         self.vectors.copy_(self.sums / self.smoothed()[:, None])

@@ -27,8 +27,9 @@ class TowerConfig:
     """A small tower of convolutions, those of lab 08's tokenizer.
 
     size: side of an image in pixels. side: of its map of tokens. dim: numbers a token. codes,
-    depth: of the quantizer, one codebook and D codes a token. widths, blocks: channels and blocks
-    of encoder and decoder. aligned: whether captions are learned from too. width, heads: of what
+    depth: of the quantizer, one codebook and D codes a token. least: see its codebook; a batch of
+    the lab has two vectors for every code. widths, blocks: channels and blocks of encoder and
+    decoder. aligned: whether captions are learned from too. width, heads: of what
     reads the quantized tokens for that, and of the text encoder. embed_dim: of the vectors of image
     and caption that are compared.
     """
@@ -38,6 +39,7 @@ class TowerConfig:
     dim: int = 32
     codes: int = 512
     depth: int = 4
+    least: float = 0.25
     widths: tuple[int, int, int] = (16, 64, 152)
     blocks: int = 2
     aligned: bool = True

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labsupport.models.vilau.codebook import RunningCodebook
+from labsupport.models.vilau.codebook import LEAST, RunningCodebook
 
 
 class Quantized(NamedTuple):
@@ -34,15 +34,17 @@ class ResidualQuantizer(nn.Module):
 
     Nothing but the vectors learns by gradients: they are drawn to every partial sum of codes
     (commitment) and get the gradient of whatever is made of the sum. The codebook follows by
-    running averages, once a depth, D times a pass, and in training mode only.
+    running averages, once a depth, D times a pass, and in training mode only. `least` is
+    `RunningCodebook`'s: where a batch has few vectors for every code, the published 1 has a good
+    part of them start again all the time.
     """
 
-    def __init__(self, codes: int, dim: int, depth: int):
+    def __init__(self, codes: int, dim: int, depth: int, least: float = LEAST):
         super().__init__()
         if depth < 1:
             raise ValueError(f"depth={depth} must be at least 1: the codes of a vector")
         self.depth = depth
-        self.codebook = RunningCodebook(codes, dim)
+        self.codebook = RunningCodebook(codes, dim, least=least)
 
     def forward(self, x: Tensor) -> Quantized:
         rest, total = x.detach(), torch.zeros_like(x.detach())

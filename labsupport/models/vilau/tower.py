@@ -68,7 +68,7 @@ class VisualTower(nn.Module):
             nn.Conv2d(3, config.dim, 2 * patch, stride=2 * patch),
             encoder(patch, config.dim, config.widths, config.blocks),
         )
-        self.quantizer = ResidualQuantizer(config.codes, config.dim, config.depth)
+        self.quantizer = ResidualQuantizer(config.codes, config.dim, config.depth, config.least)
         self.decoder = Sum(
             nn.ConvTranspose2d(config.dim, 3, 2 * patch, stride=2 * patch),
             decoder(patch, config.dim, config.widths, config.blocks),
