@@ -119,10 +119,8 @@ def _exported(root, path, state=False):
 
 LABS = find_labs(ROOT / "solutions")
 PAGES = ("feedback", "report", "site", "lab", "lab without solutions", "results", "search")
-# what is on a page without solutions is on the other too, and looking takes ten seconds
-SEEN = [
-    (name, dark) for name in PAGES for dark in (False, True) if (name, dark) != (PAGES[4], True)
-]
+PUBLIC = PAGES[4]
+SEEN = [(name, dark) for name in PAGES if name != PUBLIC for dark in (False, True)]
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +148,7 @@ def test_axe_finds_nothing_in_either_theme(page, dark):
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed; AXE names its file")
-@pytest.mark.parametrize("page", [path.stem for path in LABS], indirect=True)
+@pytest.mark.parametrize("page", [PUBLIC, *(path.stem for path in LABS)], indirect=True)
 def test_axe_finds_nothing_in_what_a_lab_says(page):
     """Without code, formulas and menus: they are alike in all labs, and take long to look at."""
     page.execute_script(
