@@ -31,6 +31,18 @@ def test_labels_of_curves_that_end_apart_stay_at_the_ends():
     assert [(t.get_text(), t.xyann) for t in plt.gca().texts] == [("a", (10, 0)), ("b", (10, 0))]
 
 
+def test_numbers_of_an_axis_do_not_touch():
+    charts.lines([100, 110, 1000, 3000, 9000, 10000], {"a": [0] * 6}, logx=True)
+    axes = plt.gca()
+    axes.figure.draw_without_rendering()
+    shown = [label for label in axes.get_xticklabels() if label.get_text()]
+    assert [t.get_text() for t in shown] == ["100", "1000", "3000", "10000"]
+    boxes = [label.get_window_extent() for label in shown]
+    assert all(one.x1 < other.x0 for one, other in zip(boxes, boxes[1:]))
+    charts.lines([1, 2, 3], {"a": [0] * 3})
+    assert [t.get_text() for t in plt.gca().get_xticklabels()] == ["1", "2", "3"]
+
+
 def test_labels_of_curves_that_end_together_are_parted_in_order():
     curves = {
         "low": [0, 5],

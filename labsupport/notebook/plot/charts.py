@@ -96,6 +96,7 @@ def lines(
     ax.xaxis.set_minor_locator(NullLocator())
     ax.grid(alpha=0.25)
     _part_labels(ax, ends)
+    _thin_numbers(ax)
     told = curves_in_words(
         {label: (x, y) for label, y in curves.items()}, xlabel=xlabel, ylabel=ylabel
     )
@@ -120,6 +121,21 @@ def spread_apart(places: Sequence[float], gap: float) -> list[float]:
     for rank, i in enumerate(order):
         found[i] = moved[rank] + rank * gap
     return found
+
+
+def _thin_numbers(ax: Axes) -> None:
+    """Leave out numbers below the axis that touch others; the first and the last stay."""
+    ax.figure.draw_without_rendering()
+    texts = [label.get_text() for label in ax.get_xticklabels()]
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+    apart = 4 * ax.figure.dpi / 72
+    end = boxes[0].x1
+    for i in range(1, len(boxes) - 1):
+        if boxes[i].x0 < end + apart or boxes[i].x1 + apart > boxes[-1].x0:
+            texts[i] = ""
+        else:
+            end = boxes[i].x1
+    ax.set_xticks(ax.get_xticks(), texts)
 
 
 def _part_labels(ax: Axes, labels: Sequence[Annotation]) -> None:
