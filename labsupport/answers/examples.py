@@ -17,7 +17,7 @@ from labsupport.answers.mistakes import Mistake, explain
 from labsupport.answers.respond import LabNamespace, answer_cases, driver_names, make_driver
 from labsupport.answers.tolerance import Tolerance
 from labsupport.answers.wire import decode
-from labsupport.data.locate import data_path
+from labsupport.files import data_path
 
 
 @dataclass(frozen=True)

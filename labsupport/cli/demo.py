@@ -9,7 +9,7 @@ import typer
 
 from labsupport.cli import stopping
 from labsupport.cli.application import CORES, console, one_line_errors, root
-from labsupport.cli.grade import prepare
+from labsupport.cli.beginning import begin
 from labsupport.cli.grading_output import progress, say_where, show
 from labsupport.errors import LabError, SandboxError
 
@@ -27,16 +27,20 @@ def demo(
     Lab 01's class where no lab is named; all of them take many times as long.
     """
     with one_line_errors():
-        prepare()
         wanted = None if "all" in (lab or []) else lab or [FIRST]
+        from labsupport.grading.running.sandbox.visible import bubblewrap
+
+        top, missing = root(), ""
+        try:
+            sandbox = bool(bubblewrap())
+        except SandboxError as error:
+            sandbox, missing = False, str(error)  # its submissions are the course's own code
+        begin(_first(top / "solutions", wanted), sandbox)
         from labsupport.course.source import find_labs
         from labsupport.grading import demo as play
         from labsupport.grading.ledger.course_directory import init_course, release
         from labsupport.grading.ledger.grades import export, grade_course, read_rows, submissions
-        from labsupport.grading.report.command import write_reports
-        from labsupport.grading.running.sandbox.visible import bubblewrap
 
-        top = root()
         folder = (folder or Path(tempfile.mkdtemp(prefix="labs-demo-"))).resolve()
         if folder == top or top in folder.parents:
             raise LabError(f"{folder} is inside the checkout: a class lives outside of it")
@@ -52,18 +56,16 @@ def demo(
             play.set_due_date(folder, source.stem)
             count += len(play.make_class(folder, source.stem, source.with_suffix(".ipynb")))
         console.print(f"[bold]3[/bold] {count} submissions handed in")
-        try:
-            sandbox = bool(bubblewrap())
-        except SandboxError as error:
-            sandbox = False  # the demo's submissions are the course's own code
+        if missing:
             console.print(
-                f"    {error}. The demo grades its own code, so it goes on without.", soft_wrap=True
+                f"    {missing}. The demo grades its own code, so it goes on without.",
+                soft_wrap=True,
             )
         stopping.at_once(f"what is done is kept: 'labs grade {folder}' goes on")
-        begin = time.monotonic()
+        started = time.monotonic()
         rows = grade_course(folder, None, progress, sandbox, CORES)
         errors = {(r.assignment, r.student): r.error for r in rows if r.error}
-        seconds = time.monotonic() - begin
+        seconds = time.monotonic() - started
         console.print(f"[bold]4[/bold] autograded in {seconds:.0f} s, feedback written")
         count = sum(play.grade_answers_by_hand(folder, source.stem) for source in sources)
         console.print(
@@ -73,9 +75,17 @@ def demo(
         export(folder)
         show(read_rows(folder, submissions(folder), errors))
         say_where(folder)
+        from labsupport.grading.report.command import write_reports
+
         console.print(f"for example {_page(folder)}", soft_wrap=True)
         for _, page in write_reports(folder):
             console.print(f"report    {page}", soft_wrap=True)
+
+
+def _first(sources: Path, wanted: list[str] | None) -> Path | None:
+    """The source of the lab that is graded first; to find it nothing is imported."""
+    there = sorted(sources.glob("[0-9][0-9]_*.py"))
+    return next((p for p in there if not wanted or {p.stem, p.stem[:2]} & {*wanted}), None)
 
 
 def _page(folder: Path) -> Path:

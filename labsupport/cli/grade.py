@@ -6,6 +6,7 @@ import typer
 
 from labsupport.cli import stopping
 from labsupport.cli.application import CORES, Folder, Labs, console, one_line_errors
+from labsupport.cli.beginning import begin, first_to_grade
 from labsupport.cli.grading_output import progress, say_where, show
 
 
@@ -31,7 +32,8 @@ def grade(
     """
     with one_line_errors():
         stopping.at_once()  # what is done is kept at every moment
-        prepare(scheduler)
+        if not scheduler:
+            begin(first_to_grade(folder, labs, student, again), sandbox)
         from labsupport.grading.ledger.grades import export, grade_course
 
         if not sandbox:
@@ -43,11 +45,3 @@ def grade(
         show(rows)
         say_where(folder)
         raise typer.Exit(2 if any(row.error for row in rows) else 0)
-
-
-def prepare(scheduler: str = "") -> None:
-    """Start the workers' process before imports that take seconds, so that both go on at once."""
-    from labsupport.grading.workers.forks import prepare_workers
-
-    if not scheduler:
-        prepare_workers()

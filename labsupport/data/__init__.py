@@ -8,15 +8,16 @@ thing in colours of its own, lab 07), `stickers` (captions for generation, labs 
 Rooms behind them: `emoji` (the sprites), `concepts` (which things), `splits` (training and test,
 random streams), `captions`, `backgrounds`, `layout` (where things lie), `nesting` (what is on
 what), `render` (pixels), `drawing` (all of that together), `arguments` (checks).
-Rooms beside them: `transforms` ([0, 1] to [-1, 1] and back), `augment` (random views), `locate`
-(where data files are), `results` (records of the long runs), `files` (files written whole).
+Rooms beside them: `transforms` ([0, 1] to [-1, 1] and back), `augment` (random views), `results`
+(records of the long runs).
 """
+
+from labsupport.files import data_path, data_root
 
 from .backgrounds import BACKGROUNDS
 from .batch import Batch
 from .concepts import CONCEPTS, concept_names
 from .emoji import STYLES, EmojiPack, load_emoji
-from .locate import data_path, data_root
 from .public import PUBLIC, PublicImages, public
 from .scenes import scenes
 from .singles import singles

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from .locate import data_path
+from labsupport.files import data_path
 
 STYLES = ("noto", "twemoji")
 

@@ -13,8 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from labsupport.data.locate import data_path
 from labsupport.errors import LabError
+from labsupport.files import data_path
 
 DATE = "%Y-%m-%d %H:%M UTC"
 COMMAND = re.compile(r"labs experiment \d\d \w+")

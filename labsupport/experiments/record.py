@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from labsupport.data.files import write_whole
 from labsupport.data.results import DATE, Result, as_stored, read_result
+from labsupport.files import write_whole
 from labsupport.models.weights import save_checkpoint
 
 PACKAGES = ("torch", "torchvision", "numpy", "labsupport")

@@ -13,8 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from labsupport.data.files import write_whole
-from labsupport.data.locate import data_path
+from labsupport.files import data_path, write_whole
 
 # A pattern in another library's state dict, and what it is here (as `re.sub` takes it)
 Names = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]

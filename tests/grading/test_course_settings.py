@@ -369,7 +369,7 @@ def test_one_graders_results_serve_the_other(groups_course, mask):
 
 def as_another(user: int, mask: int, work) -> str:
     """What goes wrong in some work of another account of the group, "" where nothing does."""
-    import labsupport.data.files  # noqa: F401  (the account may not be able to read where it is)
+    import labsupport.files  # noqa: F401  (the account may not be able to read where it is)
 
     ours, theirs = os.pipe()
     child = os.fork()

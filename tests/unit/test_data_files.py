@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from labsupport.data.files import write_whole
+from labsupport.files import write_whole
 
 
 def test_text_and_bytes_arrive_as_they_are(tmp_path):

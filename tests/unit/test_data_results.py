@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from labsupport.data.locate import data_root
 from labsupport.data.results import read_result
 from labsupport.errors import LabError
+from labsupport.files import data_root
 
 GOOD = {
     "command": "labs experiment 01 x",

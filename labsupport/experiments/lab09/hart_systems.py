@@ -19,11 +19,11 @@ from time import perf_counter
 import torch
 from torch import Tensor, nn
 
-from labsupport.data.files import write_whole
 from labsupport.data.transforms import normalize, to_unit
 from labsupport.experiments.lab09.hart_generation import BATCH_SIZE, LR, NET, Bench, generate_all
 from labsupport.experiments.lab09.hart_speed import DIFFUSION_STEPS as TIMED_STEPS
 from labsupport.experiments.record import Run, write_result
+from labsupport.files import write_whole
 from labsupport.labs.lab09.training import JITTER, sticker_source, train_generator
 from labsupport.models.hart.quantizer import MultiScaleQuantizer
 from labsupport.models.hart.rivals.diffusion_transformer import DiffusionTransformer

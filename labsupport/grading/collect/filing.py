@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dateutil import parser as dates
 
-from labsupport.data.files import write_whole
+from labsupport.files import write_whole
 from labsupport.grading.collect.ids import same
 from labsupport.grading.ledger.standing import LATE_FILE
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from nbgrader.apps.api import NbGraderAPI
 
-from labsupport.data.files import write_whole
 from labsupport.errors import CourseError
+from labsupport.files import write_whole
 from labsupport.grading.export import canvas, gradescope, moodle
 from labsupport.grading.export.giving import Exported, Rules
 from labsupport.grading.export.labs import LabName, guess, lab_names, said

@@ -11,7 +11,7 @@ import csv
 import io
 from pathlib import Path
 
-from labsupport.data.files import write_whole
+from labsupport.files import write_whole
 from labsupport.grading.export.giving import Exported, Line, Rules, given
 from labsupport.grading.export.labs import LabName
 from labsupport.grading.export.people import Person

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from nbgrader.apps.api import NbGraderAPI
 
-from labsupport.data.files import write_whole
+from labsupport.files import write_whole
 from labsupport.grading.ledger.pages import page_is_current, page_path
 
 _CANVAS = re.compile(r"(?:.*?_)?(?:LATE_)?(?P<user>[0-9]+)_(?P<upload>[0-9]+)_.+")

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from labsupport.data.files import write_whole
 from labsupport.errors import CourseError
+from labsupport.files import write_whole
 
 _DELIMITERS = (",", ";", "\t")
 _DECIMAL_COMMA, _DECIMAL_POINT = re.compile(r"-?\d+,\d{1,5}"), re.compile(r"-?\d+\.\d{1,5}")

@@ -66,7 +66,7 @@ def read_exemptions(folder: Path) -> list[Exemption]:
 
 def write_exemptions(folder: Path, exemptions: Iterable[Exemption]) -> None:
     """Write the file anew, whole."""
-    from labsupport.data.files import write_whole  # torch comes with it
+    from labsupport.files import write_whole
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

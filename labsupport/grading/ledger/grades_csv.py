@@ -31,7 +31,7 @@ OURS = ("state", "waiting", "late", "reason", "repaired")
 
 def export(folder: Path) -> Path:
     """Write ``DIR/grades.csv``, whole, a line for every student and lab."""
-    from labsupport.data.files import write_whole  # torch comes with it
+    from labsupport.files import write_whole
 
     folder = folder.resolve()
     with Gradebook(db_url(folder, load_config(folder))) as gradebook:

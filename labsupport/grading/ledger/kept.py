@@ -33,7 +33,7 @@ def keep(folder: Path, pair: Pair, **notes: Any) -> None:
     if wanted == known:
         return
     # torch comes with it: a run that changes nothing has no use for it
-    from labsupport.data.files import write_whole
+    from labsupport.files import write_whole
 
     try:
         write_whole(_path(folder, pair), json.dumps(wanted, ensure_ascii=False, indent=1) + "\n")

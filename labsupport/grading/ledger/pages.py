@@ -85,7 +85,7 @@ def make_page(api: NbGraderAPI, assignment: str, student: str) -> str:
         return f"no feedback page: {last_error(result)}"
     _prepare_release(api, assignment, student)
     if key:
-        from labsupport.data.files import write_whole  # torch comes with it
+        from labsupport.files import write_whole
 
         with contextlib.suppress(OSError):  # a full disk, say: the page is made again next time
             write_whole(_note(Path(api.coursedir.root), assignment, student), key)

@@ -53,7 +53,7 @@ class ResultStore:
 
 def _write(path: Path, text: str) -> None:
     # torch comes with it: a run that finds everything graded has no use for it
-    from labsupport.data.files import write_whole
+    from labsupport.files import write_whole
 
     write_whole(path, text)
 

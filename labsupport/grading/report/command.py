@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from labsupport.data.files import write_whole
+from labsupport.files import write_whole
 from labsupport.grading.report.data import LabResults, read_results
 from labsupport.grading.report.mistakes import mistakes
 from labsupport.grading.report.page import number, percent, plural, render

@@ -4,7 +4,7 @@ import csv
 import io
 from pathlib import Path
 
-from labsupport.data.files import write_whole
+from labsupport.files import write_whole
 from labsupport.grading.report.data import LabResults
 from labsupport.grading.report.pictures import outcomes
 from labsupport.grading.report.statistics import ItemStatistics

@@ -15,6 +15,7 @@ gc.disable()  # a fifth of an import's time, and nothing to collect
 import distributed
 import labsupport.grading.submission.submission
 
-gc.collect()
-gc.freeze()  # forks need not look at all of this again, which would also copy its pages
+# forks need not look at all of this again, which would also copy its pages; uncollected, for that
+# would take long and leave holes for forks to write in
+gc.freeze()
 gc.enable()

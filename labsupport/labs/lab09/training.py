@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from labsupport.data.files import write_whole
 from labsupport.data.stickers import stickers, tokenize
 from labsupport.data.transforms import normalize
+from labsupport.files import write_whole
 from labsupport.training.loop import fit
 
 BETAS, WEIGHT_DECAY, CLIP = (0.9, 0.95), 0.03, 1.0

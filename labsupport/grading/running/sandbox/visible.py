@@ -10,6 +10,7 @@ from pathlib import Path
 
 import labsupport
 from labsupport.errors import SandboxError
+from labsupport.files import data_root
 
 RUN = "/run/labs"  # where the sandbox finds the grader's sockets
 ZYGOTE = "labsupport.grading.running.sandbox.zygote"
@@ -103,7 +104,7 @@ def _hidden(package: Path, masked: list[str], graded: bool) -> list[str]:
             os.makedirs(cache, exist_ok=True)
     never = [str(package / name) for name in NEVER_SEEN]
     if graded:
-        never.append(str(Path(_data()) / "checks"))
+        never.append(str(data_root() / "checks"))
     exchanges = ["/usr/local/share/nbgrader", "/usr/share/nbgrader"]
     exchanges += [str(Path(sys.prefix) / "share" / "nbgrader")]
     return sorted(path for path in {*caches, *exchanges, *never} if os.path.isdir(path))
@@ -124,7 +125,7 @@ def _read_only() -> list[str]:
         "/etc/localtime",
     ]
     wanted += [sys.prefix, sys.base_prefix, sysconfig.get_paths()["purelib"]]
-    wanted += [str(Path(labsupport.__file__).parent), _data()]
+    wanted += [str(Path(labsupport.__file__).parent), str(data_root())]
     found = sorted({os.path.abspath(p) for p in wanted if os.path.exists(p)}, key=len)
     kept: list[str] = []
     for path in found:
@@ -147,12 +148,5 @@ def _environment() -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOME": "/tmp",
         "MPLCONFIGDIR": "/tmp/matplotlib",
-        "LABSUPPORT_DATA": _data(),
+        "LABSUPPORT_DATA": str(data_root()),
     }
-
-
-def _data() -> str:
-    # torch comes with it, which not everybody needs who asks for bubblewrap
-    from labsupport.data.locate import data_root
-
-    return str(data_root())

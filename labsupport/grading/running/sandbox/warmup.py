@@ -2,7 +2,8 @@
 
 Imports are not all that a first time costs: matplotlib reads its fonts, the emoji are decoded, a
 torch module runs its initialisation. A fork inherits all of it. Nothing here may start a thread,
-for a thread does not survive a fork; the zygote checks that.
+for a thread does not survive a fork; the zygote checks that. What only some notebooks need is
+``LATER``: nobody's first verdict waits for it.
 """
 
 import gc
@@ -10,7 +11,7 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 # What every kernel needs, and what it imports when it is first asked something.
 KERNEL = (
@@ -55,12 +56,26 @@ def warm_up(imported: Sequence[str] = ()) -> None:
             print(f"zygote: {name}: {error}", file=sys.stderr)
         _see_one_thread(name)
     for step in (_draw, _decode, _compute, _fail):
-        try:
-            step()
-        except Exception as error:  # warmth is a matter of speed only
-            print(f"zygote: {step.__name__}: {type(error).__name__}: {error}", file=sys.stderr)
-    gc.collect()
-    gc.freeze()
+        _try(step)
+    _keep()
+
+
+def warm_further(step: Callable[[], None]) -> None:
+    """Do one of ``LATER``, between two forks. Raises StartedThread."""
+    gc.disable()
+    _try(step)
+    _keep()
+
+
+def _try(step: Callable[[], None]) -> None:
+    try:
+        step()
+    except Exception as error:  # warmth is a matter of speed only
+        print(f"zygote: {step.__name__}: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+def _keep() -> None:
+    gc.freeze()  # uncollected: that would take half a second, and leave holes for forks to write in
     gc.enable()
     _see_one_thread("")
 
@@ -109,8 +124,16 @@ def _compute() -> None:
     state = torch.get_rng_state()
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU(), nn.Flatten(), nn.Linear(144, 2))
     net(torch.zeros(1, 3, 8, 8)).sum().backward()
-    torch.optim.AdamW(net.parameters()).step()
     torch.set_rng_state(state)
+
+
+def _optimise() -> None:
+    """The first optimizer imports torch's compiler, which takes as long as torch itself."""
+    import torch
+
+    weight = torch.nn.Parameter(torch.ones(1))
+    weight.sum().backward()
+    torch.optim.AdamW([weight]).step()
 
 
 def _fail() -> None:
@@ -121,3 +144,6 @@ def _fail() -> None:
         raise ValueError
     except ValueError:
         AutoFormattedTB(mode="Context").structured_traceback(*sys.exc_info())
+
+
+LATER: tuple[Callable[[], None], ...] = (_optimise,)

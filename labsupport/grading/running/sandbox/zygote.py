@@ -7,6 +7,7 @@ is in ``warmup``. Where there is no sandbox it does the same, and its kernels ha
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -24,9 +25,10 @@ from labsupport.grading.running.sandbox.jail import (
     own_resources,
     seal_sockets,
 )
-from labsupport.grading.running.sandbox.warmup import StartedThread, warm_up
+from labsupport.grading.running.sandbox.warmup import LATER, StartedThread, warm_further, warm_up
 
 CONTROL = "zygote.sock"
+IDLE_SECONDS = 0.3  # without a request, after the first, for what is warmed later
 FREE = "--free"  # and a process that it ends with, first: no sandbox, kernels without a jail
 
 
@@ -56,12 +58,17 @@ def main(run: str, arguments: list[str]) -> None:
     server = socket.socket(socket.AF_UNIX)
     server.bind(f"{run}/{CONTROL}")
     server.listen(16)
+    later, forked = list(LATER), False
     while True:
+        if later and forked and not select.select([server], [], [], IDLE_SECONDS)[0]:
+            warm_further(later.pop(0))
+            continue
         client, _ = server.accept()
         line = client.makefile().readline()
         if line and os.fork() == 0:
             server.close()
             become_kernel(json.loads(line), run, client)
+        forked = forked or bool(line)
         client.close()
 
 

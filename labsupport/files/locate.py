@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def data_root() -> Path:
     """The folder that holds `emoji/`, `checkpoints/` and `results/`.
 
-    The environment variable LABSUPPORT_DATA names it if set; otherwise it is `pack/` beside this
-    file (an installed wheel) or the repository's `data/` folder (a checkout).
+    The environment variable LABSUPPORT_DATA names it if set; otherwise it is `data/pack/` in the
+    package (an installed wheel) or the repository's `data/` folder (a checkout).
 
     Raises:
         FileNotFoundError: no such folder.
@@ -25,7 +25,7 @@ def data_root() -> Path:
                 "folder that holds emoji/"
             )
         return Path(override)
-    for folder in (_PACKAGE / "pack", _PACKAGE.parents[1] / "data"):
+    for folder in (_PACKAGE / "data" / "pack", _PACKAGE.parent / "data"):
         if (folder / "emoji").is_dir():
             return folder
     raise FileNotFoundError(
