@@ -137,7 +137,7 @@ def graded(stopped: list[int]) -> str:
     return json.dumps({"metadata": {"labsupport_grading": {"stopped": stopped}}})
 
 
-def log_and_grade(task, wanted):
+def log_and_grade(task, *about):
     """In a worker: says when it began and ended; "slow" is stopped the first time, "failing"
     always fails."""
     name = task.seed
