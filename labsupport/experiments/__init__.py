@@ -1,6 +1,6 @@
 """Experiments: the long runs behind the labs' figures, one file each: `labs experiment NN NAME`.
 
-Rooms: `lab01` … `lab09`, and `record`, how results are kept. A file with a `main(root)` is an
+Rooms: `lab01` … `lab10`, and `record`, how results are kept. A file with a `main(root)` is an
 experiment: it measures, and writes what it measured under `root`/data together with the command,
 the settings, the date, the machine and the versions (`labsupport.data.results.Result`). Nothing
 imports them.

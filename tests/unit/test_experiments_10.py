@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from labsupport.data.stickers import stickers, tokenize
-from labsupport.experiments.lab10 import evaluation, training
+from labsupport.experiments.lab10 import evaluation, training, visual_towers
 from labsupport.models.vilau.config import DepthConfig, TowerConfig, TrunkConfig, VilaUConfig
 from labsupport.models.vilau.model import VilaU
 from labsupport.models.vilau.tower import new_tower
@@ -163,3 +163,29 @@ def test_a_caption_that_ends_early_is_wrong(monkeypatch):
     short = torch.full((3, 2), END)
     monkeypatch.setattr(evaluation, "write", lambda *_, **__: (short, None))
     assert evaluation.read(net, drawn)["caption"] == 0
+
+
+def test_both_towers_start_alike_and_what_is_measured_is_what_is_shipped():
+    towers = {
+        aligned: visual_towers.make(aligned, steps=1, config=TOWER) for aligned in (True, False)
+    }
+    (aligned, curve), (plain, other) = towers[True], towers[False]
+    assert aligned.alignment is not None and plain.alignment is None
+    assert curve[-1]["step"] == 1 and other[-1]["contrastive"] == 0 < curve[-1]["contrastive"]
+    assert curve[-1]["reconstruction"] == other[-1]["reconstruction"]  # of the first batch
+    assert all(torch.equal(v, v.half().float()) for v in aligned.state_dict().values())
+    found = visual_towers.measure(aligned, images=12, probe=60)
+    assert [r["split"] for r in found["splits"]] == ["train", "triple", "pair"]
+    assert found["splits"][0]["captions"] is not None and len(found["codes"]) == TOWER.depth
+    assert visual_towers.measure(plain, 12, 60)["splits"][0]["captions"] is None
+
+
+def test_every_weight_that_learns_is_in_one_group_and_gains_have_their_own_rate():
+    net = model()
+    groups = training.parameter_groups(net)
+    grouped = [id(p) for group in groups for p in group["params"]]
+    learned = {id(p) for p in net.parameters() if p.requires_grad}
+    assert len(grouped) == len(set(grouped)) and set(grouped) == learned
+    (gains,) = [group["params"] for group in groups if "lr" in group]
+    assert [p is net.depth.head.log_scale for p in gains] == [True]
+    assert all(p.dim() > 1 for p in groups[0]["params"])
