@@ -111,7 +111,7 @@ class VilaU(nn.Module):
     ) -> UnifiedLoss:
         """The loss of sequences (words, labels) with one image each, (batch, 3, size, size) in
         [-1, 1]. The sum of both cross-entropies, with equal weights."""
-        mixed = Mixed(*(part.to(images.device) for part in mix(sequences, self.tower.tokens)))
+        mixed = mix(sequences, self.tower.tokens).to(images.device)
         features, codes = self.look(images)
         words, predicted = self.predict(mixed, features, codes)
         nothing = words.new_zeros(())

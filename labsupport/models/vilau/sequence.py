@@ -29,6 +29,10 @@ class Mixed(NamedTuple):
     drawn: Tensor
     real: Tensor
 
+    def to(self, device: torch.device) -> "Mixed":
+        """The same, there."""
+        return Mixed(*(part.to(device) for part in self))
+
 
 def is_drawn(words: Sequence[int], labels: Sequence[int], at: int) -> bool:
     """Whether the image at `at` is to be learned, and not only to be looked at: <image start>,

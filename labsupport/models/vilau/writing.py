@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from labsupport.models.hart.attention import Cache
 from labsupport.models.vilau.model import VilaU
 from labsupport.models.vilau.sequence import mix
 from labsupport.models.vilau.words import END, IGNORE, reading
@@ -36,11 +37,10 @@ def write(model: VilaU, images: Tensor, question: str, length: int = 8) -> tuple
     return torch.stack(words, dim=1), torch.stack(shares, dim=1)
 
 
-def _ask(model: VilaU, images: Tensor, question: str):
+def _ask(model: VilaU, images: Tensor, question: str) -> tuple[Tensor, list[Cache]]:
     """The last state, (images, dim), of image and question, and the trunk's cache."""
     asked = reading(question, [])[0][:-1]  # without <end>: the answer is to come
     mixed = mix([(asked, [IGNORE] * len(asked))] * len(images), model.tower.tokens)
-    mixed = type(mixed)(*(part.to(images.device) for part in mixed))
     features, _ = model.look(images)
     cache = model.trunk.new_cache()
-    return model.states(mixed, features, cache)[:, -1], cache
+    return model.states(mixed.to(images.device), features, cache)[:, -1], cache
