@@ -5,6 +5,8 @@ are forked from. Which lab's, is a guess; a wrong one costs nothing but the time
 """
 
 import contextlib
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 from labsupport.errors import LabError
@@ -23,6 +25,17 @@ def begin(source: Path | None, sandbox: bool = True) -> None:
         from labsupport.grading.workers.warmth import needs_of, warmed
 
         warmed(needs_of(source.stem, text, sandbox))
+
+
+@contextlib.contextmanager
+def imports() -> Iterator[None]:
+    """Without the garbage collector, which takes a fifth of their time and finds nothing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def first_to_grade(

@@ -9,7 +9,7 @@ import typer
 
 from labsupport.cli import stopping
 from labsupport.cli.application import CORES, console, one_line_errors, root
-from labsupport.cli.beginning import begin
+from labsupport.cli.beginning import begin, imports
 from labsupport.cli.grading_output import progress, say_where, show
 from labsupport.errors import LabError, SandboxError
 
@@ -36,10 +36,16 @@ def demo(
         except SandboxError as error:
             sandbox, missing = False, str(error)  # its submissions are the course's own code
         begin(_first(top / "solutions", wanted), sandbox)
-        from labsupport.course.source import find_labs
-        from labsupport.grading import demo as play
-        from labsupport.grading.ledger.course_directory import init_course, release
-        from labsupport.grading.ledger.grades import export, grade_course, read_rows, submissions
+        with imports():
+            from labsupport.course.source import find_labs
+            from labsupport.grading import demo as play
+            from labsupport.grading.ledger.course_directory import init_course, release
+            from labsupport.grading.ledger.grades import (
+                export,
+                grade_course,
+                read_rows,
+                submissions,
+            )
 
         folder = (folder or Path(tempfile.mkdtemp(prefix="labs-demo-"))).resolve()
         if folder == top or top in folder.parents:

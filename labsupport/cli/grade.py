@@ -6,7 +6,7 @@ import typer
 
 from labsupport.cli import stopping
 from labsupport.cli.application import CORES, Folder, Labs, console, one_line_errors
-from labsupport.cli.beginning import begin, first_to_grade
+from labsupport.cli.beginning import begin, first_to_grade, imports
 from labsupport.cli.grading_output import progress, say_where, show
 
 
@@ -34,7 +34,8 @@ def grade(
         stopping.at_once()  # what is done is kept at every moment
         if not scheduler:
             begin(first_to_grade(folder, labs, student, again), sandbox)
-        from labsupport.grading.ledger.grades import export, grade_course
+        with imports():
+            from labsupport.grading.ledger.grades import export, grade_course
 
         if not sandbox:
             console.print("[yellow]Without the sandbox, submissions run with your rights.[/yellow]")

@@ -8,11 +8,10 @@ import ast
 import hashlib
 import json
 from functools import lru_cache
-from pathlib import Path
 
 from labsupport.course.judge_cell import bound_names
 from labsupport.course.lab import Lab, LabCell
-from labsupport.course.source import parse_lab
+from labsupport.course.source import parsed_lab
 
 
 def fingerprint(lab: Lab) -> str:
@@ -48,4 +47,4 @@ def _without_points(judge: LabCell) -> str:
 @lru_cache(maxsize=64)
 def fingerprint_of(stem: str, source: str) -> str:
     """The fingerprint of a lab's source text; once a class, not once a submission."""
-    return fingerprint(parse_lab(source, Path(f"{stem}.py")))
+    return fingerprint(parsed_lab(stem, source))

@@ -6,6 +6,7 @@ and who gets to see it stands in ``labsupport.course.lab.KINDS``.
 """
 
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,12 @@ from labsupport.course.rules import check_lab
 def read_lab(path: Path) -> Lab:
     """Parse and check a lab's source. Raises SourceError with file, line and the mend."""
     return parse_lab(path.read_text(encoding="utf-8"), path)
+
+
+@lru_cache(maxsize=16)
+def parsed_lab(stem: str, source: str) -> Lab:
+    """The lab of a source's text, parsed once in a process; not to be changed."""
+    return parse_lab(source, Path(f"{stem}.py"))
 
 
 def parse_lab(text: str, path: Path) -> Lab:

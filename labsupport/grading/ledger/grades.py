@@ -7,7 +7,7 @@ from pathlib import Path
 from nbgrader.api import Gradebook
 from nbgrader.apps.api import NbGraderAPI
 
-from labsupport.course.source import find_labs
+from labsupport.course.source import find_labs, parsed_lab
 from labsupport.errors import CourseError
 from labsupport.grading.ledger.course_directory import course_api
 from labsupport.grading.ledger.due_dates import check_due_dates
@@ -27,7 +27,6 @@ from labsupport.grading.ledger.settling import Settling, settling
 from labsupport.grading.ledger.store import ResultStore, check_room, only_run
 from labsupport.grading.ledger.troubles import Trouble, keep_trouble
 from labsupport.grading.running.sandbox.visible import bubblewrap
-from labsupport.grading.submission.points import parsed_lab
 from labsupport.grading.submission.reading import unreadable
 from labsupport.grading.workers.fanout import perform_all
 

@@ -13,12 +13,12 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import Execute, NbGraderPreprocessor
 from traitlets import Bool, Unicode
 
-from labsupport.course.source import find_labs
+from labsupport.course.source import find_labs, parsed_lab
 from labsupport.grading.ledger.penalties import forget_worked_out
 from labsupport.grading.ledger.released_points import check_released
 from labsupport.grading.ledger.store import ResultStore
 from labsupport.grading.ledger.troubles import keep_trouble
-from labsupport.grading.submission.points import parsed_lab, with_points
+from labsupport.grading.submission.points import with_points
 from labsupport.grading.submission.reading import as_text
 from labsupport.grading.submission.realign import realign
 from labsupport.grading.workers.task import GradingTask, perform, released_notebook

@@ -15,8 +15,7 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Unicode
 
 from labsupport.course.lab import BEGIN, END, LabCell
-from labsupport.course.source import find_labs
-from labsupport.grading.submission.points import parsed_lab
+from labsupport.course.source import find_labs, parsed_lab
 
 KIND = "rubric"
 HEAD = "**Model answer and rubric of `{}`**, for whoever grades it; students do not see this."

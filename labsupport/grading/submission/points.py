@@ -6,14 +6,13 @@ say which parts were earned, so nothing is run again.
 
 import copy
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from nbformat.notebooknode import NotebookNode
 
 from labsupport.course.build import student_notebook
-from labsupport.course.lab import Lab, LabCell
-from labsupport.course.source import parse_lab
+from labsupport.course.lab import LabCell
+from labsupport.course.source import parsed_lab
 from labsupport.grading.submission.verdict_cells import verdict_outputs
 
 
@@ -48,12 +47,6 @@ def has_points(graded: dict[str, Any], stem: str, source: str) -> bool:
     verdicts = graded["metadata"]["labsupport_grading"]["verdicts"]
     parts = {v["exercise"]: {p["part"]: p["max_points"] for p in v["parts"]} for v in verdicts}
     return found == now and parts == {c.name: c.parts for c in lab.of("judge")}
-
-
-@lru_cache(maxsize=16)
-def parsed_lab(stem: str, source: str) -> Lab:
-    """The lab of a source's text, parsed once for a class; not to be changed."""
-    return parse_lab(source, Path(f"{stem}.py"))
 
 
 @lru_cache(maxsize=16)

@@ -17,7 +17,7 @@ from nbformat.notebooknode import NotebookNode
 import labsupport
 from labsupport.course.build import dump, student_notebook
 from labsupport.course.fingerprint import fingerprint_of
-from labsupport.course.source import parse_lab
+from labsupport.course.source import parsed_lab
 from labsupport.errors import SandboxError
 from labsupport.grading.workers.warmth import kernels_for, needs_of
 
@@ -129,10 +129,10 @@ def answer_key(stem: str, source: str) -> "AnswerKey":
     """The answer key of a lab's source, made once for a class."""
     from labsupport.grading.judging.judge import AnswerKey
 
-    return AnswerKey(parse_lab(source, Path(f"{stem}.py")))
+    return AnswerKey(parsed_lab(stem, source))
 
 
 @lru_cache(maxsize=16)
 def released_notebook(stem: str, source: str) -> NotebookNode:
     """The student's notebook of a lab's source, made once for a class; not to be changed."""
-    return student_notebook(parse_lab(source, Path(f"{stem}.py")))
+    return student_notebook(parsed_lab(stem, source))

@@ -8,10 +8,9 @@ A worker that was told of none, as on a cluster, or whose one is gone, starts it
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labsupport.course.source import parse_lab
+from labsupport.course.source import parsed_lab
 from labsupport.grading.submission.drawing_names import imported_names
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class Needs:
 @lru_cache(maxsize=32)
 def needs_of(stem: str, source: str, sandbox: bool) -> Needs:
     """What the warm process for a lab's ``source`` is to be."""
-    lab = parse_lab(source, Path(f"{stem}.py"))
+    lab = parsed_lab(stem, source)
     hidden = [f"labsupport.{name.removesuffix('.py').replace('/', '.')}" for name in lab.masks]
     found = {name for cell in lab.of("given") for _, name in imported_names(cell.source)}
     imported = sorted(n for n in found if not f"{n}.".startswith(tuple(f"{h}." for h in hidden)))
