@@ -9,18 +9,18 @@ from torch import Tensor
 from labsupport.data.stickers import stickers, tokenize
 from labsupport.data.transforms import normalize
 from labsupport.experiments.lab08.hart_tokenizer import reconstruction_loss
+from labsupport.labs.lab09.training import rate
 from labsupport.models.vilau.model import VilaU
 from labsupport.models.vilau.tower import VisualTower
 from labsupport.models.vilau.words import DESCRIBE, QUESTIONS, answers, drawing, reading
 from labsupport.training.loop import History, fit
-from labsupport.training.schedule import learning_rate_factor
 
 START_IMAGES = 2000  # whose principal components a tower begins with
 TOWER_LR, TOWER_BETAS, TOWER_DECAY = 2e-3, (0.9, 0.99), 0.01
 TOWER_JITTER = 1.2  # of the stickers, as lab 08's tokenizer has it
 LR, BETAS, DECAY = 2e-3, (0.9, 0.95), 0.03
-# A codebook head's gains have to grow tenfold while its latents come right; larger ones at the
-# start are certain of what is wrong (a cross-entropy of 25 instead of 7 in the first 50 steps)
+# A codebook head's gains grow while its latents come right. Gains of 1 to 2 from the start are
+# certain of what is wrong: a cross-entropy of 25 in the first 50 steps, instead of 7
 GAIN_LR = 2e-2
 JITTER = 0.5  # as lab 09's generators have it
 CLIP = 1.0
@@ -149,7 +149,7 @@ def train_unified(
         step,
         optimizer,
         steps=min(steps, stop_after or steps),
-        schedule=lambda number, _: learning_rate_factor(number, steps),
+        schedule=lambda number, _: rate(number, steps),
         clip=CLIP,
         after=after,
         progress=progress,

@@ -95,15 +95,7 @@ class VilaUConfig:
     )
     depth: DepthConfig = field(
         default_factory=lambda: DepthConfig(
-            hidden=128,
-            code_dim=32,
-            codes=512,
-            steps=4,
-            dim=128,
-            depth=2,
-            heads=4,
-            head="codebook",
-            dropout=0.0,
+            hidden=128, code_dim=32, codes=512, steps=4, dim=128, depth=2, heads=4, dropout=0.0
         )
     )
 
