@@ -48,6 +48,8 @@ NETWORKS = {
     "03_super_resolution": Entry("efficientvit.heads:SuperResolution", {"depth": 2}),
     "04_sam_vit": Entry("sam.model:sam", {"name": "small_vit"}),
     "04_sam_efficientvit": Entry("sam.model:sam", {"name": "small_efficientvit"}),
+    "04_sam_engine": Entry("sam.model:sam", {"name": "small_vit"}),
+    "04_sam_text": Entry("sam.text_prompt:small_text_prompt"),
     "05_sparsevit": SPARSEVIT,
     "05_sparsevit_dense": SPARSEVIT,
     "06_clip": Entry("clip.model:small_clip"),

@@ -12,6 +12,7 @@ from labsupport.experiments.lab04 import evaluation, promptable, speed
 from labsupport.labs.lab04.evaluation import candidate_iou, judge_click, part_and_whole, picked
 from labsupport.labs.lab04.training import train_promptable
 from labsupport.models.registry import pretrained
+from labsupport.models.sam.mask_decoder import Masks
 from labsupport.models.sam.model import Sam
 from labsupport.models.weights import checkpoint_path
 
@@ -74,6 +75,27 @@ def test_the_picked_candidate_is_the_best_scored_one():
     iou = candidate_iou(torch.stack([half, target], 1) * 2.0 - 1, target)
     assert iou.tolist() == [[0.5, 1.0]]
     assert picked(iou, torch.tensor([[0.9, 0.1]])).item() == 0.5
+
+
+def test_average_precision_is_one_for_true_masks_and_less_for_wrong_scores(monkeypatch):
+    scenes = evaluation.test_scenes("seen", 3)
+    net = promptable.untrained("student").eval()
+    found = {}
+    for share in (0.0, 0.5):  # of the masks that are wrong, and believed in most
+
+        def true_masks(net, embeddings, boxes, share=share):
+            nonlocal number
+            node = scenes.seen[number].nonzero()[:, 0]
+            masks = scenes.masks(torch.full_like(node, number), node)
+            number += 1
+            wrong = torch.arange(len(masks)) < share * len(masks)
+            logits = torch.where(wrong[:, None, None], ~masks, masks)[:, None] * 2.0 - 1
+            return Masks(logits, 0.1 + wrong[:, None].float())
+
+        number = 0
+        monkeypatch.setattr(evaluation, "answer", true_masks)
+        found[share] = evaluation.average_precision(net, scenes)
+    assert found[0.0] == {"ap": 1.0, "ap_50": 1.0} and found[0.5]["ap"] < 0.5
 
 
 def test_evaluation_runs_and_repeats_nothing():

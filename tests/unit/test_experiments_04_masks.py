@@ -29,6 +29,26 @@ def test_training_on_masks_is_repeatable_and_leaves_eval_mode():
     assert losses[0] == losses[1] and not nets[0].training
 
 
+def test_masks_or_images_are_drawn_evenly(monkeypatch):
+    """Nine of ten masks are of the second image, whose masks are right of its middle."""
+    scenes = training_scenes(2)
+    masks = [torch.zeros(1, 64, 64, dtype=torch.bool), torch.zeros(9, 64, 64, dtype=torch.bool)]
+    masks[0][:, :, :32], masks[1][:, :, 32:] = True, True
+    asked = {"images": [], "masks": []}
+    for evenly, seen in asked.items():
+        net = untrained("student")
+        decode = net.decode
+
+        def watched(embeddings, points, labels, seen=seen, decode=decode):
+            seen += (points[:, 0, 0] >= 32).tolist()
+            return decode(embeddings, points, labels)
+
+        monkeypatch.setattr(net, "decode", watched)
+        by_masks.train_on_masks(net, scenes.images, masks, steps=6, evenly=evenly, seed=3)
+    share = {name: sum(seen) / len(seen) for name, seen in asked.items()}
+    assert 0.3 < share["images"] < 0.7 and 0.8 < share["masks"] < 1
+
+
 def test_both_experiments_run_and_repeat_nothing():
     told = ambiguity.run(seeds=(0,), steps=1, scenes=8, tested=3)
     assert [r["masks"] for r in told] == list(ambiguity.LOSSES)

@@ -56,21 +56,28 @@ def train_on_masks(
     *,
     steps: int,
     loss: Loss = best_of_three,
+    evenly: str = "images",
     seed: int = 0,
     progress: bool | str = False,
 ) -> History:
     """Train `net` in place with clicks in `masks` (one or more of every image, bool), each of which
-    is what a click in it means. Leaves the net in eval mode. Repeatable by `seed`."""
+    is what a click in it means. Leaves the net in eval mode. Repeatable by `seed`.
+
+    `evenly`: every one of the "images" is drawn as often, or every one of the "masks", so that an
+    image in which few are known counts for little.
+    """
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(
         net.parameters(), LR, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
     )
+    once_a_mask = [i for i, some in enumerate(masks) for _ in some]
+    pool = once_a_mask if evenly == "masks" else list(range(len(images)))
 
     def drawn(below: int) -> int:
         return int(torch.randint(below, (), generator=generator))
 
     def step(number: int) -> Tensor:
-        chosen = [drawn(len(images)) for _ in range(IMAGES)]
+        chosen = [pool[drawn(len(pool))] for _ in range(IMAGES)]
         targets, points = [], []
         for image in chosen:
             for _ in range(EACH):

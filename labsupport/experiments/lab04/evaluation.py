@@ -11,13 +11,14 @@ from time import process_time
 
 import torch
 from torch import Tensor
+from torchmetrics.detection import MeanAveragePrecision
 
 from labsupport.data.click_scenes import ClickScenes, click_scenes
-from labsupport.data.clicks import clicks
+from labsupport.data.clicks import boxes_around, clicks
 from labsupport.data.splits import held_out, held_out_style
 from labsupport.experiments.lab04.promptable import CHECKPOINTS, CONCEPTS, SIZE
 from labsupport.experiments.record import Records, resume
-from labsupport.labs.lab04.evaluation import embed_scenes, iou_of_clicks, judge_click
+from labsupport.labs.lab04.evaluation import answer, embed_scenes, iou_of_clicks, judge_click
 from labsupport.models.registry import pretrained
 from labsupport.models.sam.model import Sam
 
@@ -46,6 +47,29 @@ def test_scenes(name: str, count: int = TEST_SCENES) -> ClickScenes:
     )
 
 
+def average_precision(net: Sam, scenes: ClickScenes) -> dict[str, float]:
+    """COCO's AP (IoU 0.5 to 0.95) and AP at 0.5 of masks by their boxes, of everything seen.
+
+    Of every box the mask that the net scores best, ranked by that score over all scenes; one
+    class. SAM's evaluation takes a detector's boxes, here they are the true ones.
+    """
+    metric = MeanAveragePrecision(iou_type="segm", class_metrics=False)
+    embeddings = embed_scenes(net, scenes)
+    for image, seen in enumerate(scenes.seen):
+        node = seen.nonzero()[:, 0]
+        goal = scenes.masks(torch.full_like(node, image), node)
+        logits, scores = answer(net, embeddings[[image]], boxes=boxes_around(goal))
+        best = scores.argmax(dim=1)
+        one = torch.zeros(len(goal), dtype=torch.long)
+        mine = logits[torch.arange(len(goal)), best] > 0
+        metric.update(
+            [{"masks": mine, "scores": scores.amax(dim=1), "labels": one}],
+            [{"masks": goal, "labels": one}],
+        )
+    found = metric.compute()
+    return {"ap": round(found["map"].item(), 4), "ap_50": round(found["map_50"].item(), 4)}
+
+
 def judge(net: Sam, scenes: ClickScenes, each: int = EACH) -> dict:
     """Everything about one net on some scenes."""
     asked = clicks(scenes, each, seed=TEST_SEED)
@@ -57,6 +81,7 @@ def judge(net: Sam, scenes: ClickScenes, each: int = EACH) -> dict:
         "by_clicks": iou_of_clicks(net, scenes, asked, MOST_CLICKS, seed=TEST_SEED),
         "box": with_box[0],
         "box_and_click": with_box[1],
+        **average_precision(net, scenes),
     }
 
 

@@ -65,7 +65,7 @@ def click_explorer(images: Tensor, answer: Answer, starts: Sequence[tuple[int, i
             )
 
     def render() -> Drawn:
-        fig = Figure(dpi=80, layout="constrained")
+        fig = Figure(dpi=80)
         masks, scores = state["found"]
         words = draw_answers(
             fig,

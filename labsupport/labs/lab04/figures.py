@@ -96,6 +96,7 @@ def draw_answers(
     """
     fig.set_size_inches(2.5 * (len(masks) + 1), 2.95)
     line = np.atleast_1d(fig.subplots(1, len(masks) + 1))
+    fig.subplots_adjust(0.01, 0.01, 0.99, 0.9, wspace=0.04)  # known: laying out takes a while
     draw_mask(line[0], image)
     draw_prompt(line[0], points, labels, box)
     line[0].set_title("the prompt", fontsize=12)
@@ -123,8 +124,11 @@ def show_answers(
     title: str = "",
 ) -> None:
     """Show what `draw_answers` draws."""
-    fig = plt.figure(layout="constrained")
-    finish(fig, title, draw_answers(fig, image, points, labels, masks, scores, box))
+    fig = plt.figure()
+    words = draw_answers(fig, image, points, labels, masks, scores, box)
+    fig.set_figheight(3.2)
+    fig.subplots_adjust(top=0.83)  # for the title
+    finish(fig, title, words)
 
 
 def show_named(image: Tensor, masks: Mapping[str, Tensor], *, title: str = "") -> None:

@@ -5,6 +5,7 @@ A. Kirillov et al., "Segment Anything" (ICCV 2023), appendix A, and Z. Zhang et 
 `config` (sizes), `image_encoder` (the ViT), `efficientvit_sam` (the encoder that replaces it),
 `prompt_encoder`, `two_way` and `mask_decoder` (the light end), `model` (all together, by name),
 `losses`, `frame` (pixels of the image and of the network), `automatic` (everything at once),
+`text_prompt` (words in the place of points),
 `transformers_weights` (from that library's names to these).
 
 A name is imported when it is first used: rooms that hold a lab's answers are hidden while that
@@ -25,6 +26,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "mask_decoder": ["MaskDecoder", "Masks", "select_masks"],
         "model": ["Sam", "build_sam", "sam"],
         "prompt_encoder": ["FourierPositions", "Prompt", "PromptEncoder"],
+        "text_prompt": ["TextPrompt", "small_text_prompt"],
         "transformers_weights": ["load_transformers_weights"],
         "two_way": ["TwoWayTransformer"],
     },
