@@ -8,5 +8,6 @@ there that a lab needs), `profile` (smoke, cpu, gpu), `solved` (a graded line fa
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, ["check", "environment", "failures", "plot", "pointer", "profile", "solved", "widgets"]
+    __name__,
+    ["check", "environment", "failures", "plot", "pointer", "profile", "solved", "widgets"],
 )
