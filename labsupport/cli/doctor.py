@@ -49,8 +49,43 @@ def _machine() -> None:
             console.print(
                 f"[ – ]  {name:<12} for instructors: {how_to_install('grading')}", markup=False
             )
-    if shutil.which("bwrap") is None:
+    for name, there, good, bad in abilities():
         console.print(
-            "[ – ]  bubblewrap   for instructors: apt-get install bubblewrap", markup=False
+            f"{SIGNS['set' if there else 'not set']} {name:<12} {good if there else bad}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
     raise typer.Exit(0 if well else 1)
+
+
+def abilities() -> list[tuple[str, bool, str, str]]:
+    """What an instructor's machine can do besides: a name, whether it can, and what is said then
+    and otherwise, with the mend."""
+    from labsupport.course.publication import published_here
+
+    address = published_here().address
+    return [
+        (
+            "sandbox",
+            shutil.which("bwrap") is not None,
+            "submissions run in bubblewrap: no network, nothing seen of your files",
+            "submissions would run with your rights (labs grade --no-sandbox): apt-get install "
+            "bubblewrap, on Linux",
+        ),
+        (
+            "browser",
+            any(shutil.which(name) for name in ("chromium", "google-chrome"))
+            and shutil.which("chromedriver") is not None,
+            "make test looks at notebooks, feedback, report and site in chromium",
+            "make test skips what it looks at in a browser: apt-get install chromium "
+            "chromium-driver",
+        ),
+        (
+            "Colab",
+            bool(address),
+            f"notebooks open from {address}",
+            "this copy has no address: labs publish https://github.com/OWNER/NAME; labs bundle "
+            "makes a zip without one",
+        ),
+    ]

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from labsupport.cli import app
+from labsupport.course.publication import Published
 from labsupport.grading.demo import set_due_date
 from labsupport.grading.ledger.checkup import checkup
 from labsupport.grading.ledger.course_directory import course_api, init_course, release
@@ -107,3 +108,20 @@ def test_a_folder_that_is_no_course_is_one_line(tmp_path):
     assert result.exit_code == 1
     (line,) = result.output.splitlines()
     assert "no course directory" in line
+
+
+def test_what_a_machine_can_do_and_how_to_mend_what_it_cannot(monkeypatch):
+    from labsupport.cli import doctor
+
+    def told(there):
+        monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/bin/{name}" if there else None)
+        monkeypatch.setattr(
+            "labsupport.course.publication.published_here",
+            lambda: Published("https://github.com/a/b" if there else ""),
+        )
+        return CliRunner().invoke(app, ["doctor"]).output
+
+    able, bare = told(True), told(False)
+    assert "[OK]   sandbox" in able and "[OK]   browser" in able and "github.com/a/b" in able
+    for mend in ("install bubblewrap", "install chromium", "labs publish", "--no-sandbox"):
+        assert mend in bare and mend not in able
