@@ -1,7 +1,7 @@
 """The ``labs`` command.
 
 Rooms: ``application`` (the application, the console, how errors are shown), ``stopping`` (Ctrl-C),
-and one a command:
+``beginning`` (what is begun before imports), and one a command:
 ``build``, ``bundle``, ``publish``, ``site``, ``start``, ``check``, ``collect``, ``grade``,
 ``report``, ``export``, ``demo``, ``doctor``, ``audit``, ``experiment``, ``course`` (with its own
 commands). ``grading_output`` is what ``grade`` and ``demo`` both show. A command imports what it

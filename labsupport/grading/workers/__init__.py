@@ -1,8 +1,8 @@
 """Submissions as tasks, done by many processes and machines.
 
 Rooms: ``task`` (one submission as text, and its grading), ``fanout`` (many of them, with Dask),
-``forks`` and ``preload`` (the process that this machine's workers are forked from). A name is
-imported when it is first used.
+``forks`` and ``preload`` (the process that this machine's workers are forked from), ``warmth`` (the
+one that a lab's kernels are forked from). A name is imported when it is first used.
 """
 
 import lazy_loader
