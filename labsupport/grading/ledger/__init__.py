@@ -12,7 +12,8 @@ done), ``recording`` (grades into the gradebook), ``hand_grades`` (kept where no
 
 Of what comes out: ``standing`` (how every student stands, and why there is no grade), ``rows`` (the
 table), ``grades_csv``, ``feedback`` and ``formulas`` (a page), ``rendering`` (what pages have in
-common), ``pages`` (is it current?), ``page_makers``. A name is imported when it is first used: nbgrader takes seconds.
+common), ``pages`` (is it current?), ``page_makers``. A name is imported when it is first used:
+nbgrader takes seconds.
 """
 
 import lazy_loader
