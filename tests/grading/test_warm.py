@@ -127,10 +127,17 @@ def test_workers_take_their_kernels_from_one_process(mini_path, sandbox, monkeyp
     for task in class_:
         object.__setattr__(task, "sandbox", sandbox)
     seen = set()
+    # other tests' processes, in the same test run
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
 
     def look(*given):
         for process in psutil.Process().children(recursive=True):
-            words = process.cmdline()
+            if process.pid in before:
+                continue
+            try:
+                words = process.cmdline()
+            except psutil.Error:  # it has ended by now
+                continue
             if any("sandbox.zygote" in word for word in words) and "bwrap" not in words[0]:
                 seen.add(str(words[words.index("-m") + 2]))
         return original(*given)
