@@ -17,10 +17,12 @@ from labsupport.models.weights import load_checkpoint
 
 
 class Entry(NamedTuple):
-    """What builds a network: "module:name" below `labsupport.models`, and its arguments."""
+    """What builds a network: "module:name" below `labsupport.models`, and its arguments. `apart`
+    are parts with a checkpoint of their own: part -> its name here."""
 
     maker: str
     arguments: Mapping[str, Any] = {}
+    apart: Mapping[str, str] = {}
 
 
 SPARSEVIT = Entry(
@@ -54,6 +56,9 @@ NETWORKS = {
     "05_sparsevit_dense": SPARSEVIT,
     "06_clip": Entry("clip.model:small_clip"),
     "07_mae": Entry("mae:small_mae"),
+    "10_tower": Entry("vilau.tower:new_tower"),
+    "10_tower_plain": Entry("vilau.tower:new_tower", {"aligned": False}),
+    "10_unified": Entry("vilau.model:VilaU", apart={"tower": "10_tower"}),
 }
 # of labs 08 and 09, which HART's own face calls by what they are
 OF_HART = {file: name for name, file in CHECKPOINTS.items()}
@@ -66,8 +71,8 @@ def untrained(name: str) -> nn.Module:
     if name not in NETWORKS:
         known = ", ".join(sorted([*NETWORKS, *OF_HART]))
         raise ValueError(f"name={name!r} is no shipped network; choose from {known}")
-    maker, arguments = NETWORKS[name]
-    return pkgutil.resolve_name(f"labsupport.models.{maker}")(**arguments)
+    entry = NETWORKS[name]
+    return pkgutil.resolve_name(f"labsupport.models.{entry.maker}")(**entry.arguments)
 
 
 def pretrained(name: str) -> nn.Module:
@@ -78,5 +83,17 @@ def pretrained(name: str) -> nn.Module:
     if name in OF_HART:
         return hart.pretrained(OF_HART[name])
     model = untrained(name)
-    load_checkpoint(model, name)
+    apart = NETWORKS[name].apart
+    for part, checkpoint in apart.items():
+        load_checkpoint(model.get_submodule(part), checkpoint)
+    load_checkpoint(without(model, *apart), name)
     return model.eval()
+
+
+def without(model: nn.Module, *parts: str) -> nn.Module:
+    """`model`, or its other parts alone, by the same names: what its checkpoint holds where
+    `parts` have one of their own."""
+    if not parts:
+        return model
+    kept = {name: part for name, part in model.named_children() if name not in parts}
+    return nn.ModuleDict(kept)

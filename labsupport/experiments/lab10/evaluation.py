@@ -5,11 +5,14 @@ from torch import Tensor
 
 from labsupport.data.stickers import WORDS, Stickers, stickers, tokenize
 from labsupport.data.transforms import normalize, to_unit
+from labsupport.metrics.frechet import frechet_distance
 from labsupport.metrics.images import psnr, ssim
+from labsupport.metrics.judges import opinion
 from labsupport.metrics.probe import linear_probe
 from labsupport.metrics.retrieval import top1
 from labsupport.models.apply import in_parts
 from labsupport.models.clip.losses import clip_logits
+from labsupport.models.hart.shipped import JUDGE_SIZE, pretrained
 from labsupport.models.vilau.model import VilaU
 from labsupport.models.vilau.tower import VisualTower
 from labsupport.models.vilau.words import DESCRIBE, QUESTIONS, answers
@@ -25,8 +28,11 @@ def discrete_of(tower: VisualTower, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def rebuilt(tower: VisualTower, drawn: Stickers) -> list[dict[str, float]]:
-    """PSNR in dB and SSIM of images from the first 1 to D codes of every place, and last, with
-    depth 0, from what was not quantized at all."""
+    """PSNR in dB, SSIM and Fréchet distance (judge a's features, to those of the very images) of
+    images from the first 1 to D codes of every place, and last, with depth 0, from what was not
+    quantized at all."""
+    net = pretrained("judge a")
+    truth = opinion(net, drawn.images, JUDGE_SIZE)[0]
     images = normalize(drawn.images)
     codes = in_parts(lambda part: tower.tokenize(part).indices, images)
     maps = {
@@ -35,7 +41,12 @@ def rebuilt(tower: VisualTower, drawn: Stickers) -> list[dict[str, float]]:
     maps[0] = in_parts(tower.encode, images)
     made = {d: to_unit(in_parts(tower.decode, tokens)) for d, tokens in maps.items()}
     return [
-        {"depth": d, "psnr": psnr(image, drawn.images), "ssim": ssim(image, drawn.images)}
+        {
+            "depth": d,
+            "psnr": psnr(image, drawn.images),
+            "ssim": ssim(image, drawn.images),
+            "distance": frechet_distance(opinion(net, image, JUDGE_SIZE)[0], truth),
+        }
         for d, image in made.items()
     ]
 

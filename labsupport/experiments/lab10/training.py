@@ -26,6 +26,7 @@ JITTER = 0.5  # as lab 09's generators have it
 CLIP = 1.0
 CAPTION_DROP = 0.1  # share of the drawn images without a caption
 ASKED = 0.5  # share of the read images with a question instead of the whole caption
+READ = 0.375  # share of a batch that is read; drawing is learned later, and gets the rest
 
 Batch = Callable[[int], tuple[Tensor, Tensor]]
 Sequences = list[tuple[list[int], list[int]]]
@@ -84,10 +85,11 @@ def train_tower(
 
 
 def rows_for(text: Tensor, generator: torch.Generator) -> Sequences:
-    """Of captions (batch, words) a row each: the first half reads its image, half of these for
-    an answer and half for the caption; the second half draws it, a tenth without the caption."""
+    """Of captions (batch, words) a row each: the first ones, `READ` of all, read their image, half
+    of these for an answer and half for the caption; the others draw it, a tenth without the
+    caption."""
     rows: Sequences = []
-    reads, asked = len(text) // 2, list(QUESTIONS.values())
+    reads, asked = round(READ * len(text)), list(QUESTIONS.values())
     chance = torch.rand(len(text), 2, generator=generator)
     for i, caption in enumerate(text):
         if i >= reads:
@@ -125,8 +127,8 @@ def train_unified(
     progress: bool | str = "unified model",
     on_step: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> History:
-    """Train what learns of `model` in place on endless stickers, half of each batch to be read and
-    half to be drawn. `on_step(step, parts)` is told every loss. `stop_after` ends before the
+    """Train what learns of `model` in place on endless stickers, some of each batch to be read and
+    the others to be drawn. `on_step(step, parts)` is told every loss. `stop_after` ends before the
     schedule does."""
     batch = sticker_batches(model.tower.size, batch_size, seed, JITTER, split)
     optimizer = torch.optim.AdamW(parameter_groups(model), lr, betas=BETAS)

@@ -123,6 +123,6 @@ class VisualTower(nn.Module):
         return TowerLoss(total, rebuilt, quantized.commitment, agree, made)
 
 
-def new_tower(config: TowerConfig | None = None) -> VisualTower:
-    """An untrained tower, of the lab's size by default."""
-    return VisualTower(TowerConfig() if config is None else config)
+def new_tower(config: TowerConfig | None = None, aligned: bool = True) -> VisualTower:
+    """An untrained tower: of `config`, or of the lab's size, `aligned` or not."""
+    return VisualTower(TowerConfig(aligned=aligned) if config is None else config)
