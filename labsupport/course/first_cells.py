@@ -44,8 +44,9 @@ def find_or_install(published):
         importlib.invalidate_caches()
         problem = "labsupport is installed now: restart the kernel, then run this cell again."
         if done.returncode:
-            said = done.stderr.strip() or "pip does not say why"
-            problem = f"{source} could not be installed: {said.splitlines()[-1]}"
+            said = (done.stderr.strip() or "pip does not say why").splitlines()
+            told = [line for line in said if line.lstrip().startswith(("fatal:", "ERROR:"))]
+            problem = f"{source} could not be installed: {(told or said[-1:])[0].strip()}"
     if not is_here():
         raise CannotGoOn(problem)
 

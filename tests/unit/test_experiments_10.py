@@ -1,10 +1,12 @@
 """Lab 10's long runs: they train what they say, repeatably, and measure what they say."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from labsupport.data.stickers import stickers, tokenize
-from labsupport.experiments.lab10 import evaluation, training, visual_towers
+from labsupport.experiments.lab10 import evaluation, training, unified, visual_towers
 from labsupport.models.vilau.config import DepthConfig, TowerConfig, TrunkConfig, VilaUConfig
 from labsupport.models.vilau.model import VilaU
 from labsupport.models.vilau.tower import new_tower
@@ -29,10 +31,10 @@ def fixed_seed():
         yield
 
 
-def model() -> VilaU:
+def model(tower: TowerConfig = TOWER) -> VilaU:
     depth = DepthConfig(24, 8, 16, 2, dim=16, depth=1, heads=2, head="codebook", dropout=0.0)
     trunk = TrunkConfig(len(VOCABULARY), dim=24, depth=1, heads=2, hidden=32)
-    return VilaU(VilaUConfig(TOWER, trunk, depth))
+    return VilaU(VilaUConfig(tower, trunk, depth))
 
 
 def test_a_tower_learns_repeatably_from_images_and_captions():
@@ -55,19 +57,20 @@ def test_a_tower_learns_repeatably_from_images_and_captions():
     assert last["contrastive"] < first["contrastive"]
 
 
-def test_a_batch_is_half_read_and_half_drawn():
+def test_some_of_a_batch_are_read_and_the_others_drawn():
     text = tokenize(stickers(400, 16).captions)
     rows = training.rows_for(text, torch.Generator().manual_seed(0))
-    read, drawn = rows[:200], rows[200:]
+    reads = round(training.READ * 400)
+    read, drawn = rows[:reads], rows[reads:]
     captions = text.tolist()
-    whole = [row == reading(DESCRIBE, c) for row, c in zip(read, captions[:200], strict=True)]
-    assert 60 < sum(whole) < 140
-    for row, caption in zip(read, captions[:200], strict=True):
+    whole = [row == reading(DESCRIBE, c) for row, c in zip(read, captions[:reads], strict=True)]
+    assert 0.35 < sum(whole) / reads < 0.65
+    for row, caption in zip(read, captions[:reads], strict=True):
         options = [reading(q, [caption[k]]) for k, q in enumerate(QUESTIONS.values())]
         assert row in [reading(DESCRIBE, caption), *options]
     bare = [row == drawing([]) for row in drawn]
-    assert 5 < sum(bare) < 45  # a tenth of 200
-    for row, empty, caption in zip(drawn, bare, captions[200:], strict=True):
+    assert 0.04 < sum(bare) / len(drawn) < 0.18  # a tenth
+    for row, empty, caption in zip(drawn, bare, captions[reads:], strict=True):
         assert empty or row == drawing(caption)
     assert all(IMAGE in words and labels.count(IMAGE_START) == 0 for words, labels in read)
 
@@ -189,3 +192,22 @@ def test_every_weight_that_learns_is_in_one_group_and_gains_have_their_own_rate(
     (gains,) = [group["params"] for group in groups if "lr" in group]
     assert [p is net.depth.head.log_scale for p in gains] == [True]
     assert all(p.dim() > 1 for p in groups[0]["params"])
+
+
+def test_the_unified_model_is_judged_by_what_it_paints():
+    net = model(replace(TOWER, size=48, side=6))  # the judges' size
+    curve = unified.train(net, steps=3)
+    assert [point["step"] for point in curve] == [3] and len(curve[0]["codes"]) == 2
+    bench = unified.Bench("train", 4, 48)
+    found = unified.judged(net, bench, guidance=2.0, temperature=0.7)
+    assert found["guidance"] == 2 and found["temperature"] == 0.7 and found["distance"] > 0
+    text = bench.text[:3]
+    alone = unified.paint_all(net, text[2:], seed=2, guidance=2.0)  # image 2 has seed 2
+    together = unified.paint_all(net, text, batch=2, guidance=2.0)
+    assert torch.allclose(alone[0], together[2], atol=1e-5)
+
+
+def test_settings_are_chosen_for_what_both_judges_find_right():
+    rows = [(1.0, 0.5, 0.9, 0.2), (2.0, 0.7, 0.6, 0.6), (3.0, 1.0, 0.2, 0.9)]
+    tried = [{"guidance": g, "temperature": t, "all a": a, "all b": b} for g, t, a, b in rows]
+    assert unified.chosen(tried) == (2.0, 0.7)

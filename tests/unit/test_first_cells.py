@@ -31,6 +31,7 @@ def pip(monkeypatch, tmp_path):
         asked: list = []
         works = True
         seen_afterwards = True
+        says = "a long story\nERROR: no network\n"
 
     pip, there = Pip(), []
     pip.asked = []
@@ -43,7 +44,7 @@ def pip(monkeypatch, tmp_path):
         pip.asked.append(command[-1])
         if pip.works and pip.seen_afterwards:
             there.append(ModuleSpec("labsupport", None, origin="a place"))
-        error = "" if pip.works else "a long story\nERROR: no network\n"
+        error = "" if pip.works else pip.says
         return subprocess.CompletedProcess(command, 0 if pip.works else 1, "", error)
 
     monkeypatch.setattr("subprocess.run", run)
@@ -81,6 +82,14 @@ def test_the_wheel_is_taken_where_the_address_fails(mini, pip, tmp_path):
     pip.works = False
     assert "no network" in said(finder(mini))
     assert pip.asked == [GITHUB.source, "labsupport-0.1.0-py3-none-any.whl"]
+
+
+def test_the_reason_is_told_and_not_what_pip_says_last(mini, pip):
+    pip.works = False
+    pip.says = "  fatal: unable to access it\n  note: this is not a problem with pip\n"
+    assert (
+        said(finder(mini)) == f"{GITHUB.source} could not be installed: fatal: unable to access it"
+    )
 
 
 def test_else_one_line_says_what_to_do(mini, pip, tmp_path):

@@ -103,7 +103,12 @@ def unseen_stickers(size: int, split: str, n: int = 500, jitter: float = 1.0) ->
 def read(model: VilaU, drawn: Stickers, part: int = 250) -> dict[str, float]:
     """Shares, 0 to 1, of captions with every word right, of each word in them, and of answers to
     each question."""
-    images, text = normalize(drawn.images), tokenize(drawn.captions)
+    return read_images(model, normalize(drawn.images), tokenize(drawn.captions), part)
+
+
+@torch.no_grad()
+def read_images(model: VilaU, images: Tensor, text: Tensor, part: int = 250) -> dict[str, float]:
+    """`read` of images (n, 3, size, size) in [-1, 1] and their captions (n, words)."""
     words = torch.cat([_written(model, x, text.shape[1]) for x in images.split(part)])
     right = words == text
     found = {"caption": right.all(dim=1).double().mean().item()}

@@ -88,18 +88,21 @@ def rows_for(text: Tensor, generator: torch.Generator) -> Sequences:
     """Of captions (batch, words) a row each: the first ones, `READ` of all, read their image, half
     of these for an answer and half for the caption; the others draw it, a tenth without the
     caption."""
-    rows: Sequences = []
-    reads, asked = round(READ * len(text)), list(QUESTIONS.values())
+    reads = round(READ * len(text))
     chance = torch.rand(len(text), 2, generator=generator)
-    for i, caption in enumerate(text):
-        if i >= reads:
-            rows.append(drawing([] if chance[i, 0] < CAPTION_DROP else caption.tolist()))
-            continue
-        which = DESCRIBE
-        if chance[i, 0] < ASKED:
-            which = asked[int(chance[i, 1] * len(asked))]
-        rows.append(reading(which, answers(caption[None], which)[0].tolist()))
+    rows = [reading_row(*pair) for pair in zip(text[:reads], chance, strict=False)]
+    for caption, (drop, _) in zip(text[reads:], chance[reads:], strict=True):
+        rows.append(drawing([] if drop < CAPTION_DROP else caption.tolist()))
     return rows
+
+
+def reading_row(caption: Tensor, chance: Tensor) -> tuple[list[int], list[int]]:
+    """A row that reads the image of a caption (words,): for an answer where the first of `chance`,
+    two numbers in [0, 1), is below `ASKED`, the second says to which question; else for all."""
+    which, asked = DESCRIBE, list(QUESTIONS.values())
+    if chance[0] < ASKED:
+        which = asked[int(chance[1] * len(asked))]
+    return reading(which, answers(caption[None], which)[0].tolist())
 
 
 def parameter_groups(model: VilaU) -> list[dict[str, Any]]:
