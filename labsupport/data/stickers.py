@@ -16,6 +16,7 @@ from torch import Tensor
 
 from . import arguments as check
 from .drawing import MAX_IMAGES, one_thread
+from .emoji import STYLES
 from .render import ALPHA_SIDE, TILE, sprite_bank
 from .splits import stream
 
@@ -233,22 +234,24 @@ def stickers(
 
 @one_thread()
 def draw_stickers(
-    attributes: Tensor, size: int = 64, *, seed: int = 0, jitter: float = 1.0
+    attributes: Tensor, size: int = 64, *, seed: int = 0, jitter: float = 1.0, style: str = "noto"
 ) -> Stickers:
     """Images of given attributes (n, 4); position, size, angle and ground colour vary a little,
-    `jitter` times ±2% of the side, ±3%, ±0.05 radians and ±0.012."""
+    `jitter` times ±2% of the side, ±3%, ±0.05 radians and ±0.012. In the other drawing `style`,
+    "twemoji", the same things look different, in the same places and tints."""
     check.whole("size", size, 16, 128)
     check.number("jitter", jitter, 0.0, 4.0)
+    check.one_of("style", style, STYLES)
     n = len(attributes)
     noise = torch.from_numpy(2 * stream(seed, "all", "stickers jitter").random((n, 7)) - 1).float()
     images = torch.empty(n, 3, size, size)
     for start in range(0, n, _CHUNK):
         rows = slice(start, start + _CHUNK)
-        images[rows] = _draw(attributes[rows], size, jitter * noise[rows])
+        images[rows] = _draw(attributes[rows], size, jitter * noise[rows], style)
     return Stickers(images, attributes)
 
 
-def _draw(attributes: Tensor, size: int, noise: Tensor) -> Tensor:
+def _draw(attributes: Tensor, size: int, noise: Tensor, style: str) -> Tensor:
     """Images (n, 3, size, size) of attributes (n, 4) with noise (n, 7) in [-1, 1]."""
     place, tint, thing, ground = attributes.unbind(dim=1)
     big = place == 0
@@ -268,7 +271,7 @@ def _draw(attributes: Tensor, size: int, noise: Tensor) -> Tensor:
         dim=1,
     )
     grid = F.affine_grid(affine, [len(attributes), 4, TILE, TILE], align_corners=False)
-    sprite = F.grid_sample(_tinted()[tint, thing], grid, align_corners=False)  # (n, 4, 64, 64)
+    sprite = F.grid_sample(_tinted(style)[tint, thing], grid, align_corners=False)  # (n, 4, 64, 64)
     colour = _COLOURS[ground] + _JITTER_COLOUR * noise[:, 4:7]
     image = sprite[:, :3] + (1 - sprite[:, 3:]) * colour[:, :, None, None]
     if size != TILE:
@@ -277,12 +280,12 @@ def _draw(attributes: Tensor, size: int, noise: Tensor) -> Tensor:
 
 
 @lru_cache
-def _tinted() -> Tensor:
+def _tinted(style: str) -> Tensor:
     """Sprites of every thing in every tint, premultiplied, (tints, things, 4, 64, 64).
 
     A tint keeps light and shade: black to the ink to white, by luminance.
     """
-    plain = sprite_bank(THINGS, ("noto",)).levels[TILE]
+    plain = sprite_bank(THINGS, (style,)).levels[TILE]
     alpha = plain[:, 3:]
     colour = plain[:, :3] / alpha.clamp(min=1e-6)
     light = (colour * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
@@ -296,5 +299,5 @@ def _tinted() -> Tensor:
 
 def _mean_colour(tint: int) -> Tensor:
     """Of every thing in this tint, (things, 3)."""
-    sprites = _tinted()[tint]
+    sprites = _tinted("noto")[tint]
     return sprites[:, :3].sum(dim=(2, 3)) / sprites[:, 3:].sum(dim=(2, 3))

@@ -96,6 +96,22 @@ def test_images_are_repeatable_and_jitter_varies_them():
     assert 0 < (little - still).abs().mean() < (much - still).abs().mean()
 
 
+def test_another_style_shows_the_same_things_at_the_same_places():
+    rows = combinations("all")[::97]
+    ours, theirs = (draw_stickers(rows, 32, seed=1, style=s) for s in ("noto", "twemoji"))
+    assert torch.equal(ours.images, draw_stickers(rows, 32, seed=1).images)
+    assert ours.captions == theirs.captions
+    torch.testing.assert_close(ours.images[:, :, 0, 0], theirs.images[:, :, 0, 0])  # the ground
+    differs = (ours.images - theirs.images).abs().amax(dim=1).flatten(1).amax(dim=1)
+    assert differs.min() > 0.1  # every thing is drawn another way
+    ground = theirs.images[:, :, :1, :1]
+    seen = ((theirs.images - ground).abs().amax(dim=1) > 0.1).float()  # (n, 32, 32)
+    x = (seen * torch.linspace(-1, 1, 32)).sum((1, 2)) / seen.sum((1, 2))
+    assert x[rows[:, 0] == 1].mean() < -0.2 and x[rows[:, 0] == 2].mean() > 0.2
+    with pytest.raises(ValueError, match="style is 'apple'"):
+        draw_stickers(rows, 32, style="apple")
+
+
 @pytest.mark.parametrize("bad", [{"n": 0}, {"size": 8}, {"split": "test"}, {"jitter": -1}])
 def test_bad_arguments_are_named(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):

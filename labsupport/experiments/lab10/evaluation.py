@@ -1,5 +1,7 @@
 """What lab 10's towers and its unified model can do, on stickers of a split."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,11 @@ TEST_SEED, PROBE_SEED = 4242, 77
 def discrete_of(tower: VisualTower, images: Tensor) -> Tensor:
     """Quantized tokens (n, places, dim) of images in [-1, 1]."""
     return in_parts(lambda part: tower.tokenize(part).discrete, images)
+
+
+def encoded_of(tower: VisualTower, images: Tensor) -> Tensor:
+    """Tokens (n, places, dim) before they are quantized, of images in [-1, 1]."""
+    return in_parts(tower.encode, images)
 
 
 @torch.no_grad()
@@ -71,15 +78,20 @@ def code_use(tower: VisualTower, drawn: Stickers) -> list[dict[str, float]]:
 
 
 @torch.no_grad()
-def found_captions(tower: VisualTower, drawn: Stickers) -> float:
-    """Zero-shot: share of images whose own caption is the nearest of all different ones, 0 to 1."""
+def found_captions(
+    tower: VisualTower,
+    drawn: Stickers,
+    tokens_of: Callable[[VisualTower, Tensor], Tensor] = discrete_of,
+) -> float:
+    """Zero-shot: share of images whose own caption is the nearest of all different ones, 0 to 1.
+    `tokens_of(tower, images)` are what alignment reads."""
     if tower.alignment is None:
         raise ValueError("a tower without alignment knows no captions")
     kept: dict[tuple[int, ...], int] = {}
     for i, row in enumerate(drawn.attributes.tolist()):
         kept.setdefault(tuple(row), i)
     rows = list(kept.values())
-    tokens = discrete_of(tower, normalize(drawn.images[rows]))
+    tokens = tokens_of(tower, normalize(drawn.images[rows]))
     captions = tokenize([drawn.captions[i] for i in rows])
     images, texts = tower.alignment.image(tokens), tower.alignment.text(captions)
     return top1(clip_logits(images, texts, torch.zeros(())))
