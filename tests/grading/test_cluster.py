@@ -9,10 +9,12 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from dask.distributed import Client
+from relay import Relay
 from small_class import ROOT, make_course, recorded, results, until
 
 from labsupport.errors import CourseError
@@ -176,6 +178,24 @@ def test_two_workers_without_the_course_grade_it(course, cluster):
     assert not [row.error for row in rows if row.error]
     assert {student: score for student, (score, _) in recorded(course).items()} == SCORES
     assert not (cluster.place / "one" / "course").exists()
+
+
+def test_a_connection_that_is_cut_for_a_while_costs_no_grade(course, cluster, monkeypatch, capsys):
+    relay, perform_all = Relay(cluster.address), fanout.perform_all
+
+    def interrupted(*about):
+        for count, item in enumerate(perform_all(*about)):
+            yield item
+            if count == 0:
+                relay.cut()
+                threading.Timer(2, relay.mend).start()
+
+    monkeypatch.setattr("labsupport.grading.ledger.grades.perform_all", interrupted)
+    rows = grade_course(course, scheduler=relay.address, again=True)
+    relay.cut()
+    assert {row.student: row.score for row in rows} == SCORES
+    assert not [row.error for row in rows if row.error]
+    assert f"{relay.address} was cut off; 5 are sent again" in capsys.readouterr().err
 
 
 def test_where_the_scheduler_goes_away_what_is_done_stays_done(course, cluster, monkeypatch):

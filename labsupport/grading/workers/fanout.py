@@ -39,6 +39,7 @@ Label = TypeVar("Label")
 RETRIES = 1  # of a task that fails: a full disk, a sandbox that does not start; maybe elsewhere
 ANSWER_SECONDS = 30  # a scheduler that does not answer in this time is not there
 LOOK_SECONDS = 2  # between two looks at whether there is any worker
+CUT_LOOK_SECONDS = 0.1  # between two looks at whether the scheduler is there again
 SAY_SECONDS = 60  # between two words that there is none
 IDLE_SECONDS = 300  # a cluster without any worker is waited for as long as this
 LEAST_SENT = 64  # tasks that a cluster knows of at once: enough for it to grow to
@@ -82,38 +83,70 @@ def perform_all(
     Raises CourseError where the cluster cannot go on: its scheduler or all its workers are gone,
     or a worker has other versions or several threads.
     """
-    todo, here = iter(tasks), versions()
-    sent: dict[Future, tuple[Label, GradingTask]] = {}
     alone: list[tuple[Label, GradingTask]] = []
     with _warmth(scheduler), _client(jobs, scheduler) as client:
         if scheduler:
             _see_that_workers_can_grade(client)
         # not all at once: the scheduler may live in this process, and holds what it is sent
         most = max(2 * sum(client.nthreads().values()), LEAST_SENT if scheduler else 0)
-        while True:
-            for label, task in islice(todo, most - len(sent)):
-                place = None if scheduler else _warmed(task)
-                sent[_send(client, task, here, place)] = label, task
-            if not sent:
-                break
-            if not scheduler:
-                end_all_but({_needs(task) for _, task in sent.values()})
+        for label, task, outcome in _outcomes(client, tasks, most, scheduler, say):
+            if isinstance(outcome, Exception) or took_too_long(outcome):
+                alone.append((label, task))
+            else:
+                yield label, outcome
+        for label, _, outcome in _outcomes(client, alone, 1, scheduler, say, "alone"):
+            yield label, outcome
+
+
+def _outcomes(
+    client: Client,
+    tasks: Iterable[tuple[Label, GradingTask]],
+    most: int,
+    scheduler: str,
+    say: Callable[[str], None],
+    how: str = "grade",
+) -> Iterator[tuple[Label, GradingTask, str | Exception]]:
+    """Label, task and outcome of each, as they are done, with at most ``most`` under way."""
+    todo, here = iter(tasks), versions()
+    sent: dict[Future, tuple[Label, GradingTask]] = {}
+
+    def send(label: Label, task: GradingTask) -> None:
+        place = None if scheduler else _warmed(task)
+        sent[_send(client, task, here, place, how)] = label, task
+
+    while True:
+        for label, task in islice(todo, most - len(sent)):
+            send(label, task)
+        if not sent:
+            return
+        if not scheduler:
+            end_all_but({_needs(task) for _, task in sent.values()})
+        try:
             for future in _next_done(client, list(sent), scheduler, say):
+                outcome = _outcome(future)
                 label, task = sent.pop(future)
-                outcome = _outcome(future, scheduler)
                 del future  # a result that is known here need not be kept there
-                if isinstance(outcome, Exception) or took_too_long(outcome):
-                    alone.append((label, task))
-                else:
-                    yield label, outcome
-        for label, task in alone:
-            future = _send(client, task, here, None if scheduler else _warmed(task), "alone")
-            _next_done(client, [future], scheduler, say)
-            yield label, _outcome(future, scheduler)
+                yield label, task, outcome
+        except CancelledError:  # the scheduler forgets what a client that is cut off has asked for
+            _see_that_it_is_back(client, scheduler)
+            say(f"{scheduler or 'the scheduler'} was cut off; {len(sent)} are sent again")
+            lost = list(sent.values())
+            sent.clear()
+            for label, task in lost:
+                send(label, task)
+
+
+def _see_that_it_is_back(client: Client, scheduler: str) -> None:
+    """Wait until a client that was cut off has its scheduler again. Raises CourseError where it
+    gave up, after ``ANSWER_SECONDS``."""
+    while client.status != "running":
+        if client.status != "connecting":
+            raise _gone(scheduler)
+        time.sleep(CUT_LOOK_SECONDS)
 
 
 def _send(
-    client: Client, task: GradingTask, here: dict[str, str], place: Place | None, how: str = "grade"
+    client: Client, task: GradingTask, here: dict[str, str], place: Place | None, how: str
 ) -> Future:
     key = f"{how}-{task.fingerprint}"
     return client.submit(_on_worker, task, here, place, key=key, retries=RETRIES)
@@ -171,7 +204,8 @@ def _see_that_workers_can_grade(client: Client) -> None:
 def _next_done(
     client: Client, futures: list[Future], scheduler: str, say: Callable[[str], None]
 ) -> set[Future]:
-    """Wait until some are done. Raises CourseError where nobody is left to do them."""
+    """Wait until some are done. Raises CourseError where nobody is left to do them, and
+    CancelledError where the connection was lost."""
     begin, said = time.monotonic(), -math.inf
     start = f"start one with 'dask worker {scheduler} --nthreads 1'"
     while True:
@@ -179,6 +213,8 @@ def _next_done(
             return wait(futures, timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED").done
         except TimeoutError:
             now = time.monotonic()
+            if client.status != "running":
+                continue  # cut off: what was sent is about to be cancelled
             if client.nthreads():
                 begin, said = now, -math.inf
             elif now - begin > IDLE_SECONDS:
@@ -189,11 +225,9 @@ def _next_done(
             elif scheduler and now - said >= SAY_SECONDS:
                 said, left = now, IDLE_SECONDS - (now - begin)
                 say(f"{scheduler} has no worker: {start}; waiting for {left:.0f} s")
-        except CancelledError:
-            raise _gone(scheduler) from None
 
 
-def _outcome(future: Future, scheduler: str) -> str | Exception:
+def _outcome(future: Future) -> str | Exception:
     try:
         result = future.result()
     except KilledWorker as error:
@@ -202,7 +236,7 @@ def _outcome(future: Future, scheduler: str) -> str | Exception:
             "(too little memory?): run again to try again"
         )
     except CancelledError:
-        raise _gone(scheduler) from None
+        raise
     except Exception as error:  # reported with the submission; the others go on
         return error
     if isinstance(result, Unfit):
