@@ -19,6 +19,7 @@ from labsupport.labs.lab07 import mask_widget, reconstructions
 from labsupport.labs.lab08 import scale_figures, scale_widget
 from labsupport.labs.lab09 import caption_widget
 from labsupport.labs.lab09 import figures as hart_views
+from labsupport.labs.lab10 import figures_captions, figures_row, figures_tower
 from labsupport.models.masking import grid_noise, random_noise
 from labsupport.notebook.plot import charts, images, maps, segmentation
 from labsupport.notebook.plot import comparison_charts as comparisons
@@ -51,6 +52,9 @@ FITS = {
 MODELS = [{"n": n, "test": t} for n, t in ((4, 0.2), (4, 0.4), (16, 0.5), (16, 0.7))]
 CURVES = {"ViT, long run": MODELS, "CNN, long run": MODELS, "ViT, yours": MODELS[:1]}
 PLACES = [torch.zeros(1, 2), some(4, 2), some(9, 2)]
+CAPTIONS = ["big cat on blue", "top red dog on pink"]
+# <start> cat <image start>, two places, <image end> <end>: the numbers of labsupport's own words
+DRAWN_ROW = ([74, 10, 76, -200, -200, 77, 75], [-100, -100, 76, -100, -100, 77, 75])
 
 FIGURES = {
     "images.show_images": lambda: images.show_images(BATCH, ["a cat", "a dog"]),
@@ -149,6 +153,33 @@ FIGURES = {
         {"triples": [(1, 9.0), (8, 4.0)], "pairs": [(1, 8.0), (8, 3.0)]},
         {"codes only": 12.0, "noise": 14.0},
         ylabel="distance",
+    ),
+    "lab10.figures_captions.show_both": lambda: figures_captions.show_both(
+        BATCH, CAPTIONS, CAPTIONS[::-1], BATCH
+    ),
+    "lab10.figures_captions.show_pairs": lambda: figures_captions.show_pairs(
+        some(9), some(30) - 0.7, 0.4
+    ),
+    "lab10.figures_captions.show_scores": lambda: figures_captions.show_scores(
+        some(2, 2), BATCH, CAPTIONS
+    ),
+    "lab10.figures_captions.show_found": lambda: figures_captions.show_found(
+        CAPTIONS, some(2, 3, 3, 8, 8), torch.tensor([[4, 2, 1], [3, 4, 0]]), 4
+    ),
+    "lab10.figures_row.show_mixed": lambda: figures_row.show_mixed(
+        {"drawing": tuple(map(torch.tensor, (*DRAWN_ROW, [False] * 3 + [True] * 2 + [False] * 2)))}
+    ),
+    "lab10.figures_tower.show_rows": lambda: figures_tower.show_rows(
+        {"image": BATCH, "1 code\n20 dB": BATCH}, CAPTIONS
+    ),
+    "lab10.figures_tower.show_lengths": lambda: figures_tower.show_lengths(
+        [some(40), some(40) / 3]
+    ),
+    "lab10.figures_tower.show_bits": lambda: figures_tower.show_bits(
+        {"several codes": {9: [20.0, 21.0], 18: [24.0, 25.0]}, "one code": {9: [20.0], 13: [22.0]}}
+    ),
+    "lab10.figures_tower.show_maps": lambda: figures_tower.show_maps(
+        BATCH, {"sent": some(2, 4, 4), "received": some(2, 4, 4)}, label="length"
     ),
 }
 
