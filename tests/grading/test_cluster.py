@@ -1,18 +1,12 @@
-"""A real Dask cluster: a scheduler and workers as processes of their own, on separate folders.
+"""A real Dask cluster without a shared folder (``cluster``) gives the grades that one machine
+gives, whatever happens to its workers and its network."""
 
-Each worker runs in bubblewrap with a folder of its own and no sight of the course: all that joins
-it to the instructor's machine is the scheduler's address.
-"""
-
-import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import pytest
+from cluster import Cluster
 from dask.distributed import Client
 from relay import Relay
 from small_class import ROOT, make_course, recorded, results, until
@@ -34,87 +28,6 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def course(place, mini_path):
     return make_course(place / "course", mini_path, slow=2)
-
-
-class Cluster:
-    """Starts a scheduler, and workers that join it; ends them all."""
-
-    def __init__(self, place: Path):
-        self.place, self._running = place, []
-        about = place / "scheduler" / "about.json"
-        self.scheduler = self._start(
-            "scheduler",
-            "dask",
-            "scheduler",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            "0",
-            "--no-dashboard",
-            "--scheduler-file",
-            str(about),
-            "--no-show",
-        )
-        self.address = json.loads(until(lambda: about.exists() and about.read_text()))["address"]
-
-    def worker(self, name: str, threads: int = 1, python_path: Path = ROOT) -> subprocess.Popen:
-        home = self.place / name
-        before = self.count()
-        process = self._start(
-            name,
-            "dask",
-            "worker",
-            self.address,
-            "--nthreads",
-            str(threads),
-            "--no-dashboard",
-            "--local-directory",
-            str(home),
-            "--name",
-            name,
-            python_path=python_path,
-        )
-        until(lambda: self.count() > before)
-        return process
-
-    def count(self) -> int:
-        with Client(self.address, timeout=30) as client:
-            return len(client.nthreads())
-
-    def _start(self, name, *words, python_path=ROOT):
-        home = self.place / name
-        home.mkdir()
-        hidden = str(self.place)
-        jail = [
-            "bwrap",
-            "--dev-bind",
-            "/",
-            "/",
-            "--tmpfs",
-            hidden,
-            "--bind",
-            str(home),
-            str(home),
-            "--die-with-parent",
-            "--chdir",
-            str(home),
-        ]
-        environment = os.environ | {
-            "PYTHONPATH": str(python_path),
-            "HOME": str(home),
-            "TMPDIR": str(home),
-        }
-        with (home / "log").open("w") as log:
-            process = subprocess.Popen(
-                [*jail, sys.executable, "-m", *words], env=environment, stdout=log, stderr=log
-            )
-        self._running.append(process)
-        return process
-
-    def end(self, *processes: subprocess.Popen) -> None:
-        for process in processes or self._running[::-1]:
-            process.kill()  # bubblewrap takes what runs in it along
-            process.wait()
 
 
 @pytest.fixture(scope="module")
