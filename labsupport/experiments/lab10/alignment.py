@@ -41,11 +41,11 @@ from labsupport.models.registry import pretrained
 from labsupport.models.vilau.config import TowerConfig, VilaUConfig
 from labsupport.models.vilau.tower import VisualTower, new_tower
 
-STEPS, BATCH_SIZE, SEEDS = 500, 32, (0, 1, 2)
+STEPS, BATCH_SIZE, SEEDS = 300, 32, (0, 1, 2)
 ENDLESS = STEPS * BATCH_SIZE  # images that are each seen once
 AMOUNTS = (250, 1000, 4000, ENDLESS)
 FEW = 1000  # captioned images of the third tower, whose training is as long as the others'
-POOL_SEED, TEST_IMAGES = 50, 500
+POOL_SEED, TEST_IMAGES = 50, 300
 SPLITS = ("train", "triple", "pair", "style")  # the last: captions of training, drawn otherwise
 TOWERS = {"aligned": "10_tower", "plain": "10_tower_plain"}
 THIRD = "aligned on few captions"

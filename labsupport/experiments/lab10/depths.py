@@ -22,10 +22,10 @@ from labsupport.experiments.record import Records, resume
 from labsupport.models.vilau.config import TowerConfig
 from labsupport.models.vilau.tower import VisualTower, new_tower
 
-STEPS, BATCH_SIZE, SEEDS = 600, 32, (0,)
+STEPS, BATCH_SIZE, SEEDS = 400, 32, (0,)
 # depth and codes: depth buys fidelity; as many bits in two codebooks and in one
 TRIED = ((1, 512), (2, 512), (4, 512), (8, 512), (2, 64), (1, 4096))
-TEST_IMAGES, SPLITS = 500, ("triple", "pair")  # of each; measured together
+TEST_IMAGES, SPLITS = 300, ("triple", "pair")  # of each; measured together
 # of the vectors that a code would have if all had equally many: those of fewer start again. That
 # of the lab's tower
 LEAST_SHARE = TowerConfig.least * TowerConfig.codes / (BATCH_SIZE * TowerConfig.side**2)
