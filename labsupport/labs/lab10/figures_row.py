@@ -42,7 +42,7 @@ def show_mixed(rows: Mapping[str, tuple[Tensor, Tensor, Tensor]], *, title: str 
         ]
         for lane, cells in enumerate((shown, goals, [*goals[1:], ("", GIVEN)])):
             draw_lane(ax, 2 - lane, cells)
-        ax.set(xlim=(0, longest), ylim=(0, 3))
+        ax.set(xlim=(-0.02, longest + 0.02), ylim=(-0.02, 3.02))
         ax.set_yticks([2.5, 1.5, 0.5], LANES)
         ax.set_xticks([])
         ax.tick_params(length=0)
@@ -74,7 +74,7 @@ def draw_lane(ax: Axes, bottom: float, cells: list[tuple[str, str]]) -> None:
             text,
             ha="center",
             va="center",
-            fontsize=8,
+            fontsize=9,
             color=ink(colour),
             bbox=plain if text else None,
         )

@@ -32,7 +32,8 @@ def show_rows(
 
 def show_lengths(chosen: Sequence[Tensor], *, title: str = "") -> None:
     """How long the codes are that were `chosen` at each depth, a vector of lengths a depth."""
-    top = max(float(lengths.max()) for lengths in chosen)
+    ends = [float(f(f(lengths) for lengths in chosen)) for f in (min, max)]
+    edges = np.geomspace(0.95 * ends[0], 1.05 * ends[1], 25)
     fig, axes = plt.subplots(
         1,
         len(chosen),
@@ -43,16 +44,16 @@ def show_lengths(chosen: Sequence[Tensor], *, title: str = "") -> None:
     )
     said = []
     for d, (ax, lengths) in enumerate(zip(axes.flat, chosen)):
-        shares, edges = np.histogram(lengths.numpy(), bins=20, range=(0, top))
+        shares, _ = np.histogram(lengths.numpy(), bins=edges)
         ax.bar(
             edges[:-1], 100 * shares / len(lengths), width=np.diff(edges), align="edge", **bar_of(d)
         )
         ax.axvline(float(lengths.median()), color=EDGE, linestyle="--", linewidth=1.4)
-        ax.set(title=f"code {d + 1}", xlabel="length of the code")
+        ax.set(title=f"code {d + 1}", xlabel="length of the code", xscale="log")
         said.append(f"code {d + 1} {number(lengths.median())}")
     axes[0, 0].set_ylabel("percent of the places")
     words = (
-        "Bars, a panel for each code of a place; across: the length of the code's vector; up: "
+        "Bars, a panel for each code of a place; across: the length of the code's vector, logarithmic; up: "
         "percent of the places. A dashed line is the median."
     )
     finish(fig, title, f"{words} Medians: {listed(said)}.")
