@@ -53,8 +53,8 @@ def show_lengths(chosen: Sequence[Tensor], *, title: str = "") -> None:
         said.append(f"code {d + 1} {number(lengths.median())}")
     axes[0, 0].set_ylabel("percent of the places")
     words = (
-        "Bars, a panel for each code of a place; across: the length of the code's vector, logarithmic; up: "
-        "percent of the places. A dashed line is the median."
+        "Bars, a panel for each code of a place; across: the length of the code's vector, "
+        "logarithmic; up: percent of the places. A dashed line is the median."
     )
     finish(fig, title, f"{words} Medians: {listed(said)}.")
 
