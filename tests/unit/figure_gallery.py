@@ -19,7 +19,8 @@ from labsupport.labs.lab07 import mask_widget, reconstructions
 from labsupport.labs.lab08 import scale_figures, scale_widget
 from labsupport.labs.lab09 import caption_widget
 from labsupport.labs.lab09 import figures as hart_views
-from labsupport.labs.lab10 import figures_captions, figures_row, figures_tower
+from labsupport.labs.lab10 import figures_captions, figures_model, figures_row, figures_tower
+from labsupport.labs.lab10 import widget as unified_widget
 from labsupport.models.masking import grid_noise, random_noise
 from labsupport.notebook.plot import charts, images, maps, segmentation
 from labsupport.notebook.plot import comparison_charts as comparisons
@@ -53,6 +54,7 @@ MODELS = [{"n": n, "test": t} for n, t in ((4, 0.2), (4, 0.4), (16, 0.5), (16, 0
 CURVES = {"ViT, long run": MODELS, "CNN, long run": MODELS, "ViT, yours": MODELS[:1]}
 PLACES = [torch.zeros(1, 2), some(4, 2), some(9, 2)]
 CAPTIONS = ["big cat on blue", "top red dog on pink"]
+ANSWERS = {"what is it": [("cat", 0.9), ("fox", 0.05)], "where is it": [("left", 0.7)]}
 # <start> cat <image start>, two places, <image end> <end>: the numbers of labsupport's own words
 DRAWN_ROW = ([74, 10, 76, -200, -200, 77, 75], [-100, -100, 76, -100, -100, 77, 75])
 
@@ -166,6 +168,14 @@ FIGURES = {
     "lab10.figures_captions.show_found": lambda: figures_captions.show_found(
         CAPTIONS, some(2, 3, 3, 8, 8), torch.tensor([[4, 2, 1], [3, 4, 0]]), 4
     ),
+    "lab10.figures_model.show_order": lambda: figures_model.show_order(4, 36),
+    "lab10.figures_model.show_captions": lambda: figures_model.show_captions(
+        BATCH, CAPTIONS, [True, False]
+    ),
+    "lab10.figures_model.show_answers": lambda: figures_model.show_answers(BATCH, [ANSWERS] * 2),
+    "lab10.figures_model.show_drawn": lambda: figures_model.show_drawn(
+        {"guidance 1": BATCH, "guidance 3": BATCH}, CAPTIONS
+    ),
     "lab10.figures_row.show_mixed": lambda: figures_row.show_mixed(
         {"drawing": tuple(map(torch.tensor, (*DRAWN_ROW, [False] * 3 + [True] * 2 + [False] * 2)))}
     ),
@@ -251,5 +261,11 @@ WIDGETS = {
     ),
     "lab09.caption_widget.caption_explorer": lambda: caption_widget.caption_explorer(
         draw, "a fox", (1, 2)
+    ),
+    "lab10.widget.unified_explorer": lambda: unified_widget.unified_explorer(
+        lambda image: ("a cat", ANSWERS),
+        lambda caption, guidance, seed: draw(caption, guidance, seed, False)[0],
+        {"a cat": lambda variant: some(3, 8, 8), "a dog": lambda variant: some(3, 8, 8)},
+        "a fox",
     ),
 }
