@@ -138,12 +138,12 @@ def show_drawn(
 ) -> None:
     """Images by caption: `columns` are batches (n, 3, h, w) by name, a row for every caption.
     `alt` says what is seen on them."""
-    # 1.9 inches for the captions: without them in the width, images shrink below an empty band
-    size = 1.5 * len(columns) + 1.9, 1.5 * len(captions) + 0.8
+    size = 1.6 * len(columns) + 2.2, 1.6 * len(captions) + 0.8
     fig, ax = plt.subplots(figsize=size, layout="constrained")
     images = torch.stack(list(columns.values()), dim=1).flatten(0, 1)  # row by row
     corners = draw_sheet(ax, images, columns=len(columns))
     side = images.shape[-1]
+    ax.set_xlim(left=-1.3 * side)  # room for the captions
     for (x, y), name in zip(corners, columns):
         ax.text(x + side / 2, y - 0.04 * side, name, ha="center", va="bottom", fontsize=10)
     for i, caption in enumerate(captions):
