@@ -15,9 +15,10 @@
 # %% [markdown]
 # # Lab 02 · What attention costs
 #
-# Lab 01 ended with a bill: twice the side of the image, sixteen times the attention. The reason is
-# one table, the attention weights, with a row and a column for each of $N$ tokens. This lab is
-# about the three ways out that today's fast vision transformers take:
+# Lab 01 ended with a bill: twice the side of the image, sixteen times the attention. The reason
+# is one table, the attention weights, with a row and a column for each of $N$ tokens. (In this
+# lab *the table* is always that one.) This lab is about the three ways out that today's fast
+# vision transformers take:
 #
 # * **hear fewer tokens**: attention within windows, which shift from layer to layer (Swin);
 # * **skip what is empty**: group only the tokens that hold something (sparse windows, FlatFormer);
@@ -39,10 +40,11 @@
 # | 7 Measure well | `measurement` | 3 | 20 | medium |
 # | 8 to 11 The claim | two written questions | 4 | 30 | medium |
 #
-# **30 points, about three hours.** You need lab 01's attention and heads, `reshape` and `permute`.
-# With all exercises solved the notebook runs in two to three minutes on a laptop, in under 2 GB of
-# memory; nothing is downloaded. When you hand in, your code is asked about fresh inputs that only
-# you get; what every exercise may count on is folded up below.
+# **30 points, about three hours.** You need lab 01's attention and heads, `reshape` and
+# `permute`. With all exercises solved the notebook runs in two to three minutes on a laptop, in
+# under 2 GB of memory; nothing is downloaded. When you hand in, your code is asked about fresh
+# inputs that only you get; what every exercise may count on is folded up below. Terms are
+# explained in the glossary at the end.
 #
 # <!-- contract -->
 
@@ -612,11 +614,11 @@ def window_reverse(windows, window, height, width):
 # $$ \operatorname{attention}(Q, K, V) =
 #    \operatorname{softmax}\!\left(\frac{QK^\top}{\sqrt d} + B\right) V , $$
 #
-# *after* the scaling and *before* the softmax. $B$ has $M^2 \times M^2$ entries in every head, but
-# an entry depends only on how query and key lie to each other: on the difference of their rows,
-# from $-(M-1)$ to $M-1$, and of their columns. That makes $(2M-1)^2$ learned numbers a head, kept
-# in a table with a row for each relative position and a column for each head. For query $i$ at
-# $(r_i, c_i)$ and key $j$ at $(r_j, c_j)$ it is row
+# *after* the scaling and *before* the softmax. $B$ has $M^2 \times M^2$ entries in every head,
+# but an entry depends only on how query and key lie to each other: on the difference of their
+# rows, from $-(M-1)$ to $M-1$, and of their columns. That makes $(2M-1)^2$ learned biases a head,
+# kept in one parameter with a row for each relative position and a column for each head. For
+# query $i$ at $(r_i, c_i)$ and key $j$ at $(r_j, c_j)$ it is row
 #
 # $$ (r_i - r_j + M - 1)\,(2M - 1) + (c_i - c_j + M - 1) . $$
 
@@ -640,9 +642,9 @@ def window_reverse(windows, window, height, width):
 # </details>
 # <details><summary>Hint 2: "The size of tensor a (4) must match the size of tensor b (...)" when adding bias or mask</summary>
 #
-# Scores are `(batch * windows, heads, M², M²)`. Indexing the table with the index gives `(M², M²,
-# heads)`: move heads to the front. The mask has no axis for heads: `mask[:, None]`. And it is
-# given once for the windows of *one* image.
+# Scores are `(batch * windows, heads, M², M²)`. Indexing `relative_position_bias_table` with the
+# index gives `(M², M², heads)`: move heads to the front. The mask has no axis for heads:
+# `mask[:, None]`. And it is given once for the windows of *one* image.
 # </details>
 # <details><summary>Hint 3: right without a mask, wrong with one and several images</summary>
 #
@@ -1018,20 +1020,20 @@ class WindowAttention(nn.Module):
 # %%
 where = relative_position_index(7)  # (49, 49)
 offset = torch.stack(torch.meshgrid(torch.arange(-6, 7), torch.arange(-6, 7), indexing="ij"))
-nearness = (-0.08 * offset.square().sum(0)).exp().flatten()  # (169,): a table made by hand
+nearness = (-0.08 * offset.square().sum(0)).exp().flatten()  # (169,): biases made by hand
 maps.show_maps([where, where[24].reshape(7, 7), where[0].reshape(7, 7),
                 nearness[where][24].reshape(7, 7)],
-               ["rows of the table, 49 × 49", "of the middle token", "of the corner token",
+               ["which row, 49 × 49", "of the middle token", "of the corner token",
                 '"near is better"'], shared=False,
-               title="One table of 169 biases serves all 49 × 49 pairs of a window",
-               alt="Which row of the table a pair of tokens reads; what the middle and a corner token "
+               title="169 biases serve all 49 × 49 pairs of a window",
+               alt="Which row of the biases a pair of tokens reads; what the middle and a corner token "
                    "read; and with larger biases for near tokens, a spot around the middle.")
 
 # %% [markdown]
-# **What it shows.** Left, the row of the table for each of the $49 \times 49$ pairs. The two maps
-# in the middle are its lines for one query, laid out as the window is: neighbours in the window
-# have neighbouring rows. Right, a table filled by hand so that near keys get a larger bias. A
-# trained Swin fills its own.
+# **What it shows.** Left, which row of the biases each of the $49 \times 49$ pairs reads. The two
+# maps in the middle are the same for one query, laid out as the window is: neighbours in the
+# window have neighbouring rows. Right, biases set by hand so that near keys get a larger one. A
+# trained Swin has learned its own.
 
 # %% [markdown]
 # ## 4 · Shift the windows
@@ -1061,7 +1063,9 @@ footprints.show_shift(picture, side=28, window=7,
 #
 # One rule more. Where a single window covers the map (Swin's last stage, 7 × 7 tokens), there is
 # nothing to connect, so it is **not shifted**. The same along one axis only: a map of 7 × 21 is
-# shifted along its columns and not along its rows.
+# shifted along its columns and not along its rows. (That is torchvision's rule, and the one
+# graded here. Microsoft's own code shifts along *neither* axis as soon as the map is no longer
+# than the window along one of them; the two differ on such maps only.)
 #
 # ### Exercise 4 · `shifted_windows` · 4 points · 30 minutes · hard
 #
@@ -2050,10 +2054,10 @@ charts.Table(["computed in", "places for tokens", "MACs of the layer"], [
 
 # %% [markdown]
 # **What it shows.** Random tokens are the worst case for windows: with one token in fifty filled,
-# hardly a window is empty, and nearly all of what padded windows compute is padding. Real objects
-# cluster, as in our picture, and waste less. Two things the picture does not show: sorting costs
-# time too (you will see it on the clock), and a group may hold the end of one window and the
-# beginning of the next, so who hears whom is less regular than in Swin.
+# 63% of the windows of 49 hold at least one, and nearly all of what padded windows compute is
+# padding. Real objects cluster, as in our picture, and waste less. Two things the picture does
+# not show: sorting costs time too (you will see it on the clock), and a group may hold the end of
+# one window and the beginning of the next, so who hears whom is less regular than in Swin.
 
 # %% [markdown]
 # ## 6 · Never make the table
@@ -2070,10 +2074,10 @@ charts.Table(["computed in", "places for tokens", "MACs of the layer"], [
 #           {\phi(\mathbf q_i) \cdot \Big(\sum_j \phi(\mathbf k_j)\Big) + \epsilon},
 #    \qquad \phi = \operatorname{ReLU} . $$
 #
-# The two sides are equal because products of matrices are associative: $(QK^\top)V = Q(K^\top V)$.
-# But they are not equally dear. Left, $N^2$ shares. Right, two sums over the keys, which are the
-# *same for every query*: a $d \times d$ matrix and a vector. That is $2Nd^2$ MACs a head instead
-# of $2N^2d$.
+# The two sides are equal because products of matrices are associative:
+# $(QK^\top)V = Q(K^\top V)$. But they do not cost the same. Left, $N^2$ shares. Right, two sums
+# over the keys, which are the *same for every query*: a $d \times d$ matrix and a vector. That is
+# $2Nd^2$ MACs a head instead of $2N^2d$.
 #
 # And $\epsilon$? A query without a single positive entry has shares that are all zero, and $0/0$
 # is NaN. With $\epsilon = 10^{-6}$ such a token gets zeros.
@@ -2335,9 +2339,9 @@ def relu_attention_linear(q, k, v, eps=1e-6):
     return (q @ summary) / (q @ total + eps)
 
 # %% [markdown]
-# Both orders give the same numbers, so linear attention is not an approximation of itself. It *is*
-# something else than softmax attention, and the next cell shows what that costs: the same queries
-# and keys, two tables.
+# Both orders give the same numbers, so linear attention is not an approximation of itself. It
+# *is* something else than softmax attention, and the next cell shows what that costs: the table
+# of the same queries and keys, made in two ways.
 
 # %%
 generator = torch.Generator().manual_seed(SEED)
@@ -2354,9 +2358,10 @@ charts.Table(["attention", "share of the best of 196 keys, on average", "rank of
              title="What linear attention gives up: it cannot look sharply")
 
 # %% [markdown]
-# **What it shows.** The table of ReLU attention is a product of a $196 \times 32$ and a $32 \times
-# 196$ matrix, so its rank is at most $d = 32$, and its shares are flat: no query can pick one key
-# out of many. EfficientViT (lab 03) mends that with convolutions, which are sharp and local.
+# **What it shows.** The table of ReLU attention is a product of a $196 \times 32$ and a
+# $32 \times 196$ matrix, so its rank is at most $d = 32$, and its shares are flat. What a network
+# cannot do with such a table is part of question 2; EfficientViT (lab 03) mends it with
+# convolutions, which are sharp and local.
 #
 # ## 7 · Measure well
 #
@@ -2385,7 +2390,7 @@ charts.Table(["attention", "share of the best of 196 keys, on average", "rank of
 #
 # <details><summary>Hint 1: what exactly is timed?</summary>
 #
-# Each call for itself: read the clock, call, read the clock. `clock` is a function that returns
+# Each call on its own: read the clock, call, read the clock. `clock` is a function that returns
 # seconds; use the one you are given. First `warmup` calls without a clock, then `repeats` timed
 # ones.
 # </details>
@@ -2405,7 +2410,7 @@ charts.Table(["attention", "share of the best of 196 keys, on average", "rank of
 def median_seconds(fn, warmup=2, repeats=5, clock=time.perf_counter):
     """Median time of one call fn(), in seconds, after `warmup` calls that are not timed.
 
-    `repeats` (an odd number) calls are timed, each for itself; clock() returns seconds.
+    `repeats` (an odd number) calls are timed, each on its own; clock() returns seconds.
     """
     ### BEGIN SOLUTION
     for _ in range(warmup):
@@ -2885,7 +2890,7 @@ for name, fit in fits.items():
     (top,) = (r for r in records if r["variant"] == name and r["side"] == few[-1])
     rows.append([name, f"{fit['attention'][0]:.2f}", f"{fit['bytes'][0]:.2f}",
                  f"{fit['seconds'][0]:.2f}", f"{long_run['exponents'][name]['seconds']:.2f}",
-                 f"{top['bytes'] / 2**20:,.1f} MB", f"{1000 * top['seconds']:,.1f} ms"])
+                 f"{top['bytes'] / 2**20:,.1f} MiB", f"{1000 * top['seconds']:,.1f} ms"])
     measured[name] = fit
 charts.Table(["attention", "MACs", "memory", "time, yours", "time, long run",
               f"memory at {few[-1]} × {few[-1]}", "time"], rows,
@@ -2894,17 +2899,17 @@ charts.Table(["attention", "MACs", "memory", "time, yours", "time, long run",
 # %% [markdown]
 # **What it shows.** MACs have the exponents of the formulas to the last digit, because they are
 # counted. Memory follows: two copies of the table are held at once (scores and shares), and
-# nothing else matters. Time follows, within the noise of a machine, and with exponents a little
-# above 1 where 1 is expected: the larger maps no longer fit in the caches, so each token costs a
-# little more. The *fused* line answers the question: memory 1, time 2. It does away with the table
-# without changing the formula, which is why memory alone is no longer a reason against softmax
-# attention; time is.
+# nothing else matters. Time follows, within the noise of a machine: in the long run 2.00 for
+# softmax, and 1.08 to 1.19 where 1 is expected. A likely reason for the excess is that the larger
+# maps no longer fit in the caches, so each token costs a little more. One line has a 2 and a 1.
+# What that means is question 1.
 #
-# Small maps (grey) tell little. There all six take about as long, because starting the operations
-# is what the clock sees. And between $42^2$ and $56^2$ tokens, 24 and 75 MB of table, the
-# written-out softmax slows down by far more than its MACs grow. A likely reason is that pieces of
-# this size fit in no cache, and that the system hands out fresh memory for them every time. Beyond,
-# the law holds again, so this is where the fit begins.
+# Small maps (shaded) tell little. On the smallest, all six took between 0.19 and 0.33 ms in the
+# long run, for MACs that differ sevenfold: much of what the clock sees there is the starting of
+# operations. And from $42^2$ to $56^2$ tokens, tables of 24 and 75 MiB, the written-out softmax
+# took 6.5 times as long in the long run for 3.1 times the MACs. A likely reason is that pieces of
+# this size fit in no cache, and that the system hands out fresh memory for them every time.
+# Beyond, the law holds again, so this is where the fit begins.
 
 # %% [markdown]
 # ## 9 · The fourth power, and where the lines cross
@@ -2969,11 +2974,10 @@ charts.Table(["softmax attention, exponent of the side", "expected", "measured"]
 ], title="Twice the resolution, sixteen times the attention")
 
 # %% [markdown]
-# **What it shows.** By MACs linear attention wins from $d$ tokens on. By the clock it takes longer,
-# because on short sentences starting eight small operations (linear) costs more than four
-# (softmax), whatever they multiply; and against the fused kernel it takes longer still. The MACs
-# are right about the slope and silent about the constant. Whoever compares networks by MACs alone
-# should remember this figure; lab 03 compares them by time.
+# **What it shows.** By MACs linear attention wins from $d$ tokens on. Your clock sees it win
+# elsewhere, and elsewhere again against the fused kernel; question 1 asks where, and why. The
+# MACs are right about the slope and silent about the constant. Whoever compares networks by MACs
+# alone should remember this figure; lab 03 compares them by time.
 
 # %% [markdown]
 # ## 10 · How far news travels
@@ -3059,7 +3063,7 @@ cost_explorer(picture, drawn, bills, sides=(14, 28, 42, 56), windows=(2, 7, 14),
 # Where widgets do not run: the same, for two resolutions
 for side in (14, 56):
     token = int(0.24 * side) * side + int(0.7 * side)
-    captions = [f"{macs / 1e6:,.1f} M MACs\n{between / 2**20:,.2f} MB between"
+    captions = [f"{macs / 1e6:,.1f} M MACs\n{between / 2**20:,.2f} MiB between"
                 for macs, between in bills(side, WINDOW).values()]
     footprints.show_footprints(
         picture, footprints.filled_tokens(drawn, side), WINDOW, token, captions,
@@ -3071,21 +3075,25 @@ for side in (14, 56):
 # Answer from *your* tables and figures of sections 8 and 9, in three to five sentences, with
 # numbers.
 #
-# **(a)** Give the exponents of time and of memory of *softmax* and of *softmax, fused*. Which of the
-# two problems of attention does the fused kernel solve, and which not?
+# **(a)** Give the exponents of time and of memory of *softmax* and of *softmax, fused*. Which of
+# the two problems of attention does the fused kernel solve on your machine, and which not? How
+# many times as long as linear attention does it take on your largest map?
 #
-# **(b)** From which number of tokens on is linear attention cheaper by MACs, and from which by your
-# clock? Name a reason for the difference.
+# **(b)** From which number of tokens on is linear attention cheaper by MACs, and from which by
+# your clock, against each of the two softmaxes? Name a reason for the difference.
 #
 # **(c)** A detector has 128 × 128 tokens in two heads. How many bytes does the table of one layer
 # take in float32?
 # ### BEGIN SOLUTION
-# Model answer. (a) The student's own four numbers, near 2 and 2 (softmax), 2 and 1 (fused, time and
-# memory). The fused kernel solves memory: it computes the table in tiles and never holds it. It does
-# not solve time: the number of products is the same. (b) By MACs from d = 32 (32.5) tokens on, by the
-# clock from the student's own number, around a hundred. Reasons: linear attention starts more
-# and smaller operations, whose fixed cost does not shrink with N; products with a 32 x 32 matrix use
-# the processor less well than large ones. (c) N = 16,384; 4 · 2 · N² = 2,147,483,648 bytes, 2 GiB.
+# Model answer. (a) The student's own four numbers, near 2 and 2 (softmax), 2 and 1 (fused, time
+# and memory). The fused kernel solves memory: it computes the table in tiles and never holds it.
+# It does not solve time: the number of products is the same, and on the largest map it takes the
+# student's own factor longer than linear attention (38 times in the long run). So memory alone is
+# no longer a reason against softmax attention; time is. (b) By MACs from d = 32 (32.5) tokens on,
+# by the clock from the student's own number, around a hundred. Reasons: linear attention starts
+# more and smaller operations (eight instead of four), whose fixed cost does not shrink with N,
+# and the fused kernel starts fewest; products with a 32 x 32 matrix use the processor less well
+# than large ones. (c) N = 16,384; 4 · 2 · N² = 2,147,483,648 bytes, 2 GiB.
 #
 # Rubric. ½ point: (a) four exponents of the student's own run. ½ point: memory solved, time not.
 # ½ point: (b) both lengths and a reason that fits. ½ point: (c) 2.1 GB (2 GiB).
@@ -3204,3 +3212,22 @@ charts.Table(["claim", "published", "measured here", "why they differ"], [
 # * T. Dao, D. Fu, S. Ermon, A. Rudra, C. Ré, *FlashAttention: Fast and Memory-Efficient Exact
 #   Attention with IO-Awareness*, NeurIPS 2022: softmax attention without the table.
 # * S. Han, *EfficientML.ai* (MIT 6.5940, Fall 2024), lecture on vision transformers.
+#
+# ## Glossary
+#
+# * **attention weights, the table**: for each query, its shares of all keys: $N \times N$ numbers
+#   in every head.
+# * **core**: what attention does with queries, keys and values, without the projections around
+#   it.
+# * **cyclic shift**: rolling a map, so that what leaves at one rim comes in at the opposite one.
+# * **exponent**: the $p$ in a cost that grows as $N^p$; the slope of a line on logarithmic axes.
+# * **FLOPs**: floating-point operations; here two for every MAC.
+# * **fused**: softmax attention computed in tiles, so that the table never exists as a whole.
+# * **group**: here, as many tokens as every other group, cut from a sorted list (sparse windows).
+# * **linear attention**: attention in which keys and values meet first; its cost grows as $N$.
+# * **MACs**: multiply-accumulates.
+# * **mask**: what is added to scores so that a pair of tokens cannot hear each other.
+# * **padding**: places that are computed though no token is there.
+# * **relative position bias**: a learned number for every way in which query and key can lie to
+#   each other.
+# * **window**: a square of $M \times M$ tokens that attend to each other only.

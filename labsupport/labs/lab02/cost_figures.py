@@ -16,7 +16,7 @@ from labsupport.notebook.plot.words import curves_in_words, listed
 FUSED = "softmax, fused"
 PANELS = (
     ("attention", "MACs without projections", 1),
-    ("bytes", "peak memory, MB", 2**-20),
+    ("bytes", "peak memory, MiB", 2**-20),
     ("seconds", "time, ms", 1000),
 )
 
