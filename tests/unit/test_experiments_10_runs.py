@@ -124,6 +124,7 @@ def test_towers_are_compared_at_every_amount_and_what_is_done_is_not_done_again(
     records = alignment.run(towers, amounts=(8, 40), keep=lambda r: kept.append(len(r)), **options)
     assert len(records) == 2 * 2 * 4 and kept == list(range(1, 17))
     assert {(r["tower"], r["aligned"]) for r in records} == {("aligned", True), ("plain", False)}
+    assert {r["steps"] for r in records} == {2}
     assert {r["split"] for r in records} == {"train", "triple", "pair", "style"}
     assert all(0 <= r["caption"] <= 1 and 0 <= r["answer ground"] <= 1 for r in records)
     again = alignment.run(towers, amounts=(8, 40), done=records[:6], **options)

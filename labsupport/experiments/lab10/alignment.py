@@ -4,7 +4,8 @@
 
 One thread, about 50 minutes. Needs `10_tower` and `10_tower_plain` (visual_towers). A reader
 (`reader`) learns from 250, 1,000 or 4,000 captioned images, seen again and again, or from as many
-as it has time for, each seen once; all equally long. The aligned tower itself has seen a new
+as it has time for, each seen once; all equally long, and some three times as long, which tells
+few captions from little training. The aligned tower itself has seen a new
 caption with every image of its training, endlessly many: that it helps where a *reader* has few is
 no saving of captions. So there is a third tower, which has seen the captions of 1,000 images, the
 very ones of the reader, and for rebuilding endless images without any.
@@ -44,6 +45,7 @@ from labsupport.models.vilau.tower import VisualTower, new_tower
 STEPS, BATCH_SIZE, SEEDS = 300, 32, (0, 1, 2)
 ENDLESS = STEPS * BATCH_SIZE  # images that are each seen once
 AMOUNTS = (250, 1000, 4000, ENDLESS)
+LONG, LONG_AMOUNTS, LONG_SEEDS = 900, (1000, 900 * BATCH_SIZE), (0,)  # trained three times as long
 FEW = 1000  # captioned images of the third tower, whose training is as long as the others'
 POOL_SEED, TEST_IMAGES = 50, 300
 SPLITS = ("train", "triple", "pair", "style")  # the last: captions of training, drawn otherwise
@@ -62,7 +64,8 @@ def settings() -> dict[str, Any]:
         "seeds": SEEDS,
         "blocks": BLOCKS,
         "captioned": AMOUNTS,
-        "endless": ENDLESS,
+        "endless": [ENDLESS, LONG * BATCH_SIZE],
+        "long": {"steps": LONG, "captioned": LONG_AMOUNTS, "seeds": LONG_SEEDS},
         "few": FEW,
         "tower_steps": visual_towers.STEPS,
         "jitter": JITTER,
@@ -104,7 +107,8 @@ def run(
     done: Iterable[dict] = (),
     keep: Any = None,
 ) -> list[dict]:
-    """A record for every tower, number of captioned images, seed and split. What is in `done` is
+    """A record for every tower, number of captioned images, seed and split, of readers trained for
+    `steps`. What is in `done` is
     not repeated."""
     records = Records(done, keep)
     for name, tower in towers.items():
@@ -112,7 +116,7 @@ def run(
             (seed, n)
             for seed in seeds
             for n in amounts
-            if not records.have(tower=name, captioned=n, seed=seed, split=SPLITS[-1])
+            if not records.have(tower=name, captioned=n, steps=steps, seed=seed, split=SPLITS[-1])
         ]
         if not missing:
             continue
@@ -129,7 +133,8 @@ def run(
                 model, features[:n], text[:n], steps=steps, seed=seed, batch_size=BATCH_SIZE
             )
             for split, (seen, said) in new.items():
-                label = {"tower": name, "aligned": name != "plain", "captioned": n, "seed": seed}
+                label = {"tower": name, "aligned": name != "plain", "captioned": n, "steps": steps}
+                label["seed"] = seed
                 if not records.have(**label, split=split):
                     found = {k: round(v, 4) for k, v in read_images(model, seen, said).items()}
                     loss = round(history.last_loss(50), 5)
@@ -171,6 +176,7 @@ def main(root: Path) -> None:
     scores = dict(this.more.get("towers", {}))
     keep = partial(this.keep, towers=scores)
     records = run(towers, done=this.records, keep=keep)
+    records = run(towers, LONG_AMOUNTS, LONG_SEEDS, LONG, done=records, keep=keep)
     scores |= {name: tower_scores(tower) for name, tower in towers.items()}
     third = third_tower(root / "build/10_few_captions.pt", visual_towers.STEPS, FEW)
     scores[THIRD] = tower_scores(third)

@@ -22,7 +22,7 @@ from labsupport.experiments.record import Records, resume
 from labsupport.models.vilau.config import TowerConfig
 from labsupport.models.vilau.tower import VisualTower, new_tower
 
-STEPS, BATCH_SIZE, SEEDS = 400, 32, (0,)
+STEPS, BATCH_SIZE, SEEDS = 300, 32, (0,)
 # depth and codes: depth buys fidelity; as many bits in two codebooks and in one
 TRIED = ((1, 512), (2, 512), (4, 512), (8, 512), (2, 64), (1, 4096))
 TEST_IMAGES, SPLITS = 300, ("triple", "pair")  # of each; measured together

@@ -39,7 +39,7 @@ from labsupport.models.vilau.config import TowerConfig
 from labsupport.models.vilau.tower import VisualTower, new_tower
 from labsupport.training.loop import fit
 
-STEPS, ALONE, BATCH_SIZE, SEED = 500, 150, 32, 0
+STEPS, ALONE, BATCH_SIZE, SEED = 400, 120, 32, 0
 STARTS = {"scratch": 0, "contrastive first": ALONE}  # steps with the contrastive loss alone
 EVERY, TEST_IMAGES, SPLIT = 50, 200, "triple"
 
