@@ -39,9 +39,11 @@ class Block(nn.Module):
 
 
 def initialise(tower: Any) -> None:
-    """Fill an image or text tower as CLIP's code does (`initialize_parameters`): normal numbers.
+    """Fill an image or text tower by the rule that CLIP's code has for its text tower.
 
-    The spread falls with width, and for what is added to the stream with depth too. A tower is any
+    Normal numbers, whose spread falls with width, and for what is added to the stream with depth
+    too (`initialize_parameters`; OpenAI's code leaves the image tower's blocks as PyTorch made
+    them, and attention biases at zero: here biases stay as PyTorch made them). A tower is any
     module with `blocks`, `proj`, `positional_embedding`, and `token_embedding` or
     `class_embedding`.
     """

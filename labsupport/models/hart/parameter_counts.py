@@ -1,7 +1,9 @@
 """Parameters that HART has at its published size, part by part.
 
-HART's table 2 says 732 M for text to image. Its configuration is not published; these choices
-(Llama's blocks without AdaLN, one width for everything) give that number.
+HART's table 2 says 732 M for text to image. The sizes of that model come with its weights, which
+are not read here; these choices (Llama's layers without AdaLN, one width for everything) give that
+number. The released layers have one RMSNorm for both branches, and a bias at the output
+projection: as many parameters.
 """
 
 
