@@ -29,7 +29,7 @@
 # passes here, and adds the residual tokens by a diffusion of eight short steps.
 #
 # You build what makes that possible: who may look at whom, where a token lies in the image, how a
-# caption is made to count, how codes are drawn by lot, a cache, the loop that draws an image, and the
+# caption is made to count, how codes are drawn, a cache, the loop that draws an image, and the
 # residual diffusion. Your functions then run inside a trained HART, which is stored with the lab.
 #
 # **After this lab you can** explain why a scale can be written in one pass and what the mask must
@@ -42,7 +42,7 @@
 # | 1 Who may look at whom | `next_scale_mask` | 3 | 15 | easy |
 # | 2 Where a token lies | `scale_angles` | 4 | 25 | medium |
 # | 3 Making the caption count | `guide` | 3 | 10 | easy |
-# | 4 Codes by lot | `keep_likely` | 3 | 20 | medium |
+# | 4 Drawing codes | `keep_likely` | 3 | 20 | medium |
 # | 5 Nothing is computed twice | `attend` | 4 | 25 | medium |
 # | 6 The loop | `generate` | 4 | 25 | hard |
 # | 7 Training both halves | `noise_and_target` | 3 | 20 | medium |
@@ -52,19 +52,22 @@
 # **30 points, about three hours.** You need PyTorch, attention (lab 01) and the tokenizer of lab 08.
 # With all exercises solved the notebook runs in about a minute on two cores; nothing is downloaded.
 #
-# **How it works.** Write your code where a cell says `YOUR CODE HERE`. The cell below it checks
-# your answer at once and tells you what it found; it is not graded, so run it as often as you
-# like. When you hand in, your code is asked about fresh inputs that only you get. What every exercise
-# may count on is folded up below.
+# **How it works.** Write your code where a cell says `YOUR CODE HERE`. The cell below it checks your
+# answer at once and tells you what it found; it is not graded, so run it as often as you like. When
+# you hand in, your code is asked about fresh inputs that only you get. What every exercise may count
+# on is folded up below. Terms are explained in the glossary at the end.
 #
 # <!-- contract -->
 
 # %% [markdown]
 # ## Set up
 #
-# Run the next four cells. The first says whether this machine has what the lab needs.
+# Run the next four cells. The second says whether this machine has what the lab needs.
 # `PROFILE = "cpu"` is meant for a laptop or a free Colab machine, `"smoke"` runs everything in
-# seconds with results that mean nothing, and `"gpu"` trains longer.
+# seconds with results that mean nothing, and `"gpu"` trains longer. (In code,
+# `scale(smoke=…, cpu=…)` picks a number for your profile; in the text a *scale* is always a map
+# of codes. A *block* is a group of tokens here; what lab 01 called an encoder block is a
+# *layer*.)
 
 # %% tags=["parameters"]
 PROFILE = "cpu"
@@ -151,6 +154,13 @@ hart_views.show_scales([*drawn, with_residual], test_captions, names,
 # This is the **next-scale mask**, *block-causal*: causal between blocks, open within them. (A
 # language model's mask is *token-causal*, $i \ge j$. HART shares with it that the caption is in front,
 # so every visual token sees all of it, and the caption sees no image.)
+#
+# **Why in front, and not beside?** Many text-to-image transformers give every layer a second attention,
+# from the image to the text (*cross-attention*), with four matrices of its own. With the caption in the
+# same row, the attention that is there already does it. That saves $4 D^2$ parameters a layer: in HART's
+# 24 layers of width 1,536 they would be 226 million beside its 732, in this lab's six of width 128 they
+# would be 0.39 beside 1.34 million. (One thing is ours: a learned token for the 1 × 1 map. HART has
+# none; it reads the first code at the last token of the caption.)
 #
 # **What to expect.** With `True` painted blue: a staircase whose steps grow, 4, 1, 4, 9, …, tokens wide.
 #
@@ -308,12 +318,15 @@ hart_views.show_mask(next_scale_mask(blocks), blocks, ["caption", "1 × 1", "2 �
 #
 # $$ \theta_j = (\text{offset} + u) \cdot \omega_j , \qquad \omega_j = 100^{-j / (d/4)} , \qquad j = 0, \dots, d/4 - 1 $$
 #
-# **Why this matters for size.** A network that was trained up to side $S$ has met positions from
-# $-\tfrac12$ to $S - \tfrac12$ (behind the text). On a larger grid, with the *same* $S$ in the formula, tokens lie
-# closer together but stay between those ends: positions are **interpolated**. With the new side in the place of
-# $S$ they would run beyond all that the network knows: **extrapolated**. HART does the former, for which
-# it needs no table of learned positions. (HART's code takes $i \cdot S / s$, the corner of the share; the
-# middle is used here so that coarse tokens are not shifted to one side.)
+# **Why this matters for size.** A network that was trained up to side $S$ has met positions from $-\tfrac12$ to
+# $S - \tfrac12$ (behind the text). On a larger grid, with the *same* $S$ in the formula, tokens lie closer
+# together but stay between those ends: positions are **interpolated**. With the new side in the place of $S$ they
+# would run beyond all that the network knows: **extrapolated**. HART does the former, for which it needs no table
+# of learned positions. (Three things differ from HART's released code. It takes $i \cdot S / s$, the corner of the
+# share; the middle is used here so that coarse tokens are not shifted to one side. Its rates begin from 10,000,
+# ours from 100, which is a choice for maps this small. And what it does to a query is no rotation: it pairs an
+# entry that turns with the row with one that turns with the column, so that lengths change, and a score depends on
+# where the two tokens lie and not only on how far apart. Yours is the rotation that its paper describes.)
 #
 # ### Exercise 2 · `scale_angles` · 4 points · 25 minutes · medium
 #
@@ -504,23 +517,25 @@ hart_views.show_places({
 # %% [markdown]
 # ## 3 · Making the caption count
 #
-# In training one caption in ten is left out, so the same network can be asked twice: *what comes next, given
-# this caption?* and *what comes next, whatever the caption?* Codes that only the caption explains have a larger logit in
-# the first answer than in the second. **Classifier-free guidance** makes the difference larger than it
-# is:
+# In training one caption in ten is left out (in HART's released code 54%, because a normal number is compared with 0.1
+# where a uniform one was meant), so the same network can be asked twice: *what comes next, given this caption?* and
+# *what comes next, whatever the caption?* Codes that only the caption explains have a larger logit in the first answer
+# than in the second. **Classifier-free guidance** makes the difference larger than it is:
 #
 # $$ \ell = (1 + t)\,\ell_{\text{given}} - t\,\ell_{\text{free}} , \qquad t = w\,\frac{k}{K - 1} $$
 #
-# for scale number $k = 0, \dots, K - 1$ of $K$. The strength $w$ grows over the scales: the single first code says little more
-# than what ground the image has, and pushing it would make all images of a caption alike. (VAR and HART count like this: $w = 0$
-# means none. Others write $\ell_{\text{free}} + s\,(\ell_{\text{given}} - \ell_{\text{free}})$ with $s = 1 + t$.)
+# for scale number $k = 0, \dots, K - 1$ of $K$. The strength $t$ grows over the scales, from 0 to $w$: the single first code
+# says little more than what ground the image has, and pushing it would make all images of a caption alike. (VAR and HART count
+# like this: $w = 0$ means none. Others write $\ell_{\text{free}} + s\,(\ell_{\text{given}} - \ell_{\text{free}})$ with
+# $s = 1 + t$. VAR's $t$ is the formula's; HART's code reuses the $t$ of the scale before at the last scale and in the
+# diffusion, 4.2 in the place of 4.5 with its 14 scales.)
 #
 # ### Exercise 3 · `guide` · 3 points · 10 minutes · easy
 #
 # | | |
 # |:--|:--|
 # | **Deliverable** | a function of two lines |
-# | **Shapes** | `given`, `free`: the same, any; `k`: the scale's number from 0; `scales`: how many there are, $K$ |
+# | **Shapes** | `given`, `free`: the same, any; `k`: the scale's number from 0; `scales`: how many there are, $K$ (a count here; elsewhere `scales` lists the sides) |
 # | **Mind** | a single scale ($K = 1$) has no guidance |
 # | **Read** | Ho and Salimans, 2022; the growth with $k$ is in VAR's and HART's code |
 #
@@ -650,18 +665,21 @@ charts.Table(["caption", *shown], [[caption, *(f"{p[i]:.0%}" for p in shown.valu
 # $t$ begins at 0.
 
 # %% [markdown]
-# ## 4 · Codes by lot
+# ## 4 · Drawing codes
 #
-# From the logits a code has to be chosen. The likeliest one each time (*greedy*) gives one image a caption and no
-# other. Drawing by lot gives many, but the tail of hundreds of codes, each unlikely, is chosen now and then, and a wrong coarse code
-# cannot be taken back. Two filters cut the tail before the lot is drawn:
+# From the logits a code has to be chosen. The likeliest one each time (*greedy*) gives one image a caption and no other. Drawing at
+# random gives many, but the tail of hundreds of codes, each unlikely, is chosen now and then, and a wrong coarse code cannot be
+# taken back. Two filters cut the tail before a code is drawn:
 #
 # * **top-k** keeps the $k$ largest logits;
 # * **top-p** (*nucleus*) keeps the fewest codes whose probabilities add up to at least $p$: few where the network is
 #   sure, many where it is not.
 #
-# A code that is not kept gets the logit $-\infty$, so that its probability is exactly 0. HART uses both, $k = 600$ or 300 of
-# 4,096 codes and $p = 0.96$; first top-k, then top-p among the probabilities *of those that are left*.
+# A code that is not kept gets the logit $-\infty$, so that its probability is exactly 0. First comes top-k, then top-p among
+# the probabilities *of those that are left*. (HART's released code draws with top-k alone, 600 of 4,096 codes for the first
+# seven scales and 300 for the others; $p = 0.96$ stands in its training only, where codes are drawn for the diffusion. And
+# its script `sample.py` takes no single code by default: `more_smooth` mixes the vectors of many, with the weights of a
+# Gumbel softmax.)
 #
 # ### Exercise 4 · `keep_likely` · 3 points · 20 minutes · medium
 #
@@ -836,7 +854,7 @@ def keep_likely(logits, top_k, top_p):
 # ## 5 · Nothing is computed twice
 #
 # To write scale $k$ the network reads the caption and all scales before. Their keys and values do not change when a
-# scale is added, because the mask hides it from them (section 1). So every block keeps them, in a **cache**, and only
+# scale is added, because the mask hides it from them (section 1). So every layer keeps them, in a **cache**, and only
 # the tokens of the new scale pass through the network. They need three things:
 #
 # 1. to be turned by *their own* angles: token number 9 of the sequence is at row 9 of the angles, not at row 0, though
@@ -1101,9 +1119,9 @@ print(f"{1000 * seconds['cache']:.0f} ms with cache, {1000 * seconds['no cache']
       f"{measured['cache times']:.2f} times as long")
 
 # %% [markdown]
-# **What it shows.** The images are the same to rounding, and they take less time. The gain is smaller than a language
-# model's: there are four passes in all, and the last scale alone is three quarters of the tokens. With HART's 14 scales up to
-# $64 \times 64$, and with long texts in front, a cache saves more.
+# **What it shows.** The images are the same to rounding. How much less time they take is printed above; for a language model
+# a cache saves far more, and question 2 asks why. With HART's 14 scales up to $64 \times 64$, and with long texts in front, a
+# cache saves more.
 
 # %% [markdown]
 # ## 6 · The loop
@@ -1553,8 +1571,8 @@ def generate(painter, text, steps, guidance, on_scale=None):
     return painter.decode(sum(maps))
 
 # %% [markdown]
-# Six captions through your loop, with your guidance and your filter: one greedy image each, then three drawn by lot
-# (temperature 1, $k = 200$, $p = 0.9$). Which words of a caption do you expect to vary?
+# Six captions through your loop, with your guidance and your filter: one greedy image each, then three drawn at
+# random (temperature 1, $k = 200$, $p = 0.9$). Which words of a caption do you expect to vary?
 
 # %% experiment="loop"
 greedy = Painter(hart, guide, keep_likely, None)
@@ -1562,10 +1580,10 @@ rows = [generate(greedy, tokenize(test_captions), 0, 1.0)]
 for seed in (0, 100, 200):
     lots = Painter(hart, guide, keep_likely, None, seed=seed, temperature=1.0, top_k=200, top_p=0.9)
     rows.append(generate(lots, tokenize(test_captions), 0, 1.0))
-hart_views.show_scales(rows, test_captions, ["greedy", "by lot", "by lot", "by lot"],
+hart_views.show_scales(rows, test_captions, ["greedy", "drawn", "drawn", "drawn"],
                        title="Your loop, codes only: held-out captions",
                        alt="Each caption drawn four times by your functions, once with the likeliest codes "
-                           "and three times by lot.")
+                           "and three times at random.")
 
 # %% [markdown]
 # **What it shows.** Place and ground are the same in every column, and what the thing is too, mostly; what varies are shades and edges.
@@ -1596,8 +1614,9 @@ hart_views.show_scales(rows, test_captions, ["greedy", "by lot", "by lot", "by l
 #
 # $$ v = \sqrt{\bar\alpha_t}\, \varepsilon - \sqrt{1 - \bar\alpha_t}\, x $$
 #
-# which is noise at small $t$ and $-x$ at large $t$. The reason is the last step: where $x_t$ is almost pure noise, naming the noise
-# says nothing of $x$, and in eight steps there is no time to mend that. The loss is the mean squared error of the answer.
+# which is noise at small $t$ and $-x$ at large $t$. The reason is where drawing begins, at $t = 999$: there $x_t$ is almost pure
+# noise, naming the noise says nothing of $x$, and in eight steps there is no time to mend that. The loss is the mean squared error
+# of the answer.
 #
 # Both are trained together, gradients of both through the transformer:
 #
@@ -1910,11 +1929,10 @@ hart_views.show_scales([generate(Painter(net, guide, keep_likely, None), few, 0,
                            "stored one.")
 
 # %% [markdown]
-# **What it shows.** Compare the two curves where they overlap: your loss and the stored network's begin alike. After a few dozen
-# steps most grounds are right, and there is no thing yet. The residual's
-# loss falls little. The stored denoiser was trained on alone when the transformer was done, half of the images with codes of the
-# transformer's own, and got to 0.63: little more than a third of the velocity can be known, the rest is a matter of chance. That is no failure of
-# training, it is what is left when the codes have said all they can.
+# **What it shows.** After a few dozen steps most grounds are right, and there is no thing yet. The residual's loss falls little. The stored
+# denoiser was trained on alone when the transformer was done, half of the images with codes of the transformer's own, and got to 0.63: little
+# more than a third of the velocity's variance can be known, the rest is a matter of chance. That is no failure of training, it is what is left
+# when the codes have said all they can.
 
 # %% [markdown]
 # ## 8 · Eight steps
@@ -2224,7 +2242,7 @@ def denoise(network, draw, left, steps):
 
 # %% [markdown]
 # Everything is there. The same captions and codes, with residual tokens of one to thirty steps; and what the residual
-# changes, five times enlarged (gray: nothing). Where do you expect changes: in the ground, in the thing, at edges?
+# changes, five times enlarged (grey: nothing). Where do you expect changes: in the ground, in the thing, at edges?
 
 # %% experiment="residual"
 painter = Painter(hart, guide, keep_likely, denoise)
@@ -2253,7 +2271,7 @@ print(f"8 steps change a pixel by {255 * measured['change']:.1f} of 255 on avera
 # no training of a generator (they read all of 2,000 real stickers rightly). A caption is *right* when the judge finds
 # place, tint, thing and ground in its image. How near images are to real ones is the Fréchet distance of lab 08, in the features of judge a.
 #
-# The lecture measures the fit of text and image by the **CLIP score**: a hundred times the cosine of image and caption. Lab 06's CLIP learned
+# HART's authors also report the fit of text and image by the **CLIP score**: a hundred times the cosine of image and caption. Lab 06's CLIP learned
 # scenes of two things, and half of the words here are not in its vocabulary; so the same network was trained on stickers, again in no training of a
 # generator. Real stickers have a score of 95 with their captions, 53 with captions that are wrong in one word, and 12 with those of others.
 #
@@ -2282,7 +2300,7 @@ for w in strengths:
     sheets[w] = generate(Painter(hart, guide, keep_likely, denoise), asked_text, 8, w)
 measured["guidance"] = {w: right(images) for w, images in sheets.items()}
 hart_views.show_scales([images[:4] for images in sheets.values()], asked.captions[:4],
-                       [f"w = {w:g}" for w in strengths], title="Guidance, from none to far too much",
+                       [f"w = {w:g}" for w in strengths], title="Guidance, from none to w = 8",
                        alt="Each caption with growing guidance. Captions judged right, in the same order: "
                            f"{', '.join(f'{share:.0%}' for share in measured['guidance'].values())}.")
 charts.Table(["w", *(f"{w:g}" for w in strengths)],
@@ -2291,9 +2309,9 @@ charts.Table(["w", *(f"{w:g}" for w in strengths)],
 
 # %% [markdown]
 # **What it shows.** For large models, trained on captions that say little of an image, guidance is what makes them follow the
-# text (HART's samples take $w = 4.5$). Here four words say nearly all there is, the network follows them anyway, and
-# guidance has little to gain. Too much of it does harm: logits are pushed to codes that stand for the caption more than any
-# real image does, and colours burn. That a mechanism works as published does not mean that it is needed.
+# text (HART's samples take $w = 4.5$). Here four words say nearly all there is, the network follows them anyway, and guidance
+# has little to gain: in our run all four shares lie within four points, a standard error of each. That a mechanism works as
+# published does not mean that it is needed.
 #
 # ### The residual
 #
@@ -2355,18 +2373,16 @@ print("a generator trained with another seed: " + ", ".join(
 print(f"of the last scale's codes, {measured['last right']:.0%} are chosen rightly when the scales before are true (triples)")
 
 # %% [markdown]
-# **What it shows.** On captions never seen, the residual of eight steps brings the images much nearer to real ones: by 50% for
-# triples and 57% for pairs, where seeds of the noise differ by 2% to 4%; for a network trained with another seed by 44% and 54%. (HART's gain over VAR on ImageNet is 8%. Our codes, 512 of them in
-# four scales, leave far more unsaid than its 4,096 in ten.) And it has to be *theirs*: another image's tokens, or noise of the same size,
-# do worse than none. The share of right captions moves little, because a judge names most things from the codes alone; the CLIP score
+# **What it shows.** The lines below the figure say how far eight steps bring the images nearer to real ones, on captions never seen, and the two controls
+# what does not do so; question 1 asks for both. (HART's gain over VAR on ImageNet is 8%. Our codes, 512 of them in four scales, leave far more unsaid than
+# its 4,096 in ten.) The share of right captions moves little, because a judge names most things from the codes alone; in the stored record the CLIP score
 # makes up a quarter of what it lacks to real images.
 #
-# **How many steps?** One step from pure noise returns the mean of what might be, and has most of the gain already: what our codes leave
-# out is no matter of chance alone, for the network knows how its things look. Eight steps draw one of the things that might be. That
-# takes off another quarter for triples (15.5 → 11.8) and a fifth for pairs (13.0 → 10.6); 30 steps differ from eight by no more than seeds do. PSNR falls
-# a little when steps are many, as it must: it rewards the mean.
+# **How many steps?** The figure has it for the distance, the table for PSNR, and the two do not agree. Before you answer question 1, think about what a
+# network can say of $x$ that is shown nothing but noise: what minimises a squared error there?
 #
-# The residual is guided like the codes, which doubles the denoiser's work. Without guidance eight steps come to 16.6 and 15.3.
+# The residual is guided like the codes, which doubles the denoiser's work. Without guidance eight steps come to 16.6 and 15.3
+# in the stored record.
 #
 # Read the rows of the tokenizer too. To true codes, the *true* residual takes off seven eighths of the distance. A drawn one takes off
 # more than half (21.3 → 9.4 for triples), for part of the residual stays unknown, whatever the caption and the codes say. Let the
@@ -2395,17 +2411,18 @@ charts.Table(["grid", "captions right"], [[name, f"{share:.0%}"] for name, share
              title="Judged at 48 pixels")
 
 # %% [markdown]
-# **What it shows.** With interpolated positions most captions stay right on a grid with more than twice the tokens; with positions
-# beyond those of training, almost none. The mechanism does what HART says of it. But larger is not sharper here: a token now covers less of the
-# image than any did in training, and the decoder has learned 6 × 6 pixels of 48, so the images look as though cut from two sizes. HART *trains*
-# on, at 512 and then 1024 pixels; interpolation is what makes that short.
+# **What it shows.** With interpolated positions most captions stay right on a grid with more than twice the tokens; with positions beyond those
+# of training, almost none. The mechanism does what HART says of it. But larger is not sharper here: a token now covers less of the image than
+# any did in training, and the decoder has learned 6 × 6 pixels of 48, so the images look as though cut from two sizes. HART *trains* on, at 512
+# and then 1024 pixels; interpolation is what makes that short, it says. (Nothing is trained on the larger grid here, so that is not measured.)
 #
 # ### Against other ways
 #
-# All systems use the same latent, width, depth and captions. **VAR** is HART without its residual. **Raster order** writes
-# 64 codes of a single scale one by one, as a language model does. **Diffusion** draws the whole latent from noise, all 64 tokens in
-# every step. **MAR-like** fills the latent in 16 rounds, and draws each token by a small diffusion of 30 steps. First the time, of
-# one thread, guidance on, decoder included.
+# All systems use the same latent, width, depth and captions. **VAR** is HART without its residual (so with this lab's layers,
+# rotary positions and caption, where the published VAR has adaptive layer norms, learned positions and a class). **Raster order**
+# writes 64 codes of a single scale one by one, as a language model does. **Diffusion** draws the whole latent from noise, all 64
+# tokens in every step. **MAR-like** fills the latent in 16 rounds, and draws each token by a small diffusion of 30 steps. First the
+# time, of one thread, guidance on, decoder included.
 
 # %% experiment="speed"
 speed = json.loads(data_path("results", "09_hart_speed.json").read_text())
@@ -2413,15 +2430,11 @@ charts.Table(["system", "one image, ms", "images a second, batch of 32", "millio
              hart_views.ratio_rows(speed["records"]), title="In brackets: how many times worse than HART")
 
 # %% [markdown]
-# **What it shows.** Scale by scale beats token by token in latency, as promised: four passes instead of 64, and 4.7 times faster. But raster order
-# computes *less*: its grid has one scale, 64 tokens, where HART's four have 85, and no residual. In large batches the cost of a pass is hidden,
-# counting MACs decides, and the two are level. HART's saving is of passes, and the larger the grid the more passes it saves ($S^2$ against a dozen).
-# Diffusion pays the whole network for each of its steps.
+# **What it shows.** Hold the rows of HART, VAR and raster order against each other, in all three columns: they tell what next-scale prediction
+# saves, when, and what the residual costs. Question 2 asks for that. Diffusion pays the whole network for each of its steps.
 #
-# The residual is no small change at this size: 26% more time than VAR, 48% in large batches. Our
-# transformer is about five hundred times smaller than HART's, and the denoiser only a hundred times. Two things keep it from being more: the part of
-# the denoiser that reads the condition is computed once and not at every step (in MAR's MLP a nonlinearity stands in the way of that), and eight steps
-# are few. Half of its 36% more MACs is guidance.
+# Two things keep the residual from costing more: the part of the denoiser that reads the condition is computed once and not at every step (in MAR's
+# MLP a nonlinearity stands in the way of that), and eight steps are few. Half of its 36% more MACs is guidance.
 #
 # Now quality for the same training time, a record of its own: each system trained for about an hour of one thread, guidance,
 # temperature and steps of each chosen on captions of training. Published diffusion models take 20 to 50 steps; how many do
@@ -2445,6 +2458,7 @@ for found in sorted(rivals["records"], key=lambda r: r["steps"] if r["system"] =
 costs = {name: [speed_of(group[0], batch) for batch in (1, 32)] for name, group in summary.items()}
 summary = {name: {key: np.mean([r[key] for r in group]) for key in ("distance", "all a", "all b", "clip")}
            for name, group in summary.items()}
+measured["systems"] = {name: row["distance"] for name, row in summary.items()}
 comparisons.race([(name, 1000 * costs[name][0]["seconds"], row["distance"]) for name, row in summary.items()
                   if not name.endswith((" 10 steps", " 30 steps"))], "HART", title="An hour of training each: how near to real images, and how fast",
                  xlabel="milliseconds an image (batch of one)", ylabel="Fréchet distance", distance=True)
@@ -2455,14 +2469,13 @@ charts.Table(["system", "Fréchet distance", "right (a / b)", "CLIP score", "one
                f"{costs[name][0]['macs'] / 1e6:,.0f}"] for name, row in summary.items()]
              + [[f"real images through the codes of {r['system']}", f"{r['distance']:.1f}",
                  f"{r['all a']:.1%} / {r['all b']:.1%}", f"{r['clip']:.1f}", "", "", ""] for r in rivals["true_codes"]],
-             title="The same latent, blocks, captions and training time; 1,000 held-out captions")
-measured["systems"] = {name: row["distance"] for name, row in summary.items()}
+             title="The same latent, layers, captions and training time; 1,000 held-out captions")
 
 # %% [markdown]
-# **What it shows.** At this size **HART does not beat diffusion**. After an hour of training diffusion's images are nearer to real ones, at a
-# distance of 4.0 with four steps against 8.3 ± 0.2, and four steps take 36 ms where HART takes 32. More steps do not make it better: 4.8, 5.4, 5.7 and 5.8
-# with 10, 20, 30 and 50. With 20 steps, as it is published, diffusion takes 4.9 times HART's time, but here nobody would take
-# so many. Three things may be behind it, and the first two belong to our small world rather than to HART:
+# **What it shows.** At this size **HART does not beat diffusion**. After an hour of training diffusion's images are nearer to real ones, at a distance of
+# 4.0 with four steps against 8.3 ± 0.2, and four steps take 36 ms where HART takes 32. More steps do not make it better: 4.8, 5.4, 5.7 and 5.8 with 10,
+# 20, 30 and 50. With 20 steps, as many published models take, diffusion takes 4.9 times HART's time, but here nobody would take so many. Three things may
+# be behind it, and the first two belong to our small world rather than to HART:
 #
 # * *Little is left to chance.* A caption fixes a sticker up to small shifts and shades, so what diffusion has to do is close to a regression, which a few
 #   steps do. A photograph "of a dog" may be any of millions, and with four steps its parts would not agree.
@@ -2485,18 +2498,21 @@ measured["systems"] = {name: row["distance"] for name, row in summary.items()}
 # Answer from the residual's table and figure, in four to six sentences, with numbers.
 #
 # (a) How much does the residual of eight steps lower the distance on held-out triples, and how large is that beside the
-# spread over seeds? What do the two controls rule out?
-# (b) HART says that eight steps are enough. What do 1, 8 and 30 steps say here, in distance and in
-# PSNR, and what does one step from pure noise return?
+# spread over seeds? What do the two controls rule out? By how much, and where, does it change *your* six images of
+# section 8?
+#
+# (b) HART says that eight steps are enough. What do 1, 8 and 30 steps say here, in distance and in PSNR, and what does
+# one step from pure noise return?
 #
 # ### BEGIN SOLUTION
-# Model answer. (a) From 23.3 to 11.8 ± 0.5, by 50%: more than twenty deviations of the three seeds. If any added texture helped,
-# noise of the same size would help too, and if the typical residual of stickers did, another image's would; at 24.8 and 45.4
-# both are worse than no residual. So what helps is that the tokens fit *these* codes and this caption. (b) 15.5, 11.8 and 11.6 for
-# triples, 13.0, 10.6 and 11.0 for pairs: eight are enough, for 30 change no more than seeds do. Even one has most of the gain.
-# One step from pure noise returns the mean of all that may be, which PSNR rewards: for triples
-# it falls with the steps (25.1, 25.0, 24.8 dB), but stays above that of codes alone (24.6), while the distance of features falls from one step to
-# eight, because a sample has the texture that a mean lacks.
+# Model answer. (a) From 23.3 to 11.8 ± 0.5, by 50%: more than twenty deviations of the three seeds. If any added texture helped, noise of the
+# same size would help too, and if the typical residual of stickers did, another image's would; at 24.8 and 45.4 both are worse than no residual.
+# So what helps is that the tokens fit *these* codes and this caption. In the student's own images a pixel changes by the number that is printed
+# (5.3 of 255 in the run shown), at edges and small parts. (b) 15.5, 11.8 and 11.6 for triples, 13.0, 10.6 and 11.0 for pairs: eight are enough:
+# 30 change 0.2 and 0.4, where seeds differ by 0.5 and 0.2, in the one case down, in the other up. Even one has most of the gain: what our codes
+# leave out is no matter of chance alone, for the network knows how its things look. One step from pure noise returns the mean of all that may
+# be, which PSNR rewards: for triples it falls with the steps (25.1, 25.0, 24.8 dB), but stays above that of codes alone (24.6), while the
+# distance of features falls from one step to eight, because a sample has the texture that a mean lacks.
 #
 # Rubric. ½ point: (a) drop with the spread, and the controls' meaning. ½ point: (b) the three numbers, and mean against
 # sample.
@@ -2508,20 +2524,23 @@ measured["systems"] = {name: row["distance"] for name, row in summary.items()}
 # Answer from the tables of speed and of grids, in four to six sentences, with numbers.
 #
 # (a) "Next-scale prediction is faster because it computes less." What do the rows of HART, VAR and raster order say, at batch 1
-# and 32?
+# and 32? And what did the cache save in *your* run of section 5, and why not more?
+#
 # (b) HART's paper reports that the residual costs a few percent of the time. What does it cost here, and what would you change
 # about the network to come near the published share?
+#
 # (c) Why does the extrapolated grid fail, though every distance between neighbours in it was met in training?
 #
 # ### BEGIN SOLUTION
-# Model answer. (a) It computes more: 371 million MACs for VAR, 505 for HART, 312 for raster order, because four scales have 85 tokens
-# and a single one 64. At batch 1 raster order takes 153 ms and HART 32, 4.7 times less: 64 passes against 4, and a pass of
-# one token costs nearly as much as one of many. At batch 32 passes are full and the gain is gone: 57.0 images a second against 55.0.
-# So the saving is of passes, in latency. (b) 32.3 ms against 25.6: 26% more (48% in the large batch). The transformer has 128
-# dimensions and the denoiser as many; with a transformer of 700 M parameters beside a denoiser of 37 M the same eight steps are a few percent. At our
-# size one would make the denoiser narrower, or leave out its guidance, which is half of its work (distance 16.6 in the place of 11.8).
-# (c) Neighbours are as far apart as in training, but the far ends are not: absolute positions up to 11 + text and distances up to 11 never occurred, so the pairs
-# that turn fast stand at angles whose products with keys the network has never seen; and coarse tokens lie elsewhere than any did before.
+# Model answer. (a) It computes more: 371 million MACs for VAR, 505 for HART, 312 for raster order, because four scales have 85 tokens and a single one 64.
+# At batch 1 raster order takes 153 ms and HART 32, 4.7 times less: 64 passes against 4, and a pass of one token costs nearly as much as one of many. At
+# batch 32 passes are full and the gain is gone: 57.0 images a second against 55.0. So the saving is of passes, in latency, and the larger the grid the more
+# passes it saves ($S^2$ against a dozen). The cache saves little (the student's own factor, 1.2 in the run shown): there are four passes in all, and three
+# quarters of the tokens are in the last. (b) 32.3 ms against 25.6: 26% more (48% in the large batch). The transformer has 128 dimensions and the denoiser
+# as many; with a transformer of 700 M parameters beside a denoiser of 37 M the same eight steps are a few percent. At our size one would make the denoiser
+# narrower, or leave out its guidance, which is half of its work (distance 16.6 in the place of 11.8). (c) Neighbours are as far apart as in training, but
+# the far ends are not: absolute positions up to 11 + text and distances up to 11 never occurred, so the pairs that turn fast stand at angles whose products
+# with keys the network has never seen; and coarse tokens lie elsewhere than any did before.
 #
 # Rubric. ½ point: (a), with passes against MACs. ½ point: (b) and (c), both with a reason.
 # ### END SOLUTION
@@ -2586,8 +2605,8 @@ charts.Table(["claim", "published", "measured here", "why they differ"], [
     ["the residual costs little", "4% more time than VAR",
      f"{1 / against('VAR (no residual)') - 1:.0%} more at batch 1, "
      f"{1 / against('VAR (no residual)', 32) - 1:.0%} at batch 32",
-     "a transformer of 128 dimensions beside a denoiser of 128; HART's has 1,536 beside 1,024, in 24 blocks"],
-    ["the residual makes images better", "FID 7.8% lower than VAR's (ImageNet); 7.85 → 5.38 at 1024 px",
+     "a transformer of 128 dimensions beside a denoiser of 128; HART's has 1,536 beside 1,024, in 24 layers"],
+    ["the residual makes images better", "FID 7.8% lower than VAR's (ImageNet); 7.85 → 5.38 at 1024 px (MJHQ-30K)",
      "Fréchet distance " + ", ".join(f"{-share:.0%} ({s})" for s, share in measured["drop"].items())
      if "drop" in measured else "not measured yet",
      "other features and images; how far codes alone fall short depends on the tokenizer"],
@@ -2624,10 +2643,17 @@ charts.Table(["claim", "published", "measured here", "why they differ"], [
 #
 # ## Where next
 #
-# **What the full-size system does besides.** HART's transformer has 732 M parameters, reads captions as hidden states of a language model (Qwen2,
-# 1.5 B) and writes up to 14 scales of a $64 \times 64$ latent with 4,096 codes. In training it drops four fifths of the last
-# scale's tokens, which are nearly half of all (as the stored network here does for its first 10,000 steps), and gives the diffusion the model's own codes, not the
-# true ones. Its denoiser predicts noise and learns its variance; residuals are cut off at 0.6. Its head is a plain linear layer; the aid of section 7 is ours.
+# **What the full-size system does besides.** HART's transformer has 732 M parameters, its denoiser 37 M more. It reads captions as hidden states of a
+# language model (Qwen2, 1.5 B) and writes up to 14 scales of a $64 \times 64$ latent with 4,096 codes. It learned from ImageNet, JourneyDB and the authors'
+# own synthetic images in the manner of Midjourney, with captions that another model, VILA1.5-13B, had written for them. In training it drops about four
+# fifths of the last scale's tokens, which are nearly half of all, but keeps at least 32 (the stored network here does the like for its first 10,000 steps),
+# and gives the diffusion the model's own codes for all images, not the true ones. Its denoiser predicts noise and learns its variance; residuals are cut
+# off at 0.6. Its head is a linear layer behind an adaptive layer norm, whose factors come from the caption, pooled by its maximum; the aid of section 7 is
+# ours.
+#
+# **What came of it.** **Infinity** (Han et al., 2025) writes scale by scale too, but the bits of a token instead of one of 4,096 codes, and in
+# training some bits are flipped, so that later scales learn to correct what earlier ones got wrong. **InfinityStar** (Liu et al., 2025) draws
+# videos with the same transformer as images, scale by scale within a clip and clip after clip in time.
 #
 # **Where this course goes.** Lab 10's VILA-U writes and reads images with one language model: codes several deep in the place of several scales,
 # and no diffusion.
@@ -2636,7 +2662,8 @@ charts.Table(["claim", "published", "measured here", "why they differ"], [
 #
 # * `PROFILE = "gpu"` trains yours for 5,000 steps. Which captions come out first?
 # * Use `noise` for the target, as HART has it, and mend `denoise`. How many steps does it need then?
-# * Draw all scales but the last greedily and the last by lot, and the other way round. Where does variety come from?
+# * Draw all scales but the last greedily and the last at random, and the other way round. Where does variety come
+#   from?
 # * Guide the codes and not the residual, and the other way round (`residual_guidance` in `hart.generate`).
 #
 # ## References
@@ -2651,3 +2678,25 @@ charts.Table(["claim", "published", "measured here", "why they differ"], [
 # * A. Nichol, P. Dhariwal, *Improved Denoising Diffusion Probabilistic Models*, ICML 2021: the cosine schedule and fewer steps.
 # * T. Salimans, J. Ho, *Progressive Distillation for Fast Sampling of Diffusion Models*, ICLR 2022: the velocity.
 # * S. Han, *EfficientML.ai* (MIT 6.5940, Fall 2024), lecture on vision transformers.
+# * J. Han et al., *Infinity: Scaling Bitwise AutoRegressive Modeling for High-Resolution Image
+#   Synthesis*, CVPR 2025. J. Liu et al., *InfinityStar: Unified Spacetime AutoRegressive Modeling
+#   for Visual Generation*, 2025.
+#
+# ## Glossary
+#
+# * **block**: the tokens that are written at one time: the caption, or one scale.
+# * **cache**: keys and values that are kept, so that nothing is computed twice.
+# * **cross-attention**: attention from one sequence to another, with projections of its own.
+# * **diffusion**: drawing by taking noise away, step by step.
+# * **greedy**: taking the likeliest code each time.
+# * **guidance**: making the difference larger that the caption makes.
+# * **interpolated, extrapolated**: between those of training, or beyond them.
+# * **layer**: attention and an MLP with their norms; lab 01's encoder block.
+# * **next-scale prediction**: writing all codes of a scale in one pass.
+# * **nucleus, top-p**: the fewest codes whose probabilities add up to $p$.
+# * **raster order**: token by token, row by row.
+# * **residual tokens**: what the codes leave of the latent (lab 08).
+# * **rotary positions**: queries and keys turned by angles that grow with the position.
+# * **teacher forcing**: training on the true tokens before, whatever the network would have
+#   written.
+# * **velocity**: the mixture of noise and token that our denoiser predicts.
