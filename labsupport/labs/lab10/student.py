@@ -131,7 +131,7 @@ class Painter:
 
     One painter draws one batch at a time; an image depends on its seed and caption alone.
     temperature 0 takes the likeliest code; otherwise codes are drawn by lot among the `top_k`
-    likeliest (0: all), and of these the fewest that have the share `top_p`.
+    likeliest (0: all), and of these the fewest that have the share `top_p`, the published one.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Painter:
         seed: int | Sequence[int] = 0,
         temperature: float = 1.0,
         top_k: int = 0,
-        top_p: float = 1.0,
+        top_p: float = 0.96,
     ):
         self.model, self.depth_inputs, self.seed = model, depth_inputs, seed
         self.options = temperature, top_k, top_p
