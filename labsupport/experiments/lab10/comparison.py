@@ -2,7 +2,7 @@
 
     labs experiment 10 comparison
 
-One thread, about fifteen minutes. Needs the checkpoints of lab 09's HART and of `unified`, and the
+One thread, about eight minutes. Needs the checkpoints of lab 09's HART and of `unified`, and the
 judges of lab 08. Both draw images of 48 pixels, the judges' size. Guidance and temperature of
 each are chosen on the same captions of training, by the least distance; those of HART are the ones
 `hart_systems` found in this way.
