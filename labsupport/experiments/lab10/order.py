@@ -2,7 +2,7 @@
 
     labs experiment 10 order
 
-One thread, about two minutes. Both draw the same number of codes with the same trunk, cache and
+One thread, about five minutes. Both draw the same number of codes with the same trunk, cache and
 guidance. The weights are untrained: time and MACs do not depend on them. The decoder, which both
 need, is left out.
 """
