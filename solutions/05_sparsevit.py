@@ -2385,7 +2385,7 @@ charts.Table(["way", "how much", "time", "of dense", "mIoU"], rows,
 # ### BEGIN SOLUTION
 # Model answer (measured in the stored runs; times differ by machine). (a) For the pair of blocks
 # yes: 0.4 to 0.5 of the dense time at 60%, where 0.4 would be ideal; scoring, sorting, rolling
-# and moving windows take the rest. The whole net needs 0.55 to 0.6, because patches, merging and
+# and moving windows take the rest. The whole net needs about 0.6, because patches, merging and
 # head are never skipped. Masking computes everything and then chooses: it takes as long as dense,
 # or longer. (b) Adapted with the centred score 74.6% instead of the 67.3% of the dense net, a
 # gain of 7 points; but an equally long dense training also gains, to 70.2%. So 4 of the 7 points
