@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from labsupport.data.results import as_stored, read_result
 from labsupport.data.stickers import attributes_of, stickers, tokenize
 from labsupport.data.transforms import normalize
 from labsupport.experiments import experiments_of
@@ -42,6 +43,16 @@ def fixed_seed():
 
 def test_every_comparison_is_found_by_name():
     assert {"depths", "order", "start", "alignment", "comparison"} <= set(experiments_of("10"))
+
+
+@pytest.mark.parametrize(
+    "module", [alignment, comparison, depths, order, start], ids=lambda m: m.__name__.split(".")[-1]
+)
+def test_stored_records_are_of_the_settings_of_now(module):
+    name = module.__name__.rpartition(".")[-1]
+    stored = read_result(f"10_{name}")
+    assert stored.command == f"labs experiment 10 {name}" and stored.records
+    assert stored.settings == as_stored(module.settings())
 
 
 def test_a_reader_learns_from_features_what_the_whole_model_would_from_images():

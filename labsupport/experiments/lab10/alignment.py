@@ -2,13 +2,13 @@
 
     labs experiment 10 alignment
 
-One thread, about 50 minutes. Needs `10_tower` and `10_tower_plain` (visual_towers). A reader
-(`reader`) learns from 250, 1,000 or 4,000 captioned images, seen again and again, or from as many
-as it has time for, each seen once; all equally long, and some three times as long, which tells
-few captions from little training. The aligned tower itself has seen a new
-caption with every image of its training, endlessly many: that it helps where a *reader* has few is
-no saving of captions. So there is a third tower, which has seen the captions of 1,000 images, the
-very ones of the reader, and for rebuilding endless images without any.
+One thread, more than an hour; a run that is killed goes on where it was. Needs `10_tower` and
+`10_tower_plain` (visual_towers). A reader (`reader`) learns from 250, 1,000 or 4,000 captioned
+images, seen again and again, or from as many as it has time for, each seen once; all equally long,
+and some three times as long, which tells few captions from little training. The aligned tower
+itself has seen a new caption with every image of its training, endlessly many: that it helps where
+a *reader* has few is no saving of captions. So there is a third tower, which has seen the captions
+of 1,000 images, the very ones of the reader, and for rebuilding endless images without any.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ from labsupport.models.vilau.tower import VisualTower, new_tower
 STEPS, BATCH_SIZE, SEEDS = 300, 32, (0, 1, 2)
 ENDLESS = STEPS * BATCH_SIZE  # images that are each seen once
 AMOUNTS = (250, 1000, 4000, ENDLESS)
-LONG, LONG_AMOUNTS, LONG_SEEDS = 900, (1000, 900 * BATCH_SIZE), (0,)  # trained three times as long
+LONG = 900  # steps of those trained three times as long: captioned images and seeds
+LONG_RUNS: dict[int, Sequence[int]] = {1000: SEEDS, LONG * BATCH_SIZE: (0,)}
 FEW = 1000  # captioned images of the third tower, whose training is as long as the others'
 POOL_SEED, TEST_IMAGES = 50, 300
 SPLITS = ("train", "triple", "pair", "style")  # the last: captions of training, drawn otherwise
@@ -65,7 +66,7 @@ def settings() -> dict[str, Any]:
         "blocks": BLOCKS,
         "captioned": AMOUNTS,
         "endless": [ENDLESS, LONG * BATCH_SIZE],
-        "long": {"steps": LONG, "captioned": LONG_AMOUNTS, "seeds": LONG_SEEDS},
+        "long": {"steps": LONG, "seeds": {str(n): seeds for n, seeds in LONG_RUNS.items()}},
         "few": FEW,
         "tower_steps": visual_towers.STEPS,
         "jitter": JITTER,
@@ -176,7 +177,8 @@ def main(root: Path) -> None:
     scores = dict(this.more.get("towers", {}))
     keep = partial(this.keep, towers=scores)
     records = run(towers, done=this.records, keep=keep)
-    records = run(towers, LONG_AMOUNTS, LONG_SEEDS, LONG, done=records, keep=keep)
+    for n, seeds in LONG_RUNS.items():
+        records = run(towers, (n,), seeds, LONG, done=records, keep=keep)
     scores |= {name: tower_scores(tower) for name, tower in towers.items()}
     third = third_tower(root / "build/10_few_captions.pt", visual_towers.STEPS, FEW)
     scores[THIRD] = tower_scores(third)

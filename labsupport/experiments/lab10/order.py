@@ -10,6 +10,7 @@ need, is left out.
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -107,10 +108,10 @@ def measure(
     ]
 
 
-def main(root: Path) -> None:
-    """Measure, and write data/results/10_order.json."""
+def settings() -> dict[str, Any]:
+    """All that a record depends on, for the result file."""
     sizes = VilaUConfig()
-    settings = {
+    return {
         "trunk": [sizes.trunk.dim, sizes.trunk.depth, sizes.trunk.heads],
         "depth_transformer": [sizes.depth.dim, sizes.depth.depth, sizes.depth.heads],
         "places": sizes.tower.side**2,
@@ -119,4 +120,8 @@ def main(root: Path) -> None:
         "batches": list(BATCHES),
         "rounds": list(ROUNDS),
     }
-    Run(root, __name__, settings).keep(measure())
+
+
+def main(root: Path) -> None:
+    """Measure, and write data/results/10_order.json."""
+    Run(root, __name__, settings()).keep(measure())
