@@ -25,7 +25,7 @@ def show_rows(
     for line, images in zip(axes, rows.values()):
         draw_row(line, images)
     for ax, name in zip(axes[0], titles):
-        ax.set_title(name.replace(" on ", "\non "), fontsize=10)
+        ax.set_title(name.replace(" on ", "\non "), fontsize=8)  # longer ones meet their neighbour
     words = f"{alt} {rows_of_images(rows)}."
     finish(fig, title, words + (f" Columns: {listed(titles)}." if titles else ""))
 
