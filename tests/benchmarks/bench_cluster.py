@@ -70,7 +70,7 @@ def on_a_cluster(
 ) -> tuple[float, dict[str, float]]:
     """Seconds from the first submission sent to the last grade, and the grades."""
     place.mkdir()
-    cluster = Cluster(place)
+    cluster, joining = Cluster(place), []
     try:
         running = [cluster.worker(f"worker-{i}") for i in range(workers)]
         relay = Relay(cluster.address)
@@ -79,14 +79,18 @@ def on_a_cluster(
             if number == total // 4:
                 cluster.end(running[0])
             if number == total // 3:
-                threading.Thread(target=cluster.worker, args=("another",), daemon=True).start()
+                joining.append(threading.Thread(target=cluster.worker, args=("another",)))
+                joining[0].start()
             if number == total // 2:
                 relay.cut()
                 threading.Timer(CUT_SECONDS, relay.mend).start()
 
         begin = time.monotonic()
         rows = graded(course, relay.address, happen if disturb else lambda *_: None)
-        return time.monotonic() - begin, rows
+        seconds = time.monotonic() - begin
+        for thread in joining:  # it waits until the newcomer is known
+            thread.join()
+        return seconds, rows
     finally:
         cluster.end()
 
